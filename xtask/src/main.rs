@@ -1,0 +1,2 @@
+//! One verb per file.
+fn main() {}
