@@ -1,0 +1,34 @@
+//! What the kernel reports of a firing.
+
+/// One firing of a `net` rule: a sample, and never any payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct NetEvent {
+    /// When, on the boot clock.
+    pub time_ns: u64,
+    /// The event's number within its rule, from 0.
+    pub n: u64,
+    /// The socket's cookie; 0 where there is none.
+    pub socket_cookie: u64,
+    /// The rule.
+    pub rule: u32,
+    /// The process that ran when the packet passed, or 0. In a softirq this is a bystander: only
+    /// user space can tell, by the process's cgroup.
+    pub pid: u32,
+    /// Bytes from the network header on.
+    pub length: u32,
+    /// Port of the target's end in host byte order; 0 where there is none.
+    pub local_port: u16,
+    /// Port of the other end in host byte order; 0 where there is none.
+    pub remote_port: u16,
+    /// `FAMILY_V4` or `FAMILY_V6`.
+    pub family: u32,
+    /// IP protocol number.
+    pub protocol: u16,
+    /// A `Direction`.
+    pub direction: u16,
+    /// The target's address in network byte order; IPv4 fills the first four bytes.
+    pub local: [u8; 16],
+    /// The other end's address, likewise.
+    pub remote: [u8; 16],
+}

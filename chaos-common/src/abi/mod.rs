@@ -1,0 +1,51 @@
+//! Records shared by the eBPF programs and the daemon: integers and arrays only.
+//!
+//! A record is `#[repr(C)]`, has no implicit padding (asserted here at compile time) and is safe to
+//! read in any bit pattern. All times are nanoseconds of `CLOCK_BOOTTIME`, which neither stops in
+//! suspend nor follows anybody who sets the wall clock.
+
+mod dice;
+mod event;
+mod gate;
+mod net;
+
+pub use dice::{Chance, Dice, Roll};
+pub use event::NetEvent;
+pub use gate::{Gate, RuleState, RuleStats};
+pub use net::{
+    Direction, FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_PORT_RANGES, MAX_RULES_PER_TARGET,
+    NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortRange, PortSet, Prefix, Protocol,
+    TargetRules,
+};
+
+/// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
+/// verifier could see uninitialised.
+macro_rules! assert_layout {
+    ($record:ty, $size:expr) => {
+        const _: () = assert!(core::mem::size_of::<$record>() == $size);
+    };
+}
+
+assert_layout!(Dice, 5 * 8);
+assert_layout!(Gate, 2 * 8 + 5 * 8);
+assert_layout!(RuleState, 4 * 8);
+assert_layout!(RuleStats, 6 * 8);
+assert_layout!(PortSet, 4 + 4 * MAX_PORT_RANGES);
+assert_layout!(NetRule, size_of::<Gate>() + 4 * 4 + 2 * size_of::<PortSet>());
+assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
+assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
+assert_layout!(Prefix, 4 + 4 + 16);
+assert_layout!(NetEvent, 3 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
+
+/// Implements aya's marker for records that may be copied to and from a map as bytes.
+#[cfg(feature = "user")]
+macro_rules! pod {
+    ($($record:ty),* $(,)?) => {$(
+        // SAFETY: the record is `repr(C)`, holds integers and arrays of integers only, and has no
+        // padding (asserted above), so every bit pattern is valid and every byte is initialised.
+        unsafe impl aya::Pod for $record {}
+    )*};
+}
+
+#[cfg(feature = "user")]
+pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix);

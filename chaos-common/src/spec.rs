@@ -1,0 +1,225 @@
+//! A fault on a target for a time: what a file, a flag or a request comes down to.
+
+use std::fmt;
+
+use crate::{
+    fault::Fault,
+    invalid::Invalid,
+    target::{Target, checked_name},
+    value::Lifetime,
+};
+
+/// Everything that makes an injection, but its id.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// Where.
+    pub target: Target,
+    /// What.
+    pub fault: Fault,
+    /// How long.
+    #[serde(default = "default_lifetime")]
+    pub duration: Lifetime,
+    /// How often at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+    /// Which sequence; the same seed gives the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// What goes wrong and how often, the place being given by something else (`chaos exec`).
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Untargeted {
+    /// What.
+    pub fault: Fault,
+    /// How long; absent is as long as the command runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Lifetime>,
+    /// How often at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+    /// Which sequence; the same seed gives the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+fn default_lifetime() -> Lifetime {
+    Lifetime::DEFAULT
+}
+
+/// How often a fault may happen: at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Times(u64);
+
+impl Times {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for Times {
+    type Error = Invalid;
+
+    fn try_from(times: u64) -> Result<Self, Invalid> {
+        if (1..u64::MAX).contains(&times) {
+            Ok(Self(times))
+        } else {
+            Err(Invalid::new(format!("{times} times is no limit; give 1 or more, or leave it out")))
+        }
+    }
+}
+
+impl From<Times> for u64 {
+    fn from(times: Times) -> Self {
+        times.0
+    }
+}
+
+impl std::str::FromStr for Times {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let number: u64 = text
+            .parse()
+            .map_err(|_| Invalid::new(format!("{} is no whole number", crate::invalid::shown(text))))?;
+        number.try_into()
+    }
+}
+
+checked_name! {
+    /// Name of an injection: 1 to 63 of `a-z`, `0-9` and `-`, beginning and ending with a letter or
+    /// digit. It is also the name of its journal file.
+    InjectionId, |text| {
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if (1..=63).contains(&text.len()) && plain && !text.starts_with('-') && !text.ends_with('-') {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} is no injection id; give 1 to 63 of a-z, 0-9 and - (not at the ends)",
+                crate::invalid::shown(text)
+            ))
+        }
+    }
+}
+
+impl PartialOrd for InjectionId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for InjectionId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} for {}", self.fault, self.target, self.duration)
+    }
+}
+
+/// Largest YAML file that is read, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
+
+/// Reads one or more documents of YAML, each a [`Spec`] or an [`Untargeted`].
+///
+/// # Errors
+/// When the text is too large, is no YAML, has a field that is unknown or missing, or a value that
+/// cannot be used; the message has the line.
+pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, Invalid> {
+    if text.len() > MAX_FILE {
+        return Err(Invalid::new(format!(
+            "the file has {} bytes; the most is {MAX_FILE}",
+            text.len()
+        )));
+    }
+    let documents: Vec<T> =
+        serde_saphyr::from_multiple(text).map_err(|error| Invalid::new(error.to_string()))?;
+    if documents.is_empty() {
+        return Err(Invalid::new("the file holds no fault"));
+    }
+    Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOSS: &str = "
+target: {unit: nginx.service}
+duration: 90s
+times: 3
+fault:
+  networkLoss:
+    percent: 30
+    filter:
+      remote: [10.0.0.0/8, 'fd00::/8']
+      except: [10.0.0.1]
+      remotePorts: [5432, '6000-6010']
+      protocols: [tcp]
+";
+
+    #[test]
+    fn yaml_survives_a_round_trip_through_json() {
+        let specs: Vec<Spec> = from_yaml(LOSS).unwrap();
+        let json = serde_json::to_string(&specs[0]).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&json).unwrap(), specs[0]);
+        assert_eq!(
+            specs[0].to_string(),
+            "network loss 30 %, out, remote 10.0.0.0/8,fd00::/8, except 10.0.0.1, \
+             remote ports 5432,6000-6010, tcp on unit nginx.service for 1m 30s"
+        );
+    }
+
+    #[test]
+    fn several_documents_are_several_specs() {
+        let text = format!("{LOSS}---{LOSS}");
+        assert_eq!(from_yaml::<Spec>(&text).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (change, word) in [
+            (LOSS.replace("percent: 30", "percent: 101"), "percentage"),
+            (LOSS.replace("percent: 30", "percent: .nan"), "percentage"),
+            (LOSS.replace("percent: 30", "percent: 0"), "nothing"),
+            (LOSS.replace("percent: 30", "procent: 30"), "procent"),
+            (LOSS.replace("times: 3", "time: 3"), "time"),
+            (LOSS.replace("times: 3", "times: 0"), "limit"),
+            (LOSS.replace("90s", "0s"), "least"),
+            (LOSS.replace("90s", "1000years"), "too long"),
+            (LOSS.replace("5432", "99999"), "port"),
+            (LOSS.replace("except: [10.0.0.1]", "except: [10.0.0.0/8]"), "both"),
+            (LOSS.replace("networkLoss", "networkLoose"), "networkLoose"),
+            (String::new(), "no fault"),
+            ("\0".into(), ""),
+            ("a".repeat(2 << 20), "bytes"),
+        ] {
+            let error = from_yaml::<Spec>(&change).unwrap_err();
+            assert!(error.to_string().contains(word), "{word}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = from_yaml::<Spec>(&text);
+        }
+
+        #[test]
+        fn no_mutation_panics(at in 0..LOSS.len(), with: char) {
+            let mut text = LOSS.to_owned();
+            text.insert(at, with);
+            let _ = from_yaml::<Spec>(&text);
+        }
+    }
+}

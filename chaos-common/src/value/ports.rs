@@ -1,0 +1,189 @@
+//! Ports and ranges of ports.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    abi::{self, MAX_PORT_RANGES},
+    invalid::{Invalid, shown},
+};
+
+/// One port, or all from one to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// All ports from `first` to `last`.
+    ///
+    /// # Errors
+    /// When the range is empty.
+    pub fn new(first: u16, last: u16) -> Result<Self, Invalid> {
+        if first > last {
+            return Err(Invalid::new(format!("{first}-{last} ends before it begins")));
+        }
+        Ok(Self { first, last })
+    }
+
+    /// The lowest port.
+    #[must_use]
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest port.
+    #[must_use]
+    pub fn last(self) -> u16 {
+        self.last
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let port = |digits: &str| {
+            digits.trim().parse::<u16>().map_err(|_| {
+                Invalid::new(format!(
+                    "{} is no port; give 0 to 65535, or a range as 8000-8080",
+                    shown(text)
+                ))
+            })
+        };
+        match text.split_once('-') {
+            Some((first, last)) => Self::new(port(first)?, port(last)?),
+            None => port(text).map(|port| Self { first: port, last: port }),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// One port is a number, a range a string.
+impl serde::Serialize for PortRange {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.first == self.last {
+            serializer.serialize_u16(self.first)
+        } else {
+            serializer.collect_str(self)
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PortRange {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = PortRange;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port, or a range as \"8000-8080\"")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, port: u64) -> Result<PortRange, E> {
+                port.to_string().parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, port: i64) -> Result<PortRange, E> {
+                port.to_string().parse().map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PortRange, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Up to eight ranges; none is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<PortRange>", into = "Vec<PortRange>")]
+pub struct PortRanges(Vec<PortRange>);
+
+impl PortRanges {
+    /// Whether every packet matches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The ranges in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = PortRange> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The same as the kernel reads it.
+    #[must_use]
+    pub fn to_abi(&self) -> abi::PortSet {
+        let mut set = abi::PortSet { len: self.0.len() as u32, ..Default::default() };
+        for (slot, range) in set.ranges.iter_mut().zip(&self.0) {
+            *slot = abi::PortRange { first: range.first, last: range.last };
+        }
+        set
+    }
+}
+
+impl TryFrom<Vec<PortRange>> for PortRanges {
+    type Error = Invalid;
+
+    fn try_from(ranges: Vec<PortRange>) -> Result<Self, Invalid> {
+        if ranges.len() > MAX_PORT_RANGES {
+            return Err(Invalid::new(format!(
+                "{} port ranges are too many; a fault takes {MAX_PORT_RANGES}, and several faults can run on one target",
+                ranges.len()
+            )));
+        }
+        Ok(Self(ranges))
+    }
+}
+
+impl From<PortRanges> for Vec<PortRange> {
+    fn from(ranges: PortRanges) -> Self {
+        ranges.0
+    }
+}
+
+impl fmt::Display for PortRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, range) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(",")?;
+            }
+            range.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ports_and_ranges() {
+        let range: PortRange = "8000-8080".parse().unwrap();
+        assert_eq!((range.first(), range.last()), (8000, 8080));
+        for text in ["", "65536", "-1", "2-1", "a-b", "1-2-3", "http"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nine_ranges_are_refused_before_the_kernel_would_forget_one() {
+        let range: PortRange = "1".parse().unwrap();
+        assert!(PortRanges::try_from(vec![range; 8]).is_ok());
+        assert!(PortRanges::try_from(vec![range; 9]).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! Addresses of the other end.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::{
+    abi,
+    invalid::{Invalid, shown},
+};
+
+/// An address range. A single address is a range of one; an IPv4-mapped IPv6 range is the IPv4 range
+/// that goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr(IpNet);
+
+impl Cidr {
+    /// Length of the prefix in bits.
+    #[must_use]
+    pub fn prefix_len(self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Key and prefix length of this range in the kernel's map, for a rule.
+    #[must_use]
+    pub fn to_abi(self, rule: u32) -> (u32, abi::Prefix) {
+        let mut address = [0; 16];
+        let family = match self.0 {
+            IpNet::V4(net) => {
+                address[..4].copy_from_slice(&net.network().octets());
+                abi::FAMILY_V4
+            }
+            IpNet::V6(net) => {
+                address = net.network().octets();
+                abi::FAMILY_V6
+            }
+        };
+        let bits = abi::PREFIX_HEAD_BITS + u32::from(self.0.prefix_len());
+        (bits, abi::Prefix { rule, family, address })
+    }
+}
+
+impl From<IpNet> for Cidr {
+    fn from(net: IpNet) -> Self {
+        let unmapped = match net {
+            IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
+                .addr()
+                .to_ipv4_mapped()
+                .and_then(|v4: Ipv4Addr| Ipv4Net::new(v4, v6.prefix_len() - 96).ok()),
+            IpNet::V4(_) | IpNet::V6(_) => None,
+        };
+        Self(unmapped.map_or(net, IpNet::V4).trunc())
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(Self::from).map_err(|_| {
+            Invalid::new(format!(
+                "{} is no address range; give an address or a CIDR as 10.0.0.0/8 or fd00::/8",
+                shown(text)
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            self.0.addr().fmt(f)
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+super::serde_as_text!(Cidr);
+
+/// Up to 1,024 ranges; none is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<Cidr>", into = "Vec<Cidr>")]
+pub struct Remotes(Vec<Cidr>);
+
+impl Remotes {
+    /// Ranges that one list can hold.
+    pub const MAX: usize = 1024;
+
+    /// Whether the list is no condition.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many ranges.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The ranges.
+    pub fn iter(&self) -> impl Iterator<Item = Cidr> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl TryFrom<Vec<Cidr>> for Remotes {
+    type Error = Invalid;
+
+    fn try_from(mut ranges: Vec<Cidr>) -> Result<Self, Invalid> {
+        let mut seen = std::collections::HashSet::new();
+        ranges.retain(|range| seen.insert(*range));
+        if ranges.len() > Self::MAX {
+            return Err(Invalid::new(format!(
+                "{} address ranges are too many; a fault takes {}",
+                ranges.len(),
+                Self::MAX
+            )));
+        }
+        Ok(Self(ranges))
+    }
+}
+
+impl From<Remotes> for Vec<Cidr> {
+    fn from(remotes: Remotes) -> Self {
+        remotes.0
+    }
+}
+
+impl fmt::Display for Remotes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, range) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(",")?;
+            }
+            range.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_ranges_of_one_and_mapped_ranges_are_v4() {
+        for (text, shown) in [
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("fd00::1/8", "fd00::/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), shown);
+        }
+        for text in ["", "10.0.0.0/33", "example.org", "10.0.0", "fe80::1%eth0", "10.0.0.0/-1"] {
+            assert!(text.parse::<Cidr>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_key_counts_its_head() {
+        let (bits, prefix) = "10.0.0.0/8".parse::<Cidr>().unwrap().to_abi(7);
+        assert_eq!((bits, prefix.rule, prefix.family), (72, 7, abi::FAMILY_V4));
+        assert_eq!(prefix.address[..2], [10, 0]);
+    }
+}
