@@ -1,1 +1,17 @@
-//! .
+//! The node daemon as a library: `chaos-daemon` serves it over gRPC, `chaos exec` embeds it.
+//!
+//! ```text
+//! grpc ──► engine ──► fault::plan ──► effect ──► kernel
+//!            │ journal, lease, policy      │
+//!            ◄── counters, events ─────────┘
+//! ```
+//!
+//! Each module knows only those to its right. `target` finds cgroups for all of them.
+
+pub mod boot_clock;
+pub mod effect;
+pub mod engine;
+pub mod fault;
+pub mod kernel;
+pub mod policy;
+pub mod target;

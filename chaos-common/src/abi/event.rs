@@ -2,6 +2,7 @@
 
 /// One firing of a `net` rule: a sample, and never any payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes))]
 #[repr(C)]
 pub struct NetEvent {
     /// When, on the boot clock.

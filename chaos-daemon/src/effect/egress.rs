@@ -1,0 +1,15 @@
+//! What the target sends passes our program.
+
+use super::Owner;
+use crate::kernel::{Kernel, KernelError};
+
+pub(super) const DESCRIPTION: &str =
+    "attach `net_out` to the egress of every interface that the target's processes can send through";
+
+pub(super) fn apply(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+    kernel.claim_egress(owner.rule, owner.target)
+}
+
+pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+    kernel.release_egress(owner.rule, owner.target)
+}

@@ -1,0 +1,97 @@
+//! What the engine refuses or fails to do.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use chaos_common::spec::InjectionId;
+
+use crate::{fault::Unsupported, kernel::KernelError, policy::Refusal, target::TargetError};
+
+/// A request that was not carried out. Nothing of it is left on the node.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Another request has the id.
+    #[error("injection {0} exists already and is another one; choose another id, or recover it first")]
+    IdTaken(InjectionId),
+    /// The id is not known.
+    #[error("there is no injection {0}; `chaos ls --all` lists those that the daemon remembers")]
+    Unknown(InjectionId),
+    /// The injection is over.
+    #[error("injection {id} is {state} and cannot be renewed; inject it again")]
+    Over {
+        /// Which.
+        id: InjectionId,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// The target was not found.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The node's policy says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The node cannot do it.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The journal could not be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The daemon is going down.
+    #[error("the daemon is shutting down; try again when it is back")]
+    ShuttingDown,
+}
+
+/// The engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No usable cgroup tree.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Something else that every machine has is missing.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The state directory failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// One operation on one path.
+    #[error("{what} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody else has it.
+    #[error("another chaos-daemon uses the state directory {dir}; stop it, or name another directory with --state-dir", dir = dir.display())]
+    InUse {
+        /// Which directory.
+        dir: PathBuf,
+    },
+}
+
+impl StorageError {
+    pub(super) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,356 @@
+//! Owns the injections of this node: accepts them, keeps them alive, ends them.
+//!
+//! # Flow
+//! `inject`: policy → plan → journal (fsync) → effects in order → active. `recover`, the deadline, the
+//! target's removal and the engine's own end: journal says so → effects undone in reverse → journal
+//! entry gone.
+//!
+//! # Guarantees
+//! * No effect is on the node without a journal entry that was on disk before it.
+//! * A failed undo is kept, shown as *stuck*, and tried again every few seconds.
+//! * When this process stops working, for whatever reason, every fault is inert within the lease.
+//!
+//! # Caveats
+//! `chaos exec` runs the engine without journal and pins: then the kernel ends everything with the
+//! process, but for clsact filters, which the lease makes inert and the next start removes.
+
+mod audit;
+mod cgroup_watch;
+mod error;
+mod failpoint;
+mod injection;
+mod journal;
+mod keeper;
+mod record;
+mod recovery;
+mod start;
+mod world;
+
+pub use error::{EngineError, StartError, StorageError};
+pub use failpoint::reached;
+pub use start::{Config, Durable};
+
+use std::sync::Arc;
+
+use chaos_common::{
+    injection::{End, Injection},
+    spec::{InjectionId, Spec},
+    target::CgroupPath,
+    value::Lifetime,
+};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::broadcast;
+
+use crate::{
+    boot_clock::BootTime,
+    fault::{self, Capability},
+    kernel,
+    policy::Policy,
+    target::{self, CgroupRoot},
+};
+use injection::Phase;
+use journal::Journal;
+use keeper::Keeper;
+use world::World;
+
+/// Something that a watcher may want to know.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// An injection changed its state, or was renewed.
+    Changed(Arc<Injection>),
+    /// A fault happened.
+    Firing(Arc<Firing>),
+}
+
+/// One sampled firing of an injection's fault.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// Whose.
+    pub id: InjectionId,
+    /// What was hit.
+    pub event: kernel::Event,
+    /// The process that caused it, where it is known: its id and name.
+    pub process: Option<(u32, String)>,
+}
+
+/// What an injection would do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The cgroup behind the target.
+    pub cgroup: CgroupPath,
+    /// The effects in order, for people.
+    pub effects: Vec<String>,
+}
+
+/// What becomes of live injections when the engine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// They end.
+    Recover,
+    /// They go on for the rest of the lease, for the next daemon to adopt.
+    HandOver,
+}
+
+/// The injections of this node. All methods block for a few system calls, and some for a disk flush.
+pub struct Engine {
+    root: CgroupRoot,
+    policy: Policy,
+    journal: Option<Journal>,
+    world: Mutex<World>,
+    /// Signalled when an injection leaves the phase of being applied.
+    settled: Condvar,
+    notices: broadcast::Sender<Notice>,
+    keeper: Keeper,
+}
+
+impl Engine {
+    /// What `spec` would do, without doing it.
+    ///
+    /// # Errors
+    /// As [`Engine::inject`].
+    pub fn plan(&self, spec: &Spec) -> Result<Plan, EngineError> {
+        let target = target::resolve(&self.root, &spec.target)?;
+        let protected = self.policy.protected_around(&self.root, &target.path)?;
+        let world = self.world.lock();
+        self.policy.check(spec, &target, &protected, world.live.len())?;
+        let limits = fault::Limits {
+            deadline: BootTime::NEVER,
+            times: spec.times,
+            seed: spec.seed.unwrap_or(0),
+        };
+        let effects = fault::plan(&spec.fault, &limits, world.kernel.support())?;
+        Ok(Plan { cgroup: target.path, effects: effects.iter().map(ToString::to_string).collect() })
+    }
+
+    /// Starts a fault. The same request under the same id returns the same injection.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing is left on the node then.
+    pub fn inject(
+        &self,
+        id: Option<InjectionId>,
+        spec: Spec,
+        who: &str,
+    ) -> Result<Injection, EngineError> {
+        let result = self.try_inject(id, &spec, who);
+        if let Err(error) = &result {
+            let reason = error.to_string();
+            self.world.lock().audit(who, audit::Action::Refuse { spec: &spec, reason: &reason });
+        }
+        result
+    }
+
+    fn try_inject(
+        &self,
+        id: Option<InjectionId>,
+        spec: &Spec,
+        who: &str,
+    ) -> Result<Injection, EngineError> {
+        let id = id.unwrap_or_else(|| world::fresh_id(spec));
+        if let Some(earlier) = self.earlier(&id, spec)? {
+            return Ok(earlier);
+        }
+        let target = target::resolve(&self.root, &spec.target)?;
+        let protected = self.policy.protected_around(&self.root, &target.path)?;
+        let record = {
+            let mut world = self.world.lock();
+            // Somebody may have been quicker with the same id.
+            if let Some(earlier) = world.settled(&id) {
+                return world::same_request(&earlier, spec).map(|()| earlier);
+            }
+            self.policy.check(spec, &target, &protected, world.live.len())?;
+            world.reserve(id.clone(), spec, target, who)?
+        };
+        reached("journal-reserved");
+        let journalled = self.journal.as_ref().map_or(Ok(()), |journal| journal.write(&record));
+        reached("journal-written");
+
+        let mut world = self.world.lock();
+        let result = match journalled {
+            Ok(()) => world.activate(&id, self.journal.as_ref()),
+            Err(error) => {
+                world.forget(&id);
+                Err(error.into())
+            }
+        };
+        self.settled.notify_all();
+        let injection = result?;
+        reached("active");
+        world.audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
+        self.announce(&injection);
+        self.keeper.wake_by(world.next_due());
+        Ok(injection)
+    }
+
+    /// What is known under an id, waiting until it is settled.
+    fn earlier(&self, id: &InjectionId, spec: &Spec) -> Result<Option<Injection>, EngineError> {
+        let mut world = self.world.lock();
+        while world.live.get(id).is_some_and(|live| live.phase == Phase::Applying) {
+            self.settled.wait(&mut world);
+        }
+        match world.settled(id) {
+            Some(earlier) => world::same_request(&earlier, spec).map(|()| Some(earlier)),
+            None => Ok(None),
+        }
+    }
+
+    /// Moves the deadline to now plus `duration`, or plus the duration first asked for.
+    ///
+    /// # Errors
+    /// When the id is unknown, the injection over, or the policy or the kernel says no.
+    pub fn renew(
+        &self,
+        id: &InjectionId,
+        duration: Option<Lifetime>,
+        who: &str,
+    ) -> Result<Injection, EngineError> {
+        let mut world = self.world.lock();
+        let duration = duration.unwrap_or(world.active(id)?.record.spec.duration);
+        self.policy.check_duration(duration)?;
+        let injection = world.renew(id, duration, self.journal.as_ref())?;
+        let until = jiff::Timestamp::try_from(injection.expires_at).unwrap_or_default().to_string();
+        world.audit(who, audit::Action::Renew { id, until });
+        self.announce(&injection);
+        self.keeper.wake_by(world.next_due());
+        Ok(injection)
+    }
+
+    /// Ends an injection. Over already is no error. An undo that fails is retried; the returned state
+    /// says so.
+    ///
+    /// # Errors
+    /// When the id is unknown.
+    pub fn recover(&self, id: &InjectionId, who: &str) -> Result<Injection, EngineError> {
+        let mut world = self.world.lock();
+        while world.live.get(id).is_some_and(|live| live.phase == Phase::Applying) {
+            self.settled.wait(&mut world);
+        }
+        if world.live.contains_key(id) {
+            self.end(&mut world, id, End::Recovered, who);
+        }
+        world.settled(id).ok_or_else(|| EngineError::Unknown(id.clone()))
+    }
+
+    /// Ends every injection, and sweeps whatever else of ours is in the kernel. Returns all that were
+    /// live, as they are now.
+    pub fn recover_all(&self, who: &str) -> Vec<Injection> {
+        let mut world = self.world.lock();
+        while world.live.values().any(|live| live.phase == Phase::Applying) {
+            self.settled.wait(&mut world);
+        }
+        world.audit(who, audit::Action::RecoverAll);
+        let ids: Vec<InjectionId> = world.in_order().map(|live| live.record.id.clone()).collect();
+        for id in &ids {
+            self.end(&mut world, id, End::Recovered, who);
+        }
+        if let Err(error) = world.kernel.sweep_rules().and_then(|()| world.kernel.sweep_hooks()) {
+            tracing::error!(%error, "could not sweep the kernel");
+        }
+        ids.iter().filter_map(|id| world.settled(id)).collect()
+    }
+
+    /// One injection as it is now.
+    ///
+    /// # Errors
+    /// When the id is unknown.
+    pub fn get(&self, id: &InjectionId) -> Result<Injection, EngineError> {
+        self.world.lock().find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
+    }
+
+    /// Live injections, oldest first; before them those that ended, if asked for.
+    #[must_use]
+    pub fn list(&self, which: Which) -> Vec<Injection> {
+        let world = self.world.lock();
+        let mut all = match which {
+            Which::Live => Vec::new(),
+            Which::AlsoEnded => world.ended_in_order().cloned().collect(),
+        };
+        all.extend(world.in_order().map(|live| world.view(live)));
+        all
+    }
+
+    /// How many injections are live.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.world.lock().live.len()
+    }
+
+    /// Every aspect of every fault: its mechanism here, or why there is none.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<Capability> {
+        fault::capabilities(self.world.lock().kernel.support())
+    }
+
+    /// The cgroup tree.
+    #[must_use]
+    pub fn root(&self) -> &CgroupRoot {
+        &self.root
+    }
+
+    /// The node's policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What happens from now on. Firings are collected only while somebody listens.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        let receiver = self.notices.subscribe();
+        self.keeper.wake();
+        receiver
+    }
+
+    /// Stops. With [`Parting::Recover`] nothing is left on the node; what could not be undone is
+    /// returned.
+    pub fn stop(&self, parting: Parting, who: &str) -> Vec<Injection> {
+        self.world.lock().closing = true;
+        self.keeper.stop();
+        match parting {
+            Parting::HandOver => {
+                let mut world = self.world.lock();
+                if world.live.is_empty() {
+                    self.remove_pins(&mut world);
+                }
+                Vec::new()
+            }
+            Parting::Recover => {
+                let mut left = self.recover_all(who);
+                left.retain(|injection| injection.state.is_live());
+                if left.is_empty() {
+                    self.remove_pins(&mut self.world.lock());
+                }
+                left
+            }
+        }
+    }
+
+    fn remove_pins(&self, world: &mut World) {
+        if let Err(error) = world.kernel.remove_pins() {
+            tracing::error!(%error, "could not remove the pins");
+        }
+    }
+
+    /// Ends one live injection and tells everybody.
+    fn end(&self, world: &mut World, id: &InjectionId, why: End, who: &str) {
+        if let Some(injection) = world.end(id, why, self.journal.as_ref()) {
+            world.audit(who, audit::Action::End { id, why, fired: injection.counters.fired });
+            self.announce(&injection);
+        }
+        self.keeper.wake_by(world.next_due());
+    }
+
+    fn announce(&self, injection: &Injection) {
+        // Nobody listening is fine.
+        let _ = self.notices.send(Notice::Changed(Arc::new(injection.clone())));
+    }
+}
+
+/// Which injections to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those of which something may be on the node.
+    Live,
+    /// Also those that ended and are remembered.
+    AlsoEnded,
+}

@@ -1,0 +1,157 @@
+//! How an engine starts: observe what an earlier one left, decide, act.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::broadcast;
+
+use super::{
+    Engine,
+    audit::{Action, Audit},
+    cgroup_watch::CgroupWatch,
+    error::StartError,
+    injection::Phase,
+    journal::{Entry, Journal},
+    keeper::Keeper,
+    recovery::{Decision, Facts, decide},
+    world::World,
+};
+use crate::{
+    boot_clock::{self, BootTime},
+    effect::Owner,
+    kernel::{Instance, Kernel, Pins, RuleId},
+    policy::Policy,
+    target::CgroupRoot,
+};
+
+/// Notices that a slow watcher may be behind before it misses some.
+const BACKLOG: usize = 4096;
+
+/// What an engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cgroup tree.
+    pub root: CgroupRoot,
+    /// What is allowed.
+    pub policy: Policy,
+    /// How long faults go on without a sign of life from this process.
+    pub lease: Duration,
+    /// Journal and audit log are kept here, and maps and hooks are pinned under this bpffs. Without it
+    /// everything ends with the process.
+    pub durable: Option<Durable>,
+}
+
+/// Where a daemon keeps what outlives it.
+#[derive(Clone, Debug)]
+pub struct Durable {
+    /// Journal and audit log.
+    pub state_dir: PathBuf,
+    /// A mounted bpffs.
+    pub bpffs: PathBuf,
+}
+
+impl Engine {
+    /// Starts an engine: adopts what an earlier one of the same build left within its lease, and
+    /// cleans up the rest.
+    ///
+    /// # Errors
+    /// When the kernel, the state directory or bpffs cannot be used.
+    pub fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let machine = |what| move |source| StartError::Machine { what, source };
+        lift_limits();
+        let boot_id = boot_clock::boot_id().map_err(machine("read the boot id"))?;
+        let (journal, audit, pins, instance) = match &config.durable {
+            None => (None, None, None, Instance::process(std::process::id())),
+            Some(Durable { state_dir, bpffs }) => {
+                let journal = Journal::open(state_dir)?;
+                let audit = Audit::open(state_dir)?;
+                let pins = Pins::open(bpffs)?;
+                (Some(journal), Some(audit), Some(pins), Instance::daemon(bpffs))
+            }
+        };
+        let kernel = Kernel::load(&config.root, pins, instance)?;
+        let cgroups = CgroupWatch::new()
+            .map_err(|errno| machine("watch cgroups")(io::Error::from(errno)))?;
+        let mut world =
+            World::new(config.root.clone(), kernel, cgroups, audit, config.lease, boot_id);
+        if let Some(journal) = &journal {
+            let mut entries = journal.load()?;
+            entries.sort_by_key(|entry| entry.record.rule);
+            for entry in entries {
+                settle(&mut world, entry, journal);
+            }
+        }
+        world.kernel.sweep_rules()?;
+        world.kernel.sweep_hooks()?;
+        let (notices, _) = broadcast::channel(BACKLOG);
+        let engine = Arc::new(Self {
+            root: config.root,
+            policy: config.policy,
+            journal,
+            world: Mutex::new(world),
+            settled: Condvar::new(),
+            notices,
+            keeper: Keeper::new().map_err(|errno| machine("make an eventfd")(errno.into()))?,
+        });
+        Keeper::start(&engine).map_err(machine("start a thread"))?;
+        Ok(engine)
+    }
+}
+
+/// Decides about one journal entry, and acts.
+fn settle(world: &mut World, entry: Entry, journal: &Journal) {
+    let record = &entry.record;
+    let id = record.id.clone();
+    let target = record.target();
+    let now = world.root.look_up(&record.cgroup);
+    let rules: Vec<RuleId> = world.kernel.rule_ids();
+    let boot_id = world.boot_id.clone();
+    let facts = Facts {
+        boot_id: &boot_id,
+        now: BootTime::now(),
+        target_is_there: matches!(now, Ok(Some(now)) if now.id == record.cgroup_id),
+        rule_is_there: rules.contains(&record.rule),
+    };
+    let mut decision = decide(&entry, &facts);
+    if let Err(error) = world.insert(entry.record.clone(), Phase::Active) {
+        tracing::error!(injection = %id, %error, "could not take up a journal entry; its fault is swept");
+        return;
+    }
+    if decision == Decision::Adopt {
+        let effects = world.live.get(&id).map(|live| live.effects.clone()).unwrap_or_default();
+        let owner = Owner { rule: entry.record.rule, target: &target };
+        let is_whole = effects.iter().all(|effect| {
+            effect.adopt(owner, &mut world.kernel).unwrap_or_else(|error| {
+                tracing::warn!(injection = %id, %error, "could not adopt");
+                false
+            })
+        });
+        if !is_whole {
+            decision = Decision::End(chaos_common::injection::End::Interrupted);
+        }
+    }
+    match decision {
+        Decision::Adopt => {
+            tracing::info!(injection = %id, "adopted");
+            if let Err(error) = world.extend_lease() {
+                tracing::error!(%error, "could not renew the lease");
+            }
+            world.audit("chaos-daemon", Action::Adopt { id: &id });
+        }
+        Decision::End(why) => {
+            tracing::info!(injection = %id, why = why.word(), "an injection of an earlier daemon is over");
+            let ended = world.end(&id, why, Some(journal));
+            let fired = ended.map_or(0, |ended| ended.counters.fired);
+            world.audit("chaos-daemon", Action::End { id: &id, why, fired });
+        }
+    }
+}
+
+/// Old kernels count maps as locked memory, and every target that is received for is a descriptor.
+fn lift_limits() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

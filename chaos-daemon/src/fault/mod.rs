@@ -1,0 +1,77 @@
+//! From a fault to its effects: one pure function for each kind, in a file of its name.
+
+mod network_loss;
+
+use chaos_common::{
+    abi::{Dice, Gate},
+    fault::{Fault, FaultKind},
+    spec::Times,
+};
+
+use crate::{boot_clock::BootTime, effect::Effect, kernel::Support};
+
+/// What limits an injection, whatever its fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// When it is over.
+    pub deadline: BootTime,
+    /// How often it may happen.
+    pub times: Option<Times>,
+    /// Which sequence the dice give.
+    pub seed: u64,
+}
+
+impl Limits {
+    /// The gate of a rule under these limits.
+    fn gate(&self, dice: Dice) -> Gate {
+        Gate {
+            deadline_ns: self.deadline.nanos(),
+            budget: self.times.map_or(u64::MAX, Times::get),
+            dice,
+        }
+    }
+}
+
+/// A fault cannot happen on this node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} ({aspect}) is unsupported here: {reason}")]
+pub struct Unsupported {
+    /// Which fault.
+    pub fault: FaultKind,
+    /// Which part of it.
+    pub aspect: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whether and how one aspect of a fault works on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Which fault.
+    pub fault: FaultKind,
+    /// Which part of it.
+    pub aspect: &'static str,
+    /// The mechanism, or why there is none.
+    pub support: Result<String, String>,
+    /// What the mechanism does less well than the best one.
+    pub caveat: String,
+}
+
+/// The effects that make a fault happen, in the order of their application.
+///
+/// # Errors
+/// When this node cannot do it.
+pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Effect>, Unsupported> {
+    match fault {
+        Fault::NetworkLoss(loss) => network_loss::plan(loss, limits, support),
+    }
+}
+
+/// Every aspect of every fault.
+#[must_use]
+pub fn capabilities(support: &Support) -> Vec<Capability> {
+    let of = |kind| match kind {
+        FaultKind::NetworkLoss => network_loss::capabilities(support),
+    };
+    FaultKind::ALL.into_iter().flat_map(of).collect()
+}

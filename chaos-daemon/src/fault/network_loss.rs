@@ -1,0 +1,118 @@
+//! `network loss`: hooks for its directions, then the rule, so that the fault begins in one moment.
+
+use chaos_common::{
+    abi::NetRule,
+    fault::{FaultKind, NetworkFilter, NetworkLoss},
+};
+
+use super::{Capability, Limits, Unsupported};
+use crate::{
+    effect::{Effect, PutRule},
+    kernel::{Counting, EgressTier, RuleSpec, Support},
+};
+
+const OUT: &str = "direction out";
+const IN: &str = "direction in";
+
+pub(super) fn plan(
+    loss: &NetworkLoss,
+    limits: &Limits,
+    support: &Support,
+) -> Result<Vec<Effect>, Unsupported> {
+    let unsupported =
+        |aspect, reason: &String| Unsupported { fault: FaultKind::NetworkLoss, aspect, reason: reason.clone() };
+    let mut effects = Vec::new();
+    if loss.filter.direction.includes_out() {
+        support.egress.as_ref().map_err(|reason| unsupported(OUT, reason))?;
+        effects.push(Effect::HookEgress);
+    }
+    if loss.filter.direction.includes_in() {
+        support.ingress.as_ref().map_err(|reason| unsupported(IN, reason))?;
+        effects.push(Effect::HookIngress);
+    }
+    effects.push(Effect::PutRule(PutRule(rule(loss, limits))));
+    Ok(effects)
+}
+
+fn rule(loss: &NetworkLoss, limits: &Limits) -> RuleSpec {
+    let NetworkFilter { direction, remote, except, remote_ports, local_ports, protocols: _ } =
+        &loss.filter;
+    let rule = NetRule {
+        gate: limits.gate(loss.model.dice(limits.seed)),
+        directions: direction.to_abi(),
+        protocols: loss.filter.protocols_to_abi(),
+        included: remote.len() as u32,
+        excepted: except.len() as u32,
+        remote_ports: remote_ports.to_abi(),
+        local_ports: local_ports.to_abi(),
+    };
+    RuleSpec { rule, filter: loss.filter.clone() }
+}
+
+pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
+    let counting = match support.counting {
+        Counting::Exact => "",
+        Counting::Close => {
+            "this kernel (before 5.12) cannot count exactly across CPUs: a seed's sequence may be off by one place, and `times` be exceeded by one for each CPU"
+        }
+    };
+    let out = support.egress.clone().map(|tier| match tier {
+        EgressTier::Tcx => "tcx link on each interface, packets redirected to nowhere".to_owned(),
+        EgressTier::Clsact => "clsact filter on each interface, packets redirected to nowhere".to_owned(),
+    });
+    let incoming = support
+        .ingress
+        .clone()
+        .map(|()| "cgroup_skb ingress link on the target's cgroup".to_owned());
+    let of = |aspect, support| Capability {
+        fault: FaultKind::NetworkLoss,
+        aspect,
+        support,
+        caveat: counting.to_owned(),
+    };
+    vec![of(OUT, out), of(IN, incoming)]
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::{
+        fault::{Direction, LossModel},
+        value::Percent,
+    };
+
+    use super::*;
+    use crate::boot_clock::BootTime;
+
+    const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
+
+    fn support() -> Support {
+        Support { egress: Ok(EgressTier::Tcx), ingress: Ok(()), counting: Counting::Exact }
+    }
+
+    fn loss(direction: Direction) -> NetworkLoss {
+        let filter = NetworkFilter { direction, ..Default::default() };
+        NetworkLoss { model: LossModel::Percent(Percent::ALL), filter }
+    }
+
+    #[test]
+    fn hooks_come_before_the_rule_and_only_where_needed() {
+        let shape = |direction| {
+            let effects = plan(&loss(direction), &LIMITS, &support()).unwrap();
+            effects.iter().map(Effect::applied_step).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(Direction::Out), ["hook-attached", "rule-written"]);
+        assert_eq!(shape(Direction::In), ["hook-attached", "rule-written"]);
+        assert_eq!(shape(Direction::Both), ["hook-attached", "hook-attached", "rule-written"]);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_kernel_s_reason() {
+        let support = Support { egress: Err("no tc".into()), ..support() };
+        assert!(plan(&loss(Direction::In), &LIMITS, &support).is_ok());
+        let refused = plan(&loss(Direction::Both), &LIMITS, &support).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "network loss (direction out) is unsupported here: no tc"
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! Egress hooks on kernels without tcx: a filter of ours on the interface's clsact qdisc.
+//!
+//! Guarantees: nobody else's filter is touched; clsact goes with our last filter only if we made it
+//! and nobody else put a filter there. Assumption: on these kernels (before 6.6) adding or deleting
+//! clsact drops what waits in the root qdisc, so both wait for a moment in which nothing does.
+
+use std::{
+    io,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use aya::programs::{
+    SchedClassifier, TcAttach, TcAttachType,
+    tc::{NlOptions, TcHandle, qdisc_add_clsact},
+};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcHandle as NlHandle, TcMessage, TcStats2},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::Instance;
+
+/// Before every filter that does not ask for the same.
+const PRIORITY: u16 = 1;
+/// How long to wait for a root qdisc to be empty.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+const CLSACT: NlHandle = NlHandle { major: 0xffff, minor: 0xfff1 };
+const EGRESS: NlHandle = NlHandle { major: 0xffff, minor: 0xfff3 };
+const INGRESS: NlHandle = NlHandle { major: 0xffff, minor: 0xfff2 };
+
+/// Attaches in the calling thread's network namespace; an earlier filter of this instance is replaced.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    index: u32,
+    instance: Instance,
+) -> Result<(), String> {
+    let earlier = filters(index, EGRESS).map_err(|error| format!("list filters: {error}"))?;
+    let earlier = earlier.into_iter().find_map(|(_, handle)| {
+        Instance::of_filter(handle).filter(|(owner, _)| *owner == instance).map(|(_, made)| (handle, made))
+    });
+    let made = if let Some((handle, made)) = earlier {
+        delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
+        made
+    } else if has_clsact(index).map_err(|error| format!("list qdiscs: {error}"))? {
+        false
+    } else {
+        wait_for_empty_root(index);
+        qdisc_add_clsact(index).map_err(|error| format!("add clsact: {error}"))?;
+        true
+    };
+    let options = NlOptions {
+        priority: PRIORITY,
+        handle: TcHandle::from(instance.filter_handle(made)),
+        classid: None,
+    };
+    let parent = TcAttachType::Egress.into();
+    let link = program
+        .attach(index, TcAttach::Netlink { parent, options })
+        .and_then(|id| program.take_link(id))
+        .map_err(|error| format!("add filter: {}", innermost(&error)))?;
+    // Dropping it would detach; `detach` below finds the filter by its handle.
+    std::mem::forget(link);
+    Ok(())
+}
+
+/// Detaches in the calling thread's network namespace. Nothing there is no error.
+pub(super) fn detach(index: u32, instance: Instance) -> io::Result<()> {
+    detach_where(index, |owner| owner == instance)
+}
+
+/// Removes filters of runs whose process is gone.
+pub(super) fn sweep(index: u32) -> io::Result<()> {
+    detach_where(index, |owner| {
+        owner.pid().is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    })
+}
+
+fn detach_where(index: u32, is_ours: impl Fn(Instance) -> bool) -> io::Result<()> {
+    let mut made_qdisc = false;
+    for (_, handle) in filters(index, EGRESS)? {
+        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_ours(*owner)) {
+            delete_filter(index, handle)?;
+            made_qdisc |= made;
+        }
+    }
+    if made_qdisc && filters(index, EGRESS)?.is_empty() && filters(index, INGRESS)?.is_empty() {
+        wait_for_empty_root(index);
+        let mut message = TcMessage::with_index(index as i32);
+        message.header.parent = CLSACT;
+        message.header.handle = NlHandle { major: 0xffff, minor: 0 };
+        message.attributes.push(TcAttribute::Kind("clsact".into()));
+        absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))?;
+    }
+    Ok(())
+}
+
+/// Priority and handle of each filter at a hook of an interface.
+fn filters(index: u32, parent: NlHandle) -> io::Result<Vec<(u16, u32)>> {
+    let mut message = TcMessage::with_index(index as i32);
+    message.header.parent = parent;
+    let answers = match request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP) {
+        // No clsact, or no such interface any more.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENODEV)) => {
+            return Ok(Vec::new());
+        }
+        answers => answers?,
+    };
+    let filter = |answer| match answer {
+        // A dump also has one entry without a handle for each priority in use.
+        RouteNetlinkMessage::NewTrafficFilter(filter) => {
+            let handle = u32::from(filter.header.handle);
+            (handle != 0).then_some(((filter.header.info >> 16) as u16, handle))
+        }
+        _ => None,
+    };
+    Ok(answers.into_iter().filter_map(filter).collect())
+}
+
+fn delete_filter(index: u32, handle: u32) -> io::Result<()> {
+    let mut message = TcMessage::with_index(index as i32);
+    message.header.parent = EGRESS;
+    message.header.handle = NlHandle::from(handle);
+    message.header.info =
+        u32::from(PRIORITY) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+    message.attributes.push(TcAttribute::Kind("bpf".into()));
+    absent_is_fine(request(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK))
+}
+
+fn qdiscs(index: u32) -> io::Result<Vec<TcMessage>> {
+    let message = TcMessage::with_index(index as i32);
+    let answers = request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP)?;
+    let qdisc = |answer| match answer {
+        // Old kernels dump the qdiscs of every interface.
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.index == index as i32 => {
+            Some(qdisc)
+        }
+        _ => None,
+    };
+    Ok(answers.into_iter().filter_map(qdisc).collect())
+}
+
+fn has_clsact(index: u32) -> io::Result<bool> {
+    Ok(qdiscs(index)?.iter().any(|qdisc| qdisc.header.parent == CLSACT))
+}
+
+fn wait_for_empty_root(index: u32) {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let waiting = qdiscs(index).is_ok_and(|qdiscs| qdiscs.iter().any(|q| backlog(q) > 0));
+        if !waiting {
+            return;
+        }
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn backlog(qdisc: &TcMessage) -> u32 {
+    let queue = |stats: &TcStats2| match stats {
+        TcStats2::Queue(queue) => queue.qlen,
+        _ => 0,
+    };
+    let of = |attribute: &TcAttribute| match attribute {
+        TcAttribute::Stats2(stats) => stats.iter().map(queue).max().unwrap_or(0),
+        _ => 0,
+    };
+    qdisc.attributes.iter().map(of).max().unwrap_or(0)
+}
+
+fn absent_is_fine(result: io::Result<Vec<RouteNetlinkMessage>>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) =>
+        {
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Sends one request and returns all answers to it.
+fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    packet.finalize();
+    let mut bytes = vec![0; packet.buffer_len()];
+    packet.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let mut answers = Vec::new();
+    loop {
+        let (bytes, _) = socket.recv_from_full()?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            let length = (answer.header.length as usize).next_multiple_of(4).clamp(4, rest.len());
+            rest = &rest[length..];
+            match answer.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) => {
+                    return match error.code {
+                        None => Ok(answers),
+                        Some(_) => Err(error.to_io()),
+                    };
+                }
+                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What the kernel said, without the layers above it.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,330 @@
+//! Where what a target sends passes our program: every interface of every network namespace that
+//! its processes use.
+//!
+//! A *claim* says that a rule needs a target covered. Namespaces and interfaces follow from the
+//! claims; [`Egress::refresh`] brings what is attached in line with them, and is cheap enough to be
+//! called at every change and on a slow clock. An interface that comes later is attached when its
+//! namespace's watch says so; a process that changes its namespace unseen, at the next tick.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttach, TcAttachType,
+    links::{FdLink, PinnedLink},
+};
+
+use super::{
+    EgressTier, Instance, KernelError, Pins, RuleId, clsact,
+    clsact::innermost,
+    interfaces::{self, Watch},
+    netns,
+    object::Object,
+};
+use crate::target::{self, Cgroup, CgroupRoot};
+
+const PIN: &str = "out-";
+
+pub(super) struct Egress {
+    root: CgroupRoot,
+    instance: Instance,
+    pins: Option<Pins>,
+    tier: Option<EgressTier>,
+    claims: HashMap<u64, Claim>,
+    namespaces: HashMap<u64, Namespace>,
+}
+
+/// A target that rules need covered, and where its processes were last seen.
+struct Claim {
+    target: Cgroup,
+    rules: HashSet<RuleId>,
+    namespaces: BTreeSet<u64>,
+}
+
+/// A network namespace with hooks of ours.
+struct Namespace {
+    handle: OwnedFd,
+    watch: Watch,
+    hooks: BTreeMap<u32, Hook>,
+}
+
+/// Our program on one interface.
+enum Hook {
+    /// Ends with this value.
+    Link { _link: FdLink },
+    /// Ends with the pin of this name.
+    Pin(String),
+    /// Ends when deleted.
+    Filter,
+}
+
+impl Egress {
+    pub(super) fn new(
+        root: CgroupRoot,
+        instance: Instance,
+        pins: Option<Pins>,
+        tier: Option<EgressTier>,
+    ) -> Self {
+        Self { root, instance, pins, tier, claims: HashMap::new(), namespaces: HashMap::new() }
+    }
+
+    /// Covers a target for a rule, whether or not it was covered before.
+    pub(super) fn claim(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        object: &mut Object,
+    ) -> Result<(), KernelError> {
+        let claim = self.claims.entry(target.id).or_insert_with(|| Claim {
+            target: target.clone(),
+            rules: HashSet::new(),
+            namespaces: BTreeSet::new(),
+        });
+        claim.rules.insert(rule);
+        self.locate(target.id)?;
+        self.attach_missing(object)
+    }
+
+    /// A rule no longer needs its target covered.
+    pub(super) fn release(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        if let Some(claim) = self.claims.get_mut(&target.id) {
+            claim.rules.remove(&rule);
+            if claim.rules.is_empty() {
+                self.claims.remove(&target.id);
+            }
+        }
+        self.detach_unclaimed()
+    }
+
+    /// Finds the targets' namespaces again, then attaches and detaches as needed.
+    pub(super) fn refresh(&mut self, object: &mut Object) -> Result<(), KernelError> {
+        let targets: Vec<u64> = self.claims.keys().copied().collect();
+        let mut result = Ok(());
+        for target in targets {
+            result = result.and(self.locate(target));
+        }
+        result.and(self.attach_missing(object)).and(self.detach_unclaimed())
+    }
+
+    /// Attaches to interfaces that came, in the namespaces that are known.
+    pub(super) fn refresh_interfaces(&mut self, object: &mut Object) -> Result<(), KernelError> {
+        for namespace in self.namespaces.values() {
+            namespace.watch.clear();
+        }
+        self.attach_missing(object)
+    }
+
+    pub(super) fn has_claims(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
+    pub(super) fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.namespaces.values().map(|namespace| namespace.watch.fd())
+    }
+
+    /// Removes what an earlier process left attached and nobody claimed since.
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        if let Some(pins) = &self.pins {
+            for name in pins.names(PIN) {
+                let is_ours = self.namespaces.values().any(|namespace| {
+                    namespace.hooks.values().any(|hook| matches!(hook, Hook::Pin(pin) if *pin == name))
+                });
+                if !is_ours {
+                    pins.unpin(&name)?;
+                }
+            }
+        }
+        if self.tier == Some(EgressTier::Clsact) {
+            self.sweep_filters();
+        }
+        Ok(())
+    }
+
+    /// Filters have no pins: look into every namespace of the node.
+    fn sweep_filters(&self) {
+        for (inode, handle) in netns::all() {
+            let kept: Vec<u32> = self
+                .namespaces
+                .get(&inode)
+                .map(|namespace| namespace.hooks.keys().copied().collect())
+                .unwrap_or_default();
+            let swept = netns::within(handle.as_fd(), || {
+                for index in interfaces::list()?.into_keys() {
+                    clsact::sweep(index)?;
+                    if !kept.contains(&index) {
+                        clsact::detach(index, self.instance)?;
+                    }
+                }
+                Ok::<_, io::Error>(())
+            });
+            if let Err(error) | Ok(Err(error)) = swept {
+                tracing::warn!(%error, namespace = inode, "could not look for filters left behind");
+            }
+        }
+    }
+
+    /// Reads where a target's processes are. What has no process now keeps what it had, since a unit
+    /// that restarts comes back to the same place.
+    fn locate(&mut self, target: u64) -> Result<(), KernelError> {
+        let Some(claim) = self.claims.get_mut(&target) else { return Ok(()) };
+        let found = target::network_namespaces(&self.root, &claim.target.path, &|inode| {
+            self.namespaces.contains_key(&inode)
+        });
+        // A cgroup that vanished ends its injections elsewhere.
+        let Ok(found) = found else { return Ok(()) };
+        let mut inodes = BTreeSet::new();
+        for namespace in found {
+            inodes.insert(namespace.inode);
+            let Some(handle) = namespace.handle else { continue };
+            let watch = netns::within(handle.as_fd(), Watch::open).and_then(|watch| watch);
+            let watch = watch.map_err(|error| KernelError::Hook {
+                what: "watch the interfaces",
+                place: format!("network namespace {}", namespace.inode),
+                reason: error.to_string(),
+            })?;
+            let hooks = BTreeMap::new();
+            self.namespaces.insert(namespace.inode, Namespace { handle, watch, hooks });
+        }
+        if !inodes.is_empty() {
+            claim.namespaces = inodes;
+        }
+        Ok(())
+    }
+
+    fn attach_missing(&mut self, object: &mut Object) -> Result<(), KernelError> {
+        let mut result = Ok(());
+        for (inode, namespace) in &mut self.namespaces {
+            let program = object.egress()?;
+            let place = Place { inode: *inode, tier: self.tier, instance: self.instance, pins: self.pins.as_ref() };
+            let attached = netns::within(namespace.handle.as_fd(), || place.attach_missing(&mut namespace.hooks, program));
+            let attached = attached.unwrap_or_else(|error| {
+                Err(KernelError::Hook {
+                    what: "enter",
+                    place: format!("network namespace {inode}"),
+                    reason: error.to_string(),
+                })
+            });
+            result = result.and(attached);
+        }
+        result
+    }
+
+    fn detach_unclaimed(&mut self) -> Result<(), KernelError> {
+        let claimed: HashSet<u64> =
+            self.claims.values().flat_map(|claim| claim.namespaces.iter().copied()).collect();
+        let doomed: Vec<u64> =
+            self.namespaces.keys().copied().filter(|inode| !claimed.contains(inode)).collect();
+        for inode in doomed {
+            if let Some(namespace) = self.namespaces.get_mut(&inode) {
+                detach_all(namespace, self.instance, self.pins.as_ref())?;
+            }
+            self.namespaces.remove(&inode);
+        }
+        Ok(())
+    }
+}
+
+/// What attaching in one namespace takes.
+struct Place<'a> {
+    inode: u64,
+    tier: Option<EgressTier>,
+    instance: Instance,
+    pins: Option<&'a Pins>,
+}
+
+impl Place<'_> {
+    /// Runs in the namespace.
+    fn attach_missing(
+        &self,
+        hooks: &mut BTreeMap<u32, Hook>,
+        program: &mut SchedClassifier,
+    ) -> Result<(), KernelError> {
+        let failed = |what, place: &str, reason: String| KernelError::Hook { what, place: place.to_owned(), reason };
+        let interfaces = interfaces::list()
+            .map_err(|error| failed("list the interfaces", "network namespace", error.to_string()))?;
+        let vanished: Vec<u32> =
+            hooks.keys().copied().filter(|index| !interfaces.contains_key(index)).collect();
+        for index in vanished {
+            // The kernel detached it with its interface; only the pin is left.
+            if let (Some(Hook::Pin(name)), Some(pins)) = (hooks.remove(&index), self.pins) {
+                pins.unpin(&name)?;
+            }
+        }
+        let mut result = Ok(());
+        for (index, name) in &interfaces {
+            if hooks.contains_key(index) {
+                continue;
+            }
+            match self.attach(*index, program) {
+                Ok(hook) => drop(hooks.insert(*index, hook)),
+                // It may have gone meanwhile.
+                Err(_) if !interfaces::list().is_ok_and(|now| now.contains_key(index)) => {}
+                Err(reason) => {
+                    result = result.and(Err(failed("attach to interface", name, reason)));
+                }
+            }
+        }
+        result
+    }
+
+    fn attach(&self, index: u32, program: &mut SchedClassifier) -> Result<Hook, String> {
+        match self.tier {
+            Some(EgressTier::Tcx) => {
+                let link = tcx_link(index, program)?;
+                let Some(pins) = self.pins else { return Ok(Hook::Link { _link: link }) };
+                let name = format!("{PIN}{}-{index}", self.inode);
+                // An earlier daemon's link goes only now, so that no packet passes unseen; the mark
+                // keeps the two from judging a packet twice.
+                pins.unpin(&name).map_err(|error| error.to_string())?;
+                let _: PinnedLink = link.pin(pins.path(&name)).map_err(|error| innermost(&error))?;
+                Ok(Hook::Pin(name))
+            }
+            Some(EgressTier::Clsact) => {
+                clsact::attach(program, index, self.instance).map(|()| Hook::Filter)
+            }
+            None => Err("neither tcx nor clsact works on this kernel".into()),
+        }
+    }
+}
+
+/// A link at the head of an interface's egress, in the calling thread's network namespace.
+pub(super) fn tcx_link(index: u32, program: &mut SchedClassifier) -> Result<FdLink, String> {
+    let attach = TcAttach::Tcx { attach_type: TcAttachType::Egress, order: LinkOrder::first() };
+    let id = program.attach(index, attach).map_err(|error| innermost(&error))?;
+    let link = program.take_link(id).map_err(|error| innermost(&error))?;
+    link.try_into().map_err(|error: aya::programs::links::LinkError| innermost(&error))
+}
+
+fn detach_all(
+    namespace: &mut Namespace,
+    instance: Instance,
+    pins: Option<&Pins>,
+) -> Result<(), KernelError> {
+    let mut filters = Vec::new();
+    for (index, hook) in &namespace.hooks {
+        match hook {
+            Hook::Link { .. } => {}
+            Hook::Pin(name) => match pins {
+                Some(pins) => pins.unpin(name)?,
+                None => {}
+            },
+            Hook::Filter => filters.push(*index),
+        }
+    }
+    if !filters.is_empty() {
+        netns::within(namespace.handle.as_fd(), || {
+            filters.iter().try_for_each(|index| clsact::detach(*index, instance))
+        })
+        .and_then(|result| result)
+        .map_err(|error| KernelError::Hook {
+            what: "detach from an interface",
+            place: "network namespace".into(),
+            reason: error.to_string(),
+        })?;
+    }
+    namespace.hooks.clear();
+    Ok(())
+}

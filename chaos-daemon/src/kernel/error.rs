@@ -1,0 +1,85 @@
+//! What the kernel refused.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// A change to the kernel that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The object was not accepted.
+    #[error("load the eBPF object: {0}{hint}", hint = privilege_hint(.0))]
+    Load(#[source] EbpfError),
+    /// The object lacks something, which only a wrong build can cause.
+    #[error("the eBPF object has no {0}")]
+    Missing(&'static str),
+    /// The verifier or the kernel's configuration refused a program.
+    #[error("load program {program}: {source}")]
+    Program {
+        /// Which program.
+        program: &'static str,
+        /// Why.
+        source: ProgramError,
+    },
+    /// A map was not read or written.
+    #[error("{what}: {source}")]
+    Map {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A target cannot take another rule.
+    #[error("cgroup {cgroup} has {rules} rules already, which is the most; recover one of its injections first")]
+    TargetFull {
+        /// The cgroup's path.
+        cgroup: String,
+        /// How many.
+        rules: usize,
+    },
+    /// Targets sit at too many depths.
+    #[error("cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first")]
+    TooManyLevels {
+        /// The cgroup's path.
+        cgroup: String,
+        /// Its depth.
+        level: u32,
+        /// How many depths are in use.
+        levels: usize,
+    },
+    /// A hook was not attached or detached.
+    #[error("{what} on {place}: {reason}")]
+    Hook {
+        /// What was tried.
+        what: &'static str,
+        /// Interface or cgroup.
+        place: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Neither way of attaching to an interface works here.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// Something under bpffs.
+    #[error("{what} {path}: {source}", path = path.display())]
+    Pin {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The pin directory is no bpffs.
+    #[error("{path} is no bpffs; mount one with `mount -t bpf bpf {path}`, or name another with --bpffs", path = .0.display())]
+    NoBpffs(PathBuf),
+}
+
+fn privilege_hint(error: &EbpfError) -> &'static str {
+    let text = format!("{error:?}");
+    if text.contains("PermissionDenied") {
+        " (run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,78 @@
+//! Who owns an attachment that has no name of its own.
+
+/// Tells daemons and `chaos exec` runs on one node apart: in the handle of a clsact filter, and in
+/// the mark of packets that a run has judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance(u32);
+
+impl Instance {
+    /// Filter handles of ours begin with these bits.
+    const OURS: u32 = 0x0C00_0000;
+    /// Set when we made the clsact qdisc that the filter sits on.
+    const MADE_QDISC: u32 = 1 << 23;
+    /// Set for daemons; the rest is then a digest of the state they keep.
+    const DAEMON: u32 = 1 << 22;
+    const NUMBER: u32 = Self::DAEMON - 1;
+
+    /// A daemon, the same after a restart on the same pins.
+    #[must_use]
+    pub fn daemon(pins: &std::path::Path) -> Self {
+        let digest = pins.as_os_str().as_encoded_bytes().iter().fold(0x811C_9DC5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+        Self(Self::DAEMON | (digest & Self::NUMBER))
+    }
+
+    /// A run that ends with its process. Linux pids have at most 22 bits.
+    #[must_use]
+    pub fn process(pid: u32) -> Self {
+        Self(pid & Self::NUMBER)
+    }
+
+    /// Handle of this instance's filters.
+    #[must_use]
+    pub(super) const fn filter_handle(self, made_qdisc: bool) -> u32 {
+        Self::OURS | self.0 | if made_qdisc { Self::MADE_QDISC } else { 0 }
+    }
+
+    /// Whose filter a handle says it is, and whether its owner made the qdisc.
+    #[must_use]
+    pub(super) const fn of_filter(handle: u32) -> Option<(Self, bool)> {
+        if handle & 0xFF00_0000 == Self::OURS {
+            let number = handle & (Self::DAEMON | Self::NUMBER);
+            Some((Self(number), handle & Self::MADE_QDISC != 0))
+        } else {
+            None
+        }
+    }
+
+    /// The process of a run; `None` for a daemon.
+    #[must_use]
+    pub(super) const fn pid(self) -> Option<u32> {
+        if self.0 & Self::DAEMON == 0 { Some(self.0) } else { None }
+    }
+
+    /// What a judged packet is marked with; never 0.
+    #[must_use]
+    pub(super) const fn mark(self) -> u16 {
+        ((self.0 ^ (self.0 >> 16)) as u16) | 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_says_whose_it_is() {
+        for instance in [Instance::process(4711), Instance::daemon("/sys/fs/bpf/chaos".as_ref())] {
+            for made in [false, true] {
+                assert_eq!(Instance::of_filter(instance.filter_handle(made)), Some((instance, made)));
+            }
+            assert_ne!(instance.mark(), 0);
+        }
+        assert_eq!(Instance::of_filter(1), None);
+        assert_eq!(Instance::process(4711).pid(), Some(4711));
+        assert_eq!(Instance::daemon("/x".as_ref()).pid(), None);
+    }
+}

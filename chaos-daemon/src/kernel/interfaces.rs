@@ -1,0 +1,47 @@
+//! The interfaces of a network namespace, and word of it when they change.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// `RTNLGRP_LINK` as a bit of the group mask.
+const RTMGRP_LINK: u32 = 1;
+
+/// Index → name of every interface of the calling thread's network namespace.
+pub(super) fn list() -> io::Result<BTreeMap<u32, String>> {
+    let interfaces = nix::net::if_::if_nameindex()?;
+    Ok(interfaces
+        .iter()
+        .map(|interface| (interface.index(), interface.name().to_string_lossy().into_owned()))
+        .collect())
+}
+
+/// Hears of every interface that comes, goes or changes in one network namespace.
+pub(super) struct Watch {
+    socket: Socket,
+}
+
+impl Watch {
+    /// Listens in the calling thread's network namespace, and stays there.
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
+        socket.set_non_blocking(true)?;
+        Ok(Self { socket })
+    }
+
+    /// Readable when something changed.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what was heard. What it was does not matter: the list is read again anyway, which also
+    /// covers a message that was lost for want of room.
+    pub(super) fn clear(&self) {
+        while self.socket.recv_from_full().is_ok() {}
+    }
+}

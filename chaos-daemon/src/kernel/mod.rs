@@ -1,0 +1,206 @@
+//! Everything that touches the kernel: the loaded engine, its rules, its hooks, its events.
+//!
+//! Nothing here decides; callers say what should be there.
+
+mod btf;
+mod clsact;
+mod egress;
+mod error;
+mod events;
+mod ingress;
+mod instance;
+mod interfaces;
+pub mod netns;
+mod object;
+mod pins;
+mod probe;
+mod rules;
+
+pub use error::KernelError;
+pub use events::Event;
+pub use instance::Instance;
+pub use pins::Pins;
+pub use object::Counting;
+pub use probe::{EgressTier, Support};
+pub use rules::{RuleId, RuleSpec};
+
+use std::os::fd::BorrowedFd;
+
+use chaos_common::abi::RuleStats;
+
+use crate::{
+    boot_clock::BootTime,
+    target::{Cgroup, CgroupRoot},
+};
+
+/// The `net` engine in the kernel, and what of it is attached where.
+pub struct Kernel {
+    object: object::Object,
+    rules: rules::Rules,
+    egress: egress::Egress,
+    ingress: ingress::Ingress,
+    events: events::Events,
+    pins: Option<Pins>,
+    support: Support,
+}
+
+impl Kernel {
+    /// Loads the programs. With pins, maps and links outlive this process, and what an earlier
+    /// process of the same build left there is taken over: its rules go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses to load, with its reason.
+    pub fn load(root: &CgroupRoot, pins: Option<Pins>, instance: Instance) -> Result<Self, KernelError> {
+        let mut object = object::Object::load(pins.as_ref(), instance)?;
+        let support = probe::probe(&mut object, instance);
+        Ok(Self {
+            rules: rules::Rules::take(&mut object)?,
+            egress: egress::Egress::new(root.clone(), instance, pins.clone(), support.egress_tier()),
+            ingress: ingress::Ingress::new(root.clone(), pins.clone()),
+            events: events::Events::take(&mut object)?,
+            object,
+            pins,
+            support,
+        })
+    }
+
+    /// What works here, by which mechanism, or why not.
+    #[must_use]
+    pub fn support(&self) -> &Support {
+        &self.support
+    }
+
+    /// Makes a rule exist. The same rule again replaces it in one step.
+    ///
+    /// # Errors
+    /// When the target is full or the kernel refuses.
+    pub fn put_rule(&mut self, id: RuleId, target: &Cgroup, rule: &RuleSpec) -> Result<(), KernelError> {
+        self.rules.put(id, target, rule)
+    }
+
+    /// Makes a rule not exist.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove_rule(&mut self, id: RuleId) -> Result<(), KernelError> {
+        self.rules.remove(id)
+    }
+
+    /// Takes a rule that is in the kernel already for that of a target. False when it is not there.
+    pub fn adopt_rule(&mut self, id: RuleId, target: &Cgroup, rule: &RuleSpec) -> bool {
+        self.rules.adopt(id, target, rule)
+    }
+
+    /// Ids of the rules that are in the kernel, whoever put them there.
+    #[must_use]
+    pub fn rule_ids(&self) -> Vec<RuleId> {
+        self.rules.ids()
+    }
+
+    /// Removes from the kernel's tables whatever is not of a rule put or adopted here.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn sweep_rules(&mut self) -> Result<(), KernelError> {
+        self.rules.sweep()
+    }
+
+    /// What a rule has seen, summed over all CPUs. Zero for a rule that is not there.
+    #[must_use]
+    pub fn stats(&self, id: RuleId) -> RuleStats {
+        self.rules.stats(id)
+    }
+
+    /// Says until when the daemon counts as alive.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_lease(&mut self, until: BootTime) -> Result<(), KernelError> {
+        self.rules.set_lease(until)
+    }
+
+    /// Makes what a target sends pass our program, on every interface of every network namespace that
+    /// its processes use, now and later.
+    ///
+    /// # Errors
+    /// When an interface could not be attached; all others were.
+    pub fn claim_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.egress.claim(rule, target, &mut self.object)
+    }
+
+    /// Undoes [`Kernel::claim_egress`]; hooks that no rule claims any more are detached.
+    ///
+    /// # Errors
+    /// When a hook could not be detached.
+    pub fn release_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.egress.release(rule, target)
+    }
+
+    /// Follows the targets' processes into the network namespaces they use now.
+    ///
+    /// # Errors
+    /// When an interface could not be attached or detached; all others were.
+    pub fn refresh_egress(&mut self) -> Result<(), KernelError> {
+        if self.egress.has_claims() { self.egress.refresh(&mut self.object) } else { Ok(()) }
+    }
+
+    /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
+    ///
+    /// # Errors
+    /// When an interface could not be attached; all others were.
+    pub fn refresh_interfaces(&mut self) -> Result<(), KernelError> {
+        self.egress.refresh_interfaces(&mut self.object)
+    }
+
+    /// Makes what a target receives pass our program, once.
+    ///
+    /// # Errors
+    /// When the cgroup could not be attached.
+    pub fn claim_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.ingress.claim(rule, target, &mut self.object)
+    }
+
+    /// Undoes [`Kernel::claim_ingress`].
+    ///
+    /// # Errors
+    /// When a hook could not be detached, or one below it not be attached in its place.
+    pub fn release_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.ingress.release(rule, target, &mut self.object)
+    }
+
+    /// Detaches hooks that an earlier process left and that nothing claimed since.
+    ///
+    /// # Errors
+    /// When a hook could not be detached.
+    pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
+        self.egress.sweep()?;
+        self.ingress.sweep()
+    }
+
+    /// Descriptors that become readable when interfaces come or go where we are attached.
+    pub fn interface_watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.egress.watches()
+    }
+
+    /// Becomes readable when firings were reported.
+    #[must_use]
+    pub fn event_watch(&self) -> BorrowedFd<'_> {
+        self.events.watch()
+    }
+
+    /// Takes the reported firings.
+    pub fn take_events(&mut self, each: impl FnMut(Event)) {
+        self.events.take_all(each);
+    }
+
+    /// Removes every pin of this instance; with hooks and rules gone, nothing of it is left.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub fn remove_pins(&mut self) -> Result<(), KernelError> {
+        match &self.pins {
+            Some(pins) => pins.remove(),
+            None => Ok(()),
+        }
+    }
+}

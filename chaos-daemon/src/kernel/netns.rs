@@ -1,0 +1,71 @@
+//! Work inside another network namespace, always on a thread that ends with it.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt as _,
+    },
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// Runs `work` in the network namespace behind `namespace`.
+///
+/// The thread is thrown away afterwards, so that none of ours is ever left in a foreign namespace.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_a_thread(|| {
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        Ok(work())
+    })
+}
+
+/// Runs `work` in a fresh network namespace that ends with it.
+///
+/// # Errors
+/// When no namespace can be made.
+pub fn within_fresh<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_a_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(work())
+    })
+}
+
+fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the work panicked")))
+    })
+}
+
+/// The network namespace of this thread.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn own() -> io::Result<impl AsFd> {
+    File::open("/proc/thread-self/ns/net")
+}
+
+/// The network namespaces that the node's processes are in: inode and handle.
+#[must_use]
+pub fn all() -> Vec<(u64, File)> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = BTreeMap::new();
+    for process in processes.flatten() {
+        let link = process.path().join("ns/net");
+        // Fails for what is no process, and for those that have just ended.
+        let Ok(inode) = fs::metadata(&link).map(|namespace| namespace.ino()) else { continue };
+        if let Entry::Vacant(entry) = found.entry(inode)
+            && let Ok(handle) = File::open(&link)
+        {
+            entry.insert(handle);
+        }
+    }
+    found.into_iter().collect()
+}

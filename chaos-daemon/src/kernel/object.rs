@@ -1,0 +1,92 @@
+//! The `net` object: its bytes, its maps, its programs.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::Map,
+    programs::{CgroupSkb, SchedClassifier},
+};
+
+use super::{Instance, KernelError, Pins, btf};
+
+static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
+
+/// Names this build of the object.
+pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
+
+/// The maps that outlive a daemon.
+const PINNED_MAPS: [&str; 8] =
+    ["LEASE", "LEVELS", "TARGETS", "RULES", "PREFIXES", "STATE", "STATS", "EVENTS"];
+
+/// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Each event has its own number, on any number of CPUs.
+    Exact,
+    /// Two CPUs may share a number (kernels before 5.12).
+    Close,
+}
+
+pub(super) struct Object {
+    ebpf: Ebpf,
+    counting: Counting,
+}
+
+impl Object {
+    pub(super) fn load(pins: Option<&Pins>, instance: Instance) -> Result<Self, KernelError> {
+        let tgid_offset = btf::tgid_offset();
+        let judged = instance.mark();
+        let mut loader = EbpfLoader::new();
+        loader.override_global("JUDGED", &judged, true);
+        loader.override_global("TASK_TGID_OFFSET", &tgid_offset, true);
+        if let Some(pins) = pins {
+            for map in PINNED_MAPS {
+                loader.map_pin_path(map, pins.path(&format!("map-{}", map.to_lowercase())));
+            }
+        }
+        let ebpf = loader.load(NET).map_err(KernelError::Load)?;
+        Ok(Self { ebpf, counting: Counting::Exact })
+    }
+
+    /// Uses the other twins from now on.
+    pub(super) fn count_closely(&mut self) {
+        self.counting = Counting::Close;
+    }
+
+    pub(super) fn counting(&self) -> Counting {
+        self.counting
+    }
+
+    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, KernelError> {
+        self.ebpf.take_map(name).ok_or(KernelError::Missing(name))
+    }
+
+    /// The egress program, loaded.
+    pub(super) fn egress(&mut self) -> Result<&mut SchedClassifier, KernelError> {
+        let name = match self.counting {
+            Counting::Exact => "net_out",
+            Counting::Close => "net_out_close",
+        };
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let failed = |source| KernelError::Program { program: name, source };
+        let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
+        Ok(program)
+    }
+
+    /// The ingress program, loaded.
+    pub(super) fn ingress(&mut self) -> Result<&mut CgroupSkb, KernelError> {
+        let name = match self.counting {
+            Counting::Exact => "net_in",
+            Counting::Close => "net_in_close",
+        };
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let failed = |source| KernelError::Program { program: name, source };
+        let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
+        Ok(program)
+    }
+}

@@ -1,0 +1,98 @@
+//! Owns every path under bpffs: `<bpffs>/chaos/<build>/`, flat, one pin a file.
+//!
+//! The directory is named after the digest of the eBPF object, so that a daemon of another build never
+//! takes maps of another shape for its own.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::{KernelError, object};
+
+/// The pin directory of this build. A value proves that bpffs is mounted and the directory exists.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    dir: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directory of this build under a bpffs, and removes those of other builds: with their
+    /// pins go the hooks and rules that no daemon of this build could speak for.
+    ///
+    /// # Errors
+    /// When `bpffs` is none, or cannot be written.
+    pub fn open(bpffs: &Path) -> Result<Self, KernelError> {
+        if !statfs(bpffs).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC) {
+            return Err(KernelError::NoBpffs(bpffs.to_owned()));
+        }
+        let ours = bpffs.join("chaos");
+        let dir = ours.join(object::DIGEST);
+        let at = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| KernelError::Pin { what, path, source }
+        };
+        fs::create_dir_all(&dir).map_err(at("make", &dir))?;
+        for entry in fs::read_dir(&ours).map_err(at("list", &ours))?.flatten() {
+            let foreign = entry.path();
+            if foreign != dir {
+                tracing::warn!(pins = %foreign.display(), "removing the pins of another build");
+                fs::remove_dir_all(&foreign).map_err(at("remove", &foreign))?;
+            }
+        }
+        Ok(Self { dir })
+    }
+
+    /// Removes what any build left under a bpffs. For when no daemon runs.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub fn remove_all(bpffs: &Path) -> Result<(), KernelError> {
+        let ours = bpffs.join("chaos");
+        remove_dir(&ours)
+    }
+
+    /// Where an object of this name is pinned.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Names of the pins that begin with `prefix`.
+    pub(super) fn names(&self, prefix: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(prefix)).collect()
+    }
+
+    /// Removes one pin; a link that is nowhere else detaches. One that is gone is no error.
+    pub(super) fn unpin(&self, name: &str) -> Result<(), KernelError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(KernelError::Pin { what: "remove pin", path, source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes the whole directory, and the parent if nothing else is in it.
+    pub(super) fn remove(&self) -> Result<(), KernelError> {
+        remove_dir(&self.dir)?;
+        // Another instance may still be there: then the parent is not empty and stays.
+        if let Some(parent) = self.dir.parent() {
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<(), KernelError> {
+    match fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(KernelError::Pin { what: "remove", path: dir.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

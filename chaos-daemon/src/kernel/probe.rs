@@ -1,0 +1,66 @@
+//! What this kernel can do, found out by doing it.
+
+use nix::net::if_::if_nametoindex;
+
+use super::{
+    Instance, clsact, egress,
+    netns,
+    object::{Counting, Object},
+};
+
+/// How outgoing packets reach our program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EgressTier {
+    /// A tcx link on each interface (Linux 6.6).
+    Tcx,
+    /// A filter on each interface's clsact qdisc.
+    Clsact,
+}
+
+/// What works, and why not what does not.
+#[derive(Clone, Debug)]
+pub struct Support {
+    /// Loss of outgoing packets.
+    pub egress: Result<EgressTier, String>,
+    /// Loss of incoming packets.
+    pub ingress: Result<(), String>,
+    /// Whether dice and budgets are exact on several CPUs.
+    pub counting: Counting,
+}
+
+impl Support {
+    pub(super) fn egress_tier(&self) -> Option<EgressTier> {
+        self.egress.as_ref().ok().copied()
+    }
+}
+
+pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
+    if object.ingress().is_err() {
+        object.count_closely();
+    }
+    Support {
+        egress: egress(object, instance),
+        ingress: object.ingress().map(drop).map_err(|error| clsact::innermost(&error)),
+        counting: object.counting(),
+    }
+}
+
+/// Attaches to the loopback of a network namespace made for it.
+fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String> {
+    let program = object.egress().map_err(|error| clsact::innermost(&error))?;
+    netns::within_fresh(|| {
+        let lo = if_nametoindex("lo").map_err(|error| format!("find lo: {error}"))?;
+        let tcx = match egress::tcx_link(lo, program) {
+            Ok(_) => return Ok(EgressTier::Tcx),
+            Err(reason) => reason,
+        };
+        let clsact = clsact::attach(program, lo, instance).and_then(|()| {
+            clsact::detach(lo, instance).map_err(|error| format!("delete filter: {error}"))
+        });
+        match clsact {
+            Ok(()) => Ok(EgressTier::Clsact),
+            Err(clsact) => Err(format!("tcx: {tcx}; clsact: {clsact}")),
+        }
+    })
+    .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
+}

@@ -1,0 +1,282 @@
+//! The engine's tables: which rules there are, whose they are, and what they saw.
+
+use std::collections::{BTreeMap, HashMap as Memory};
+
+use aya::{
+    maps::{
+        Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
+    },
+    util::nr_cpus,
+};
+use chaos_common::{
+    abi::{
+        Levels, MAX_LEVELS, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_INCLUDE, Prefix,
+        RuleState, RuleStats, TargetRules,
+    },
+    fault::NetworkFilter,
+};
+
+use super::{KernelError, object::Object};
+use crate::{boot_clock::BootTime, target::Cgroup};
+
+/// The name of a rule in the kernel; never used twice while a daemon lives.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct RuleId(pub u32);
+
+/// A rule and the addresses it is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSpec {
+    /// What the programs read.
+    pub rule: NetRule,
+    /// The filter whose addresses go into the prefix table.
+    pub filter: NetworkFilter,
+}
+
+impl RuleSpec {
+    fn prefixes(&self, id: RuleId) -> impl Iterator<Item = (Key<Prefix>, u32)> + '_ {
+        let include = self.filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
+        let except = self.filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
+        include.chain(except).map(move |(cidr, verdict)| {
+            let (bits, prefix) = cidr.to_abi(id.0);
+            (Key::new(bits, prefix), verdict)
+        })
+    }
+}
+
+pub(super) struct Rules {
+    lease: Array<MapData, u64>,
+    levels: Array<MapData, Levels>,
+    targets: HashMap<MapData, u64, TargetRules>,
+    rules: HashMap<MapData, u32, NetRule>,
+    prefixes: LpmTrie<MapData, Prefix, u32>,
+    state: HashMap<MapData, u32, RuleState>,
+    stats: PerCpuHashMap<MapData, u32, RuleStats>,
+    /// The rules that were put or adopted here.
+    owned: Memory<RuleId, Owned>,
+    /// Their ids by cgroup id, in the order in which they are asked.
+    listed: Memory<u64, Vec<RuleId>>,
+    /// How many cgroups with rules there are at each depth.
+    depths: BTreeMap<u32, usize>,
+    /// Counters that start a rule, one for each possible CPU.
+    zero: Vec<RuleStats>,
+}
+
+struct Owned {
+    cgroup: Cgroup,
+    prefixes: Vec<Key<Prefix>>,
+}
+
+impl Rules {
+    pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
+        let cpus = nr_cpus().map_err(|(file, source)| KernelError::Pin {
+            what: "count the CPUs by",
+            path: file.into(),
+            source,
+        })?;
+        Ok(Self {
+            lease: typed(object.take_map("LEASE")?)?,
+            levels: typed(object.take_map("LEVELS")?)?,
+            targets: typed(object.take_map("TARGETS")?)?,
+            rules: typed(object.take_map("RULES")?)?,
+            prefixes: typed(object.take_map("PREFIXES")?)?,
+            state: typed(object.take_map("STATE")?)?,
+            stats: typed(object.take_map("STATS")?)?,
+            owned: Memory::new(),
+            listed: Memory::new(),
+            depths: BTreeMap::new(),
+            zero: vec![RuleStats::default(); cpus.get() as usize],
+        })
+    }
+
+    pub(super) fn set_lease(&mut self, until: BootTime) -> Result<(), KernelError> {
+        self.lease.set(0, &until.nanos(), 0).map_err(at("write the lease"))
+    }
+
+    pub(super) fn put(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        spec: &RuleSpec,
+    ) -> Result<(), KernelError> {
+        if self.owned.contains_key(&id) {
+            return self.rules.insert(&id.0, &spec.rule, 0).map_err(at("replace a rule"));
+        }
+        self.admit(target)?;
+        let prefixes: Vec<_> = spec.prefixes(id).collect();
+        // Owned before anything is written, so that a failure half-way is undone by `remove`.
+        let keys = prefixes.iter().map(|(key, _)| *key).collect();
+        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys });
+        for (key, verdict) in prefixes {
+            self.prefixes.insert(&key, &verdict, 0).map_err(at("write an address range"))?;
+        }
+        self.state.insert(&id.0, &RuleState::default(), 0).map_err(at("write a rule's state"))?;
+        let zero = PerCpuValues::try_from(self.zero.clone())
+            .map_err(|source| at("size a rule's counters")(source.into()))?;
+        self.stats.insert(&id.0, zero, 0).map_err(at("write a rule's counters"))?;
+        self.rules.insert(&id.0, &spec.rule, 0).map_err(at("write a rule"))?;
+        self.list(id, target)
+    }
+
+    /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
+    pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &RuleSpec) -> bool {
+        let is_whole = self.rules.get(&id.0, 0).is_ok()
+            && self.state.get(&id.0, 0).is_ok()
+            && self.stats.get(&id.0, 0).is_ok();
+        if !is_whole || self.admit(target).is_err() {
+            return false;
+        }
+        let keys = spec.prefixes(id).map(|(key, _)| key).collect();
+        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys });
+        self.list(id, target).is_ok()
+    }
+
+    /// Programs see a rule only through `TARGETS`, so that goes first.
+    pub(super) fn remove(&mut self, id: RuleId) -> Result<(), KernelError> {
+        if let Some(owned) = self.owned.get(&id) {
+            let cgroup = owned.cgroup.clone();
+            self.unlist(id, &cgroup)?;
+        }
+        self.erase(id)?;
+        if let Some(owned) = self.owned.get(&id) {
+            for key in &owned.prefixes {
+                gone(self.prefixes.remove(key)).map_err(at("remove an address range"))?;
+            }
+        }
+        self.owned.remove(&id);
+        Ok(())
+    }
+
+    pub(super) fn ids(&self) -> Vec<RuleId> {
+        self.rules.keys().flatten().map(RuleId).collect()
+    }
+
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        let strangers: Vec<u64> =
+            self.targets.keys().flatten().filter(|id| !self.listed.contains_key(id)).collect();
+        for id in strangers {
+            gone(self.targets.remove(&id)).map_err(at("sweep a target"))?;
+        }
+        let mut ids: Vec<RuleId> = self.ids();
+        ids.extend(self.state.keys().flatten().map(RuleId));
+        ids.extend(self.stats.keys().flatten().map(RuleId));
+        for id in ids {
+            if !self.owned.contains_key(&id) {
+                self.erase(id)?;
+            }
+        }
+        let strangers: Vec<_> = self.prefixes.keys().flatten().filter(|key| {
+            let prefix = key.data();
+            !self.owned.contains_key(&RuleId(prefix.rule))
+        }).collect();
+        for key in strangers {
+            gone(self.prefixes.remove(&key)).map_err(at("sweep an address range"))?;
+        }
+        self.write_levels()
+    }
+
+    pub(super) fn stats(&self, id: RuleId) -> RuleStats {
+        let mut sum = RuleStats::default();
+        if let Ok(cpus) = self.stats.get(&id.0, 0) {
+            for cpu in cpus.iter() {
+                sum += *cpu;
+            }
+        }
+        sum
+    }
+
+    /// Refuses what the kernel's records have no room for.
+    fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
+        let rules = self.listed.get(&target.id).map_or(0, Vec::len);
+        if rules >= MAX_RULES_PER_TARGET {
+            return Err(KernelError::TargetFull { cgroup: target.path.to_string(), rules });
+        }
+        if !self.depths.contains_key(&target.level) && self.depths.len() >= MAX_LEVELS {
+            return Err(KernelError::TooManyLevels {
+                cgroup: target.path.to_string(),
+                level: target.level,
+                levels: self.depths.len(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets the programs find a rule.
+    fn list(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        let rules = self.listed.entry(target.id).or_default();
+        if rules.is_empty() {
+            *self.depths.entry(target.level).or_default() += 1;
+        }
+        rules.push(id);
+        if self.depths.get(&target.level) == Some(&1) {
+            self.write_levels()?;
+        }
+        self.write_target(target.id)
+    }
+
+    /// Hides a rule from the programs.
+    fn unlist(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        let Some(rules) = self.listed.get_mut(&target.id) else { return Ok(()) };
+        rules.retain(|rule| *rule != id);
+        let is_last = rules.is_empty();
+        self.write_target(target.id)?;
+        if is_last {
+            self.listed.remove(&target.id);
+            let left = self.depths.get(&target.level).map_or(0, |count| count.saturating_sub(1));
+            if left == 0 {
+                self.depths.remove(&target.level);
+                self.write_levels()?;
+            } else {
+                self.depths.insert(target.level, left);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_target(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let rules = self.listed.get(&cgroup).map_or(&[][..], Vec::as_slice);
+        if rules.is_empty() {
+            return gone(self.targets.remove(&cgroup)).map_err(at("remove a target"));
+        }
+        let mut record = TargetRules { len: rules.len() as u32, ..Default::default() };
+        for (slot, id) in record.rules.iter_mut().zip(rules) {
+            *slot = id.0;
+        }
+        self.targets.insert(&cgroup, &record, 0).map_err(at("write a target"))
+    }
+
+    fn write_levels(&mut self) -> Result<(), KernelError> {
+        let mut record = Levels { len: self.depths.len() as u32, ..Default::default() };
+        for (slot, level) in record.levels.iter_mut().zip(self.depths.keys()) {
+            *slot = *level;
+        }
+        self.levels.set(0, &record, 0).map_err(at("write the levels"))
+    }
+
+    fn erase(&mut self, id: RuleId) -> Result<(), KernelError> {
+        gone(self.rules.remove(&id.0)).map_err(at("remove a rule"))?;
+        gone(self.state.remove(&id.0)).map_err(at("remove a rule's state"))?;
+        gone(self.stats.remove(&id.0)).map_err(at("remove a rule's counters"))
+    }
+}
+
+fn typed<M: TryFrom<Map, Error = MapError>>(map: Map) -> Result<M, KernelError> {
+    map.try_into().map_err(at("open a map"))
+}
+
+fn at(what: &'static str) -> impl Fn(MapError) -> KernelError {
+    move |source| KernelError::Map { what, source }
+}
+
+/// What is not there need not be removed.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,150 @@
+//! The network namespaces that processes are in.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::Path,
+};
+
+use chaos_common::target::CgroupPath;
+
+use super::{
+    error::{TargetError, is_gone},
+    processes::pids_below,
+    root::{CgroupRoot, mounts},
+};
+
+/// A network namespace in use. All of them are on the kernel's one namespace file system, so that the
+/// inode alone names one, as long as something keeps it: a process, or the handle.
+#[derive(Debug)]
+pub struct NetNsRef {
+    /// As in `net:[4026531840]`.
+    pub inode: u64,
+    /// Keeps it and lets one enter; `None` if the caller said that it has one.
+    pub handle: Option<OwnedFd>,
+}
+
+/// The distinct network namespaces that the processes of a cgroup, and of all below it, are in. Those that
+/// are `known` by their inode are not opened. A thread that left its process's namespace is not looked for.
+///
+/// # Errors
+/// When the kernel does not answer, or the daemon may not look (needs `CAP_SYS_PTRACE` for processes of
+/// others). A process that ends meanwhile is no error, and a cgroup that is gone has none.
+pub fn network_namespaces(
+    root: &CgroupRoot,
+    cgroup: &CgroupPath,
+    known: &dyn Fn(u64) -> bool,
+) -> Result<Vec<NetNsRef>, TargetError> {
+    let mut found = BTreeMap::new();
+    for pid in pids_below(root, cgroup)? {
+        add(&of_process(pid), known, &mut found)?;
+    }
+    Ok(found.into_iter().map(|(inode, handle)| NetNsRef { inode, handle }).collect())
+}
+
+/// Every network namespace of the node that can be found: of a process, or kept by a mount (`ip netns`).
+/// What cannot be looked at is left out.
+#[must_use]
+pub fn all_network_namespaces() -> Vec<(u64, OwnedFd)> {
+    let mut found = BTreeMap::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mounts = mounts().unwrap_or_default();
+    let kept = mounts.iter().filter(|mount| mount.fs_type == "nsfs" && mount.root.starts_with("net:["));
+    let places = pids.map(of_process).chain(kept.map(|mount| mount.mount_point.display().to_string()));
+    for place in places {
+        // A process that may not be looked at is as good as none: there is nothing to be done about it.
+        let _ = add(&place, &|_| false, &mut found);
+    }
+    opened(found)
+}
+
+/// As [`network_namespaces`], of some processes, all opened.
+pub(super) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Result<Vec<(u64, OwnedFd)>, TargetError> {
+    let mut found = BTreeMap::new();
+    for pid in pids {
+        add(&of_process(pid), &|_| false, &mut found)?;
+    }
+    Ok(opened(found))
+}
+
+fn of_process(pid: u32) -> String {
+    format!("/proc/{pid}/ns/net")
+}
+
+fn opened(found: BTreeMap<u64, Option<OwnedFd>>) -> Vec<(u64, OwnedFd)> {
+    found.into_iter().filter_map(|(inode, handle)| Some((inode, handle?))).collect()
+}
+
+fn add(
+    place: &str,
+    known: &dyn Fn(u64) -> bool,
+    found: &mut BTreeMap<u64, Option<OwnedFd>>,
+) -> Result<(), TargetError> {
+    let place = Path::new(place);
+    match look(place, known, found) {
+        Err(error) if !is_gone(&error) => Err(TargetError::io("open", place)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn look(place: &Path, known: &dyn Fn(u64) -> bool, found: &mut BTreeMap<u64, Option<OwnedFd>>) -> io::Result<()> {
+    let seen = fs::metadata(place)?.ino();
+    if found.contains_key(&seen) {
+        return Ok(());
+    }
+    if known(seen) {
+        found.insert(seen, None);
+        return Ok(());
+    }
+    let file = File::open(place)?;
+    // The process may have moved between the two looks: what was opened is what counts.
+    let inode = file.metadata()?.ino();
+    found.entry(inode).or_insert_with(|| Some(file.into()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, process::Command};
+
+    use super::*;
+    use crate::target::testing::{Sleeper, TestCgroup};
+
+    fn inode(pid: u32) -> u64 {
+        fs::metadata(of_process(pid)).unwrap().ino()
+    }
+
+    #[test]
+    fn each_network_namespace_is_opened_once() {
+        let Some(test) = TestCgroup::new("netns") else { return };
+        test.make("a");
+        let shared = [Sleeper::new(), Sleeper::new()];
+        let apart = Sleeper::of(Command::new("unshare").args(["--net", "sleep", "600"]));
+        let own = inode(std::process::id());
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while inode(apart.pid()) == own {
+            assert!(std::time::Instant::now() < end, "never left the namespace");
+            std::thread::yield_now();
+        }
+        for sleeper in &shared {
+            test.put("", sleeper.pid());
+        }
+        test.put("a", apart.pid());
+        let mut both: BTreeSet<u64> = [own, inode(apart.pid())].into();
+        let look = |below: &str, known: &dyn Fn(u64) -> bool| {
+            network_namespaces(&test.root, &test.path(below), known).unwrap()
+        };
+        let found = look("", &|inode| inode == own);
+        assert!(found.iter().all(|namespace| namespace.handle.is_none() == (namespace.inode == own)));
+        assert_eq!(found.iter().map(|namespace| namespace.inode).collect::<BTreeSet<_>>(), both);
+        assert_eq!(look("a", &|_| false).len(), 1);
+        assert!(look("none", &|_| false).is_empty());
+        for (inode, _) in all_network_namespaces() {
+            both.remove(&inode);
+        }
+        assert!(both.is_empty(), "not found in /proc: {both:?}");
+    }
+}

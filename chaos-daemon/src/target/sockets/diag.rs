@@ -1,0 +1,127 @@
+//! `sock_diag`: all internet sockets of the current network namespace, with the cgroup of each.
+
+use std::{collections::HashMap, io};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _,
+};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use nix::errno::Errno;
+
+/// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`, since Linux 5.9.
+const CGROUP_ID: u16 = 21;
+
+/// More than the kernel puts into one answer of a dump.
+const BUFFER: usize = 64 << 10;
+
+/// Inode of each socket to the id of the cgroup in which it was made. `None` if this kernel cannot tell.
+/// Raw sockets are left out where the kernel has no `INET_RAW_DIAG`, and IPv6 where it has none.
+///
+/// # Errors
+/// What the kernel said.
+pub(super) fn sockets() -> io::Result<Option<HashMap<u64, u64>>> {
+    let mut found = HashMap::new();
+    for protocol in [IPPROTO_TCP, IPPROTO_UDP, IPPROTO_RAW] {
+        for family in [AF_INET, AF_INET6] {
+            let needed = protocol != IPPROTO_RAW && family == AF_INET;
+            match dump(family, protocol, &mut found) {
+                Ok(Known::Yes) => {}
+                Ok(Known::No) => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                    if needed {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Whether the kernel said where a socket was made.
+enum Known {
+    Yes,
+    No,
+}
+
+fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<Known> {
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&request(family, protocol), 0)?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(BUFFER);
+    let mut known = Known::Yes;
+    loop {
+        buffer.clear();
+        socket.recv(&mut buffer, 0)?;
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            let length = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?.length() as usize;
+            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            match message.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => {
+                    if let Known::No = note(&socket, found) {
+                        known = Known::No;
+                    }
+                }
+                NetlinkPayload::Done(done) if done.code < 0 => {
+                    return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                }
+                NetlinkPayload::Done(_) => return Ok(known),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::Overrun(_) => return Err(io::Error::from(Errno::ENOBUFS)),
+                // The crate's enums may grow.
+                _ => {}
+            }
+            // Messages are padded to four bytes, but for the last one.
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn request(family: u8, protocol: u8) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    let request = InetRequest {
+        family,
+        protocol,
+        extensions: ExtensionFlags::empty(),
+        // Every state, also those that the crate does not know: `TCP_BOUND_INACTIVE` of Linux 6.8.
+        states: StateFlags::from_bits_retain(u32::MAX),
+        socket_id,
+    };
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+fn note(socket: &InetResponse, found: &mut HashMap<u64, u64>) -> Known {
+    // Nobody holds a socket without an inode: it waits out the end of its connection, or for accept().
+    let inode = match socket.header.inode {
+        0 => return Known::Yes,
+        inode => u64::from(inode),
+    };
+    let id = socket.nlas.iter().find_map(|attribute| {
+        if attribute.kind() != CGROUP_ID {
+            return None;
+        }
+        let mut value = vec![0; attribute.value_len()];
+        Nla::emit_value(attribute, &mut value);
+        value.try_into().ok().map(u64::from_ne_bytes)
+    });
+    match id {
+        Some(id) => {
+            found.insert(inode, id);
+            Known::Yes
+        }
+        None => Known::No,
+    }
+}

@@ -1,0 +1,224 @@
+//! Engine `net`: packets of a cgroup.
+//!
+//! * Out: `tc` egress of every interface of the target's network namespaces. A packet that is to be
+//!   lost is redirected to interface 0, which never exists: the kernel frees it and tells the sender
+//!   that it went out (`skb_do_redirect`, `NET_XMIT_SUCCESS`), as if a wire had lost it. The same
+//!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`.
+//! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet.
+//!
+//! Every other verdict leaves the packet to whoever comes next.
+#![no_std]
+#![no_main]
+#![expect(missing_docs, reason = "the macros make undocumented statics and functions")]
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{__sk_buff, BPF_F_NO_PREALLOC},
+    helpers::generated::{
+        bpf_get_current_task, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_redirect,
+        bpf_skb_ancestor_cgroup_id,
+    },
+    macros::{cgroup_skb, classifier, map},
+    maps::{HashMap, LpmTrie, RingBuf, lpm_trie::Key},
+    programs::{SkBuffContext, TcContext},
+};
+use chaos_common::abi::{
+    Direction, MAX_PORT_RANGES, NetEvent, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortSet,
+    Prefix,
+};
+use chaos_ebpf::{
+    counter::{Close, Counter, Exact},
+    gate::{self, Firing, MAX_RULES},
+    packet::Packet,
+    target::any_rule,
+};
+
+/// Rule id → rule.
+#[map]
+static RULES: HashMap<u32, NetRule> = HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
+
+/// Remote addresses of all rules.
+#[map]
+static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
+
+/// Sampled firings.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// Written into `tc_index` of a target's packet that has been judged, so that stacked devices (a VLAN
+/// on a bond on a NIC) judge it once. Set by the loader; differs between instances.
+#[unsafe(no_mangle)]
+static JUDGED: u16 = 0;
+
+/// Offset of `tgid` in `struct task_struct`, or 0 if unknown. Set by the loader.
+#[unsafe(no_mangle)]
+static TASK_TGID_OFFSET: u32 = 0;
+
+/// Let the next program, and in the end the kernel, decide. The same number under clsact
+/// (`TC_ACT_UNSPEC`) and tcx (`TCX_NEXT`).
+const NEXT: i32 = -1;
+/// The socket gets the packet.
+const DELIVER: i32 = 1;
+/// The socket does not.
+const DISCARD: i32 = 0;
+
+#[classifier]
+pub fn net_out(ctx: TcContext) -> i32 {
+    out::<Exact>(&ctx)
+}
+
+#[classifier]
+pub fn net_out_close(ctx: TcContext) -> i32 {
+    out::<Close>(&ctx)
+}
+
+#[cgroup_skb]
+pub fn net_in(ctx: SkBuffContext) -> i32 {
+    incoming::<Exact>(&ctx)
+}
+
+#[cgroup_skb]
+pub fn net_in_close(ctx: SkBuffContext) -> i32 {
+    incoming::<Close>(&ctx)
+}
+
+#[inline(always)]
+fn out<C: Counter>(ctx: &TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the loader replaces the value before the program is loaded.
+    let judged = u32::from(unsafe { (&raw const JUDGED).read_volatile() });
+    // SAFETY: the context is valid while the program runs.
+    if unsafe { (*skb).tc_index } == judged {
+        return NEXT;
+    }
+    if lost::<C>(skb, Direction::Out, || {
+        // SAFETY: as above; the field may be written in tc programs.
+        unsafe { (*skb).tc_index = judged };
+    }) {
+        // SAFETY: takes two numbers.
+        unsafe { bpf_redirect(0, 0) as i32 }
+    } else {
+        NEXT
+    }
+}
+
+#[inline(always)]
+fn incoming<C: Counter>(ctx: &SkBuffContext) -> i32 {
+    if lost::<C>(ctx.as_ptr().cast(), Direction::In, || ()) { DISCARD } else { DELIVER }
+}
+
+/// Whether a rule makes this packet vanish. `seen` runs once when the packet is a target's.
+#[inline(always)]
+fn lost<C: Counter>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
+    let mut packet = None;
+    // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
+    let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(skb.cast(), level as i32) };
+    any_rule(ancestor, |id| {
+        // SAFETY: values are replaced as a whole and freed after a grace period.
+        let Some(rule) = (unsafe { RULES.get(&id) }) else { return false };
+        if packet.is_none() {
+            seen();
+            packet = Packet::read(skb, direction);
+        }
+        let Some(packet) = &packet else { return false };
+        if !matches(id, rule, direction, packet) {
+            return false;
+        }
+        let Some(firing) = gate::pass::<C>(id, &rule.gate) else { return false };
+        if firing.report {
+            report(skb, id, direction, packet, &firing);
+        }
+        true
+    })
+}
+
+#[inline(always)]
+fn matches(id: u32, rule: &NetRule, direction: Direction, packet: &Packet) -> bool {
+    rule.directions & direction as u32 != 0
+        && (rule.protocols == 0 || rule.protocols & packet.protocol_bit() != 0)
+        && has_port(&rule.remote_ports, packet.has_ports, packet.remote_port)
+        && has_port(&rule.local_ports, packet.has_ports, packet.local_port)
+        && has_remote(id, rule, packet)
+}
+
+#[inline(always)]
+fn has_port(set: &PortSet, known: bool, port: u16) -> bool {
+    if set.len == 0 {
+        return true;
+    }
+    if !known {
+        return false;
+    }
+    for at in 0..MAX_PORT_RANGES {
+        if at >= set.len as usize {
+            break;
+        }
+        let range = set.ranges[at];
+        if range.first <= port && port <= range.last {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn has_remote(id: u32, rule: &NetRule, packet: &Packet) -> bool {
+    if rule.included == 0 && rule.excepted == 0 {
+        return true;
+    }
+    let prefix = Prefix { rule: id, family: packet.family, address: packet.remote };
+    match PREFIXES.get(&Key::new(PREFIX_HEAD_BITS + 128, prefix)) {
+        Some(verdict) => *verdict == PREFIX_INCLUDE,
+        None => rule.included == 0,
+    }
+}
+
+#[inline(always)]
+fn report(skb: *mut __sk_buff, rule: u32, direction: Direction, packet: &Packet, firing: &Firing) {
+    let Some(mut entry) = EVENTS.reserve::<NetEvent>(0) else { return };
+    // SAFETY: the context is valid while the program runs; the helper accepts it in both hooks.
+    let (length, socket_cookie) = unsafe { ((*skb).len, bpf_get_socket_cookie(skb.cast())) };
+    let pid = match direction {
+        Direction::Out => current_process(),
+        Direction::In => 0,
+    };
+    entry.write(NetEvent {
+        time_ns: firing.now_ns,
+        n: firing.n,
+        socket_cookie,
+        rule,
+        pid,
+        length,
+        local_port: packet.local_port,
+        remote_port: packet.remote_port,
+        family: packet.family,
+        protocol: u16::from(packet.protocol),
+        direction: direction as u16,
+        local: packet.local,
+        remote: packet.remote,
+    });
+    entry.submit(0);
+}
+
+/// The process that runs now, or 0. `bpf_get_current_pid_tgid` came to tc with Linux 6.10 only.
+#[inline(always)]
+fn current_process() -> u32 {
+    // SAFETY: the loader replaces the value before the program is loaded.
+    let offset = unsafe { (&raw const TASK_TGID_OFFSET).read_volatile() };
+    if offset == 0 {
+        return 0;
+    }
+    let mut pid = 0u32;
+    // SAFETY: the helper copies four bytes from the task or fails; it never faults.
+    let status = unsafe {
+        let task = bpf_get_current_task();
+        let tgid = (task + u64::from(offset)) as *const core::ffi::c_void;
+        bpf_probe_read_kernel((&raw mut pid).cast(), size_of::<u32>() as u32, tgid)
+    };
+    if status == 0 { pid } else { 0 }
+}
+
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

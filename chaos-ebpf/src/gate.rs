@@ -1,0 +1,90 @@
+//! The gate: what decides whether a rule fires now.
+//!
+//! `now < deadline && now < lease && dice && budget`, in this order, after the engine's own filters.
+//! Every refusal is counted under its reason.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::{Array, HashMap, PerCpuHashMap},
+};
+use chaos_common::abi::{Gate, RuleState, RuleStats};
+
+use crate::counter::Counter;
+
+/// Rules that one node can have.
+pub const MAX_RULES: u32 = 32_768;
+/// Least time between two reports of one rule.
+const REPORT_INTERVAL_NS: u64 = 10_000_000;
+
+/// One entry: until when the daemon counts as alive, in nanoseconds of the boot clock.
+#[map]
+pub static LEASE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Rule id → what the rule remembers.
+#[map]
+pub static STATE: HashMap<u32, RuleState> = HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
+
+/// Rule id → what it saw, per CPU.
+#[map]
+pub static STATS: PerCpuHashMap<u32, RuleStats> =
+    PerCpuHashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
+
+/// A rule that fires.
+pub struct Firing {
+    /// The event's number within the rule.
+    pub n: u64,
+    /// Now, on the boot clock.
+    pub now_ns: u64,
+    /// Whether this one is reported.
+    pub report: bool,
+}
+
+/// Asks the gate about one event that matched the rule's filters.
+///
+/// The caller runs with bottom halves disabled (tc, cgroup_skb), so nothing else on this CPU counts
+/// in between.
+#[inline(always)]
+pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
+    let stats = STATS.get_ptr_mut(&rule)?;
+    let state = STATE.get_ptr_mut(&rule)?;
+    // SAFETY: both point to map values of these types that live at least until the program ends.
+    // Reads and writes of single words are volatile because other CPUs write them too.
+    unsafe {
+        let stats = &mut *stats;
+        stats.matched += 1;
+        // SAFETY: takes no arguments and only reads the clock.
+        let now_ns = bpf_ktime_get_boot_ns();
+        if now_ns >= gate.deadline_ns {
+            stats.past_deadline += 1;
+            return None;
+        }
+        let lease = LEASE.get_ptr(0)?;
+        if now_ns >= lease.read_volatile() {
+            stats.past_lease += 1;
+            return None;
+        }
+        let n = C::take(&raw mut (*state).events);
+        let bad = (&raw const (*state).bad).read_volatile() != 0;
+        let roll = gate.dice.roll(n, bad);
+        if roll.bad != bad {
+            (&raw mut (*state).bad).write_volatile(u64::from(roll.bad));
+        }
+        if !roll.fires {
+            stats.spared += 1;
+            return None;
+        }
+        if gate.budget != u64::MAX && C::take(&raw mut (*state).claims) >= gate.budget {
+            stats.over_budget += 1;
+            return None;
+        }
+        stats.fired += 1;
+        let report_after = &raw mut (*state).report_after_ns;
+        let report = now_ns >= report_after.read_volatile();
+        if report {
+            report_after.write_volatile(now_ns + REPORT_INTERVAL_NS);
+        }
+        Some(Firing { n, now_ns, report })
+    }
+}
