@@ -27,23 +27,36 @@ const MAX_EXTENSIONS: usize = 6;
 
 /// A packet as a rule sees it. Addresses are in network byte order, IPv4 in the first four bytes;
 /// ports are in host byte order.
+#[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Packet {
+    /// `FAMILY_V4` or `FAMILY_V6`.
     pub family: u32,
     /// IP protocol number.
-    pub protocol: u8,
-    /// Whether the ports are known: TCP or UDP, and not a later fragment.
-    pub has_ports: bool,
+    pub protocol: u32,
+    /// Bytes from the network header on, or with the link header where the hook sees one.
+    pub length: u32,
+    /// 1 if the ports are known: TCP or UDP, and not a later fragment.
+    pub has_ports: u32,
     pub local_port: u16,
     pub remote_port: u16,
     pub local: [u8; 16],
     pub remote: [u8; 16],
 }
 
+/// Where an IP header says that things are.
+struct Header {
+    family: u32,
+    protocol: u8,
+    /// Where the transport's header is; `None` in a later fragment.
+    transport: Option<u32>,
+}
+
 impl Packet {
     /// The bit of `NetRule::protocols`, or 0.
     #[inline(always)]
     pub fn protocol_bit(&self) -> u32 {
-        match self.protocol {
+        match self.protocol as u8 {
             IPPROTO_TCP => Protocol::Tcp as u32,
             IPPROTO_UDP => Protocol::Udp as u32,
             IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
@@ -53,74 +66,16 @@ impl Packet {
 
     /// Reads the headers. `None` for what is not IP or is cut short.
     #[inline(always)]
-    pub fn read(skb: *mut __sk_buff, direction: Direction) -> Option<Self> {
-        // SAFETY: the context is valid while the program runs; this field is readable in both hooks.
-        let ethertype = u16::from_be(unsafe { (*skb).protocol } as u16);
-        match ethertype {
-            ETH_P_IP => Self::read_v4(skb, direction),
-            ETH_P_IPV6 => Self::read_v6(skb, direction),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn read_v4(skb: *mut __sk_buff, direction: Direction) -> Option<Self> {
-        let header: [u8; 20] = load(skb, 0)?;
-        let mut source = [0; 16];
-        let mut destination = [0; 16];
-        source[..4].copy_from_slice(&header[12..16]);
-        destination[..4].copy_from_slice(&header[16..20]);
-        let later_fragment = (header[6] & 0x1f) | header[7] != 0;
-        let at = u32::from(header[0] & 0x0f) * 4;
-        let transport = if later_fragment { None } else { Some(at) };
-        Some(Self::new(skb, direction, FAMILY_V4, header[9], transport, source, destination))
-    }
-
-    #[inline(always)]
-    fn read_v6(skb: *mut __sk_buff, direction: Direction) -> Option<Self> {
-        let header: [u8; 40] = load(skb, 0)?;
-        let mut source = [0; 16];
-        let mut destination = [0; 16];
-        source.copy_from_slice(&header[8..24]);
-        destination.copy_from_slice(&header[24..40]);
-        let mut protocol = header[6];
-        let mut at = 40;
-        let mut later_fragment = false;
-        for _ in 0..MAX_EXTENSIONS {
-            let length = match protocol {
-                IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH
-                | IPPROTO_FRAGMENT => {
-                    let extension: [u8; 4] = load(skb, at)?;
-                    let length = match protocol {
-                        IPPROTO_AH => (u32::from(extension[1]) + 2) * 4,
-                        IPPROTO_FRAGMENT => {
-                            later_fragment |= extension[2] | (extension[3] & 0xf8) != 0;
-                            8
-                        }
-                        _ => (u32::from(extension[1]) + 1) * 8,
-                    };
-                    protocol = extension[0];
-                    length
-                }
-                _ => break,
-            };
-            at += length;
-        }
-        let transport = if later_fragment { None } else { Some(at) };
-        Some(Self::new(skb, direction, FAMILY_V6, protocol, transport, source, destination))
-    }
-
-    #[inline(always)]
-    fn new(
-        skb: *mut __sk_buff,
-        direction: Direction,
-        family: u32,
-        protocol: u8,
-        transport: Option<u32>,
-        source: [u8; 16],
-        destination: [u8; 16],
-    ) -> Self {
-        let ports: Option<[u8; 4]> = match (protocol, transport) {
+    pub fn read(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
+        // SAFETY: the context is valid while the program runs; these fields are readable in both hooks.
+        let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
+        let (mut source, mut destination) = ([0; 16], [0; 16]);
+        let header = match ethertype {
+            ETH_P_IP => read_v4(skb, &mut source, &mut destination)?,
+            ETH_P_IPV6 => read_v6(skb, &mut source, &mut destination)?,
+            _ => return None,
+        };
+        let ports: Option<[u8; 4]> = match (header.protocol, header.transport) {
             (IPPROTO_TCP | IPPROTO_UDP, Some(at)) => load(skb, at),
             _ => None,
         };
@@ -128,28 +83,72 @@ impl Packet {
             Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
             None => (0, 0),
         };
-        let has_ports = ports.is_some();
+        self.family = header.family;
+        self.protocol = u32::from(header.protocol);
+        self.length = length;
+        self.has_ports = u32::from(ports.is_some());
         match direction {
-            Direction::Out => Self {
-                family,
-                protocol,
-                has_ports,
-                local_port: source_port,
-                remote_port: destination_port,
-                local: source,
-                remote: destination,
-            },
-            Direction::In => Self {
-                family,
-                protocol,
-                has_ports,
-                local_port: destination_port,
-                remote_port: source_port,
-                local: destination,
-                remote: source,
-            },
+            Direction::Out => {
+                (self.local, self.remote) = (source, destination);
+                (self.local_port, self.remote_port) = (source_port, destination_port);
+            }
+            Direction::In => {
+                (self.local, self.remote) = (destination, source);
+                (self.local_port, self.remote_port) = (destination_port, source_port);
+            }
         }
+        Some(())
     }
+}
+
+#[inline(always)]
+fn read_v4(
+    skb: *mut __sk_buff,
+    source: &mut [u8; 16],
+    destination: &mut [u8; 16],
+) -> Option<Header> {
+    let header: [u8; 20] = load(skb, 0)?;
+    source[..4].copy_from_slice(&header[12..16]);
+    destination[..4].copy_from_slice(&header[16..20]);
+    let is_later_fragment = (header[6] & 0x1f) | header[7] != 0;
+    let at = u32::from(header[0] & 0x0f) * 4;
+    let transport = if is_later_fragment { None } else { Some(at) };
+    Some(Header { family: FAMILY_V4, protocol: header[9], transport })
+}
+
+#[inline(always)]
+fn read_v6(
+    skb: *mut __sk_buff,
+    source: &mut [u8; 16],
+    destination: &mut [u8; 16],
+) -> Option<Header> {
+    let header: [u8; 40] = load(skb, 0)?;
+    source.copy_from_slice(&header[8..24]);
+    destination.copy_from_slice(&header[24..40]);
+    let mut protocol = header[6];
+    let mut at = 40;
+    let mut is_later_fragment = false;
+    for _ in 0..MAX_EXTENSIONS {
+        let length = match protocol {
+            IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH | IPPROTO_FRAGMENT => {
+                let extension: [u8; 4] = load(skb, at)?;
+                let length = match protocol {
+                    IPPROTO_AH => (u32::from(extension[1]) + 2) * 4,
+                    IPPROTO_FRAGMENT => {
+                        is_later_fragment |= extension[2] | (extension[3] & 0xf8) != 0;
+                        8
+                    }
+                    _ => (u32::from(extension[1]) + 1) * 8,
+                };
+                protocol = extension[0];
+                length
+            }
+            _ => break,
+        };
+        at += length;
+    }
+    let transport = if is_later_fragment { None } else { Some(at) };
+    Some(Header { family: FAMILY_V6, protocol, transport })
 }
 
 /// Copies bytes from behind the start of the network header.

@@ -9,14 +9,12 @@ pub struct NetEvent {
     pub time_ns: u64,
     /// The event's number within its rule, from 0.
     pub n: u64,
-    /// The socket's cookie; 0 where there is none.
-    pub socket_cookie: u64,
     /// The rule.
     pub rule: u32,
     /// The process that ran when the packet passed, or 0. In a softirq this is a bystander: only
     /// user space can tell, by the process's cgroup.
     pub pid: u32,
-    /// Bytes from the network header on.
+    /// Length of the packet in bytes; outgoing, with the link header where the device has one.
     pub length: u32,
     /// Port of the target's end in host byte order; 0 where there is none.
     pub local_port: u16,

@@ -35,7 +35,7 @@ assert_layout!(NetRule, size_of::<Gate>() + 4 * 4 + 2 * size_of::<PortSet>());
 assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
-assert_layout!(NetEvent, 3 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
+assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
 #[cfg(feature = "user")]

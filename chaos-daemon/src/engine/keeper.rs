@@ -121,7 +121,7 @@ impl Round {
 
     fn turn(&mut self, engine: &Engine) {
         let timeout = {
-            let mut world = engine.world.lock();
+            let world = engine.world.lock();
             self.listen(engine, &world);
             let mut due = world.next_due();
             if world.live.is_empty() {

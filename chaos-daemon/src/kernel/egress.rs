@@ -145,7 +145,7 @@ impl Egress {
 
     /// Filters have no pins: look into every namespace of the node.
     fn sweep_filters(&self) {
-        for (inode, handle) in netns::all() {
+        for (inode, handle) in target::all_network_namespaces() {
             let kept: Vec<u32> = self
                 .namespaces
                 .get(&inode)

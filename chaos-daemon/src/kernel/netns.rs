@@ -1,15 +1,6 @@
 //! Work inside another network namespace, always on a thread that ends with it.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File},
-    io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::MetadataExt as _,
-    },
-    thread,
-};
+use std::{fs::File, io, os::fd::{AsFd, BorrowedFd}, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -50,22 +41,4 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Resu
 /// When `/proc` is not mounted.
 pub fn own() -> io::Result<impl AsFd> {
     File::open("/proc/thread-self/ns/net")
-}
-
-/// The network namespaces that the node's processes are in: inode and handle.
-#[must_use]
-pub fn all() -> Vec<(u64, File)> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found = BTreeMap::new();
-    for process in processes.flatten() {
-        let link = process.path().join("ns/net");
-        // Fails for what is no process, and for those that have just ended.
-        let Ok(inode) = fs::metadata(&link).map(|namespace| namespace.ino()) else { continue };
-        if let Entry::Vacant(entry) = found.entry(inode)
-            && let Ok(handle) = File::open(&link)
-        {
-            entry.insert(handle);
-        }
-    }
-    found.into_iter().collect()
 }

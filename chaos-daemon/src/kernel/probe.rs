@@ -64,3 +64,24 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
     })
     .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On whatever kernel the unit tests run, as root.
+    #[test]
+    fn the_programs_load_or_the_kernel_says_why() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: loading eBPF programs takes root");
+            return;
+        }
+        let instance = Instance::process(std::process::id());
+        let mut object = Object::load(None, instance).unwrap();
+        let support = probe(&mut object, instance);
+        for refused in [support.egress.err(), support.ingress.err()].into_iter().flatten() {
+            assert!(!refused.is_empty());
+            eprintln!("unsupported: {refused}");
+        }
+    }
+}

@@ -113,7 +113,8 @@ fn read(text: &str, file: &Path) -> Result<Policy, String> {
     };
     let protected = protected.into_iter().map(|glob| Pattern::new("protected", glob));
     let also = given.protected_also.iter().map(|glob| Pattern::new("protectedAlso", glob));
-    let default = Lifetime::try_from(Duration::from_secs(MAX_DURATION_SECONDS)).map_err(|error| error.to_string())?;
+    let default =
+        Lifetime::try_from(Duration::from_secs(MAX_DURATION_SECONDS)).map_err(|error| error.to_string())?;
     Ok(Policy {
         max_duration: given.max_duration.unwrap_or(default),
         max_injections: given.max_injections.unwrap_or(MAX_INJECTIONS),

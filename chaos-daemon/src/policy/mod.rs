@@ -56,7 +56,13 @@ impl Policy {
     ///
     /// # Errors
     /// The first reason against it.
-    pub fn check(&self, spec: &Spec, cgroup: &Cgroup, protected: &Protected, live: usize) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        spec: &Spec,
+        cgroup: &Cgroup,
+        protected: &Protected,
+        live: usize,
+    ) -> Result<(), Refusal> {
         self.check_duration(spec.duration)?;
         self.check_number(live)?;
         protected.check(&cgroup.path)
@@ -77,7 +83,11 @@ impl Policy {
     /// [`Refusal::TooMany`].
     pub fn check_number(&self, live: usize) -> Result<(), Refusal> {
         let (max, file) = (self.max_injections, self.file.clone());
-        if u32::try_from(live).is_ok_and(|live| live < max) { Ok(()) } else { Err(Refusal::TooMany { live, max, file }) }
+        if u32::try_from(live).is_ok_and(|live| live < max) {
+            Ok(())
+        } else {
+            Err(Refusal::TooMany { live, max, file })
+        }
     }
 
     /// The protected cgroups among some, which must have every ancestor and every descendant of what is
@@ -95,8 +105,7 @@ impl Policy {
     /// # Errors
     /// When the kernel does not answer, or the target is gone.
     pub fn protected_around(&self, root: &CgroupRoot, target: &CgroupPath) -> Result<Protected, TargetError> {
-        let below: Vec<CgroupPath> =
-            walk(root, target)?.into_iter().map(|cgroup| cgroup.path).collect();
+        let below: Vec<CgroupPath> = walk(root, target)?.into_iter().map(|cgroup| cgroup.path).collect();
         let above = ancestors(target);
         Ok(self.protected_among(&Always::read()?, above.iter().chain(&below)))
     }

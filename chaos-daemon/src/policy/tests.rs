@@ -56,7 +56,10 @@ fn what_is_protected_by_default() {
         ("/kubepods.slice", None),
         ("/kubepods.slice/kubepods-pod1.slice", None),
         ("/runtime.slice", Some("contains /runtime.slice/kubelet.service, which is protected by")),
-        ("/system.slice", Some("contains /system.slice/chaos.service, which is the cgroup of the chaos daemon")),
+        (
+            "/system.slice",
+            Some("contains /system.slice/chaos.service, which is the cgroup of the chaos daemon"),
+        ),
         ("/system.slice/", Some("contains")),
         ("/system.slice-not", None),
         ("/system.slice/chaos.service", Some("is the cgroup of the chaos daemon")),
@@ -87,7 +90,8 @@ fn a_refusal_is_one_sentence_with_object_and_remedy() {
          /*.slice/{kubelet,k3s,k3s-agent,rke2-server,rke2-agent,k0scontroller,k0sworker}.service under \
          `protected` in /etc/chaos/policy.yaml; aim at another cgroup, or change the policy"
     );
-    let spec = &from_yaml::<Spec>("{target: {pid: 1}, duration: 2h, fault: {networkLoss: {percent: 1}}}").unwrap()[0];
+    let spec = &from_yaml::<Spec>("{target: {pid: 1}, duration: 2h, fault: {networkLoss: {percent: 1}}}")
+        .unwrap()[0];
     let cgroup = Cgroup { path: "/kubepods.slice".parse().unwrap(), id: 1, level: 1 };
     let check = |text: &str, live| {
         let policy = policy(text);
@@ -122,7 +126,10 @@ fn one_key_replaces_and_the_other_adds() {
         let protected = node(&policy(text));
         let is = |path: &str| protected.reason(&path.parse().unwrap()).is_some();
         assert_eq!((is(containerd), is(nginx)), (containerd_is, nginx_is), "{text}");
-        assert!(is("/") && is("/system.slice/chaos.service") && is("/init.scope") && is("/system.slice"), "{text}");
+        assert!(
+            is("/") && is("/system.slice/chaos.service") && is("/init.scope") && is("/system.slice"),
+            "{text}"
+        );
     }
     let protected = node(&policy(r"protectedAlso: ['/user.slice/a\x2db.service']"));
     assert!(protected.reason(&r"/user.slice/a\x2db.service".parse().unwrap()).is_some());
@@ -161,7 +168,10 @@ fn every_default_is_a_glob_and_a_missing_file_an_error() {
         assert_eq!(policy(text).protected.len(), DEFAULT_PROTECTED.len(), "{text}");
     }
     let error = Policy::load(Some(Path::new("/nonexistent/policy.yaml"))).unwrap_err();
-    assert!(matches!(error, PolicyError::Read { .. }) && error.to_string().contains("/nonexistent"), "{error}");
+    assert!(
+        matches!(error, PolicyError::Read { .. }) && error.to_string().contains("/nonexistent"),
+        "{error}"
+    );
     assert!(Path::new(DEFAULT_PATH).exists() || Policy::load(None).is_ok());
 }
 

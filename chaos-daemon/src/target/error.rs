@@ -116,9 +116,10 @@ fn shown(candidates: &[CgroupPath]) -> String {
 /// files that were opened before.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use nix::errno::Errno;
-    error.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
-        matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ESRCH)
-    })
+    error
+        .raw_os_error()
+        .map(Errno::from_raw)
+        .is_some_and(|errno| matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ESRCH))
 }
 
 #[cfg(test)]

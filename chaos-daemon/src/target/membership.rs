@@ -22,6 +22,14 @@ pub fn of_process(pid: u32) -> Result<CgroupPath, TargetError> {
     visible(pid, path.ok_or(TargetError::NotMounted)?)
 }
 
+/// Whether an error about `/proc/PID` says no more than that the process has ended. The links in there
+/// answer EACCES to that as well as to a lack of rights (`proc_ns_get_link`, `proc_pid_get_link`).
+pub(super) fn has_ended(pid: u32, error: &std::io::Error) -> bool {
+    let ended =
+        || matches!(of_process(pid), Err(TargetError::ProcessGone { .. } | TargetError::Zombie { .. }));
+    is_gone(error) || (error.kind() == std::io::ErrorKind::PermissionDenied && ended())
+}
+
 fn visible(pid: u32, path: &str) -> Result<CgroupPath, TargetError> {
     if let Some(path) = path.strip_suffix(" (deleted)") {
         return Err(TargetError::CgroupRemoved { pid, path: path.to_owned() });
@@ -37,7 +45,8 @@ fn read<T: FromRead>(pid: u32, file: &str) -> Result<T, TargetError> {
         Err(error) if is_gone(&error) => return Err(TargetError::ProcessGone { pid }),
         Err(error) => return Err(TargetError::io("read", path)(error)),
     };
-    T::from_read(text.as_slice()).map_err(|error| TargetError::io("understand", path)(std::io::Error::other(error)))
+    T::from_read(text.as_slice())
+        .map_err(|error| TargetError::io("understand", path)(std::io::Error::other(error)))
 }
 
 #[cfg(test)]

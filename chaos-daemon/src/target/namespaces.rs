@@ -9,9 +9,11 @@ use std::{
 };
 
 use chaos_common::target::CgroupPath;
+use procfs::process::MountInfo;
 
 use super::{
-    error::{TargetError, is_gone},
+    error::TargetError,
+    membership::has_ended,
     processes::pids_below,
     root::{CgroupRoot, mounts},
 };
@@ -39,7 +41,7 @@ pub fn network_namespaces(
 ) -> Result<Vec<NetNsRef>, TargetError> {
     let mut found = BTreeMap::new();
     for pid in pids_below(root, cgroup)? {
-        add(&of_process(pid), known, &mut found)?;
+        add(pid, known, &mut found)?;
     }
     Ok(found.into_iter().map(|(inode, handle)| NetNsRef { inode, handle }).collect())
 }
@@ -50,13 +52,14 @@ pub fn network_namespaces(
 pub fn all_network_namespaces() -> Vec<(u64, OwnedFd)> {
     let mut found = BTreeMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mounts = mounts().unwrap_or_default();
-    let kept = mounts.iter().filter(|mount| mount.fs_type == "nsfs" && mount.root.starts_with("net:["));
-    let places = pids.map(of_process).chain(kept.map(|mount| mount.mount_point.display().to_string()));
-    for place in places {
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
         // A process that may not be looked at is as good as none: there is nothing to be done about it.
-        let _ = add(&place, &|_| false, &mut found);
+        let _ = add(pid, &|_| false, &mut found);
+    }
+    for mount in mounts().unwrap_or_default() {
+        if let Some((inode, handle)) = kept(&mount) {
+            found.entry(inode).or_insert(Some(handle));
+        }
     }
     opened(found)
 }
@@ -65,7 +68,7 @@ pub fn all_network_namespaces() -> Vec<(u64, OwnedFd)> {
 pub(super) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Result<Vec<(u64, OwnedFd)>, TargetError> {
     let mut found = BTreeMap::new();
     for pid in pids {
-        add(&of_process(pid), &|_| false, &mut found)?;
+        add(pid, &|_| false, &mut found)?;
     }
     Ok(opened(found))
 }
@@ -74,23 +77,31 @@ fn of_process(pid: u32) -> String {
     format!("/proc/{pid}/ns/net")
 }
 
-fn opened(found: BTreeMap<u64, Option<OwnedFd>>) -> Vec<(u64, OwnedFd)> {
+fn opened(found: Found) -> Vec<(u64, OwnedFd)> {
     found.into_iter().filter_map(|(inode, handle)| Some((inode, handle?))).collect()
 }
 
-fn add(
-    place: &str,
-    known: &dyn Fn(u64) -> bool,
-    found: &mut BTreeMap<u64, Option<OwnedFd>>,
-) -> Result<(), TargetError> {
-    let place = Path::new(place);
-    match look(place, known, found) {
-        Err(error) if !is_gone(&error) => Err(TargetError::io("open", place)(error)),
+/// The namespace that a mount keeps, unless something else is mounted over it.
+fn kept(mount: &MountInfo) -> Option<(u64, OwnedFd)> {
+    let inode = mount.root.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
+    if mount.fs_type != "nsfs" {
+        return None;
+    }
+    let file = File::open(&mount.mount_point).ok()?;
+    (file.metadata().ok()?.ino() == inode).then(|| (inode, file.into()))
+}
+
+type Found = BTreeMap<u64, Option<OwnedFd>>;
+
+fn add(pid: u32, known: &dyn Fn(u64) -> bool, found: &mut Found) -> Result<(), TargetError> {
+    let place = of_process(pid);
+    match look(Path::new(&place), known, found) {
+        Err(error) if !has_ended(pid, &error) => Err(TargetError::io("open", place)(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-fn look(place: &Path, known: &dyn Fn(u64) -> bool, found: &mut BTreeMap<u64, Option<OwnedFd>>) -> io::Result<()> {
+fn look(place: &Path, known: &dyn Fn(u64) -> bool, found: &mut Found) -> io::Result<()> {
     let seen = fs::metadata(place)?.ino();
     if found.contains_key(&seen) {
         return Ok(());
@@ -109,6 +120,11 @@ fn look(place: &Path, known: &dyn Fn(u64) -> bool, found: &mut BTreeMap<u64, Opt
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, process::Command};
+
+    use nix::{
+        mount::{MsFlags, mount},
+        sched::{CloneFlags, unshare},
+    };
 
     use super::*;
     use crate::target::testing::{Sleeper, TestCgroup};
@@ -146,5 +162,30 @@ mod tests {
             both.remove(&inode);
         }
         assert!(both.is_empty(), "not found in /proc: {both:?}");
+    }
+
+    #[test]
+    fn a_namespace_without_processes_is_found_where_it_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, over) = (dir.path().join("net"), dir.path().join("over"));
+        File::create(&place).unwrap();
+        File::create(&over).unwrap();
+        // On a thread with mounts and a network of its own, which go with it.
+        let (alone, covered) = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            let own = "/proc/thread-self/ns/net";
+            let inode = fs::metadata(own).unwrap().ino();
+            mount(Some(own), &place, none, MsFlags::MS_BIND, none).unwrap();
+            let line = format!("9 8 0:4 net:[{inode}] {} rw - nsfs nsfs rw", place.display());
+            let info = MountInfo::from_line(&line).unwrap();
+            let alone = kept(&info).map(|(found, _)| found == inode);
+            mount(Some(&over), &place, none, MsFlags::MS_BIND, none).unwrap();
+            (alone, kept(&info).is_some())
+        })
+        .join()
+        .unwrap();
+        assert_eq!((alone, covered), (Some(true), false));
     }
 }

@@ -67,7 +67,8 @@ fn read_ids(file: &Path) -> io::Result<Vec<u32>> {
 
 /// The kernel may list an id twice, and writes 0 for what has no id in the reader's pid namespace.
 fn parse_ids(text: &str) -> Vec<u32> {
-    let ids: BTreeSet<u32> = text.lines().filter_map(|line| line.parse().ok()).filter(|id| *id != 0).collect();
+    let ids: BTreeSet<u32> =
+        text.lines().filter_map(|line| line.parse().ok()).filter(|id| *id != 0).collect();
     ids.into_iter().collect()
 }
 

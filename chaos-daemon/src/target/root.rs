@@ -131,9 +131,9 @@ impl CgroupRoot {
     pub(crate) fn look_up(&self, cgroup: &CgroupPath) -> Result<Option<Cgroup>, TargetError> {
         use nix::errno::Errno;
         let below: PathBuf = std::iter::once(".").chain(steps(cgroup)).collect();
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(
+            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+        );
         let stat = match openat2(self.dir.as_fd(), &below, how).and_then(fstat) {
             Ok(stat) => stat,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(None),
@@ -265,5 +265,42 @@ mod tests {
         let top = root.look_up(&"/".parse().unwrap()).unwrap().unwrap();
         assert_eq!((top.level, top.id, top.path.as_str()), (0, root.id(), "/"));
         assert_eq!(root.extent() == Extent::Whole, root.id() == 1);
+    }
+
+    #[test]
+    fn what_is_mounted_over_a_cgroup_is_none() {
+        use nix::{
+            mount::{MsFlags, mount},
+            sched::{CloneFlags, unshare},
+        };
+        let Some(test) = crate::target::testing::TestCgroup::new("mounted") else { return };
+        test.make("a/b");
+        let (top, covered) = (test.path(""), test.path("a"));
+        // On a thread with mounts of its own, which go with it.
+        let seen = move || {
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            let root = CgroupRoot::find().unwrap();
+            mount(Some("t"), &root.dir(&covered), Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            fs::create_dir(root.dir(&covered).join("b")).unwrap();
+            std::os::unix::fs::symlink("..", root.dir(&covered).join("link")).unwrap();
+            assert!(matches!(root.look_up(&covered), Err(TargetError::NoCgroup { .. })));
+            let link = format!("{covered}/link").parse().unwrap();
+            assert!(matches!(root.look_up(&link), Err(TargetError::NoCgroup { .. })));
+            assert!(root.look_up(&top).unwrap().is_some());
+            crate::target::walk::walk(&root, &top).unwrap().len()
+        };
+        assert_eq!(std::thread::spawn(seen).join().unwrap(), 1);
+    }
+
+    #[test]
+    fn levels_follow_the_top() {
+        let root = CgroupRoot::find().unwrap().at_level(3);
+        let level = |path: &str| {
+            let (device, inode) = (root.device, root.inode);
+            root.cgroup(&path.parse().unwrap(), device, inode).unwrap().level
+        };
+        assert_eq!((level("/"), level("/a/b")), (3, 5));
     }
 }

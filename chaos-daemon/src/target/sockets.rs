@@ -11,7 +11,10 @@
 //!
 //! # Caveats
 //! * A TCP socket that is neither bound nor connected is known to no table of the kernel, and not counted;
-//!   a bound one is since Linux 6.8. ICMP datagram sockets, SCTP and MPTCP are not counted.
+//!   a bound one is since Linux 6.8. ICMP datagram sockets, SCTP and MPTCP are
+//!   not counted, and raw sockets only by a kernel with `INET_RAW_DIAG`.
+//! * Before Linux 5.16, all sockets seem foreign on a host that uses the `net_cls` or `net_prio` controllers
+//!   of cgroup v1. That is the truth: such sockets belong to the root cgroup.
 //! * A socket made in a cgroup that has been removed counts as foreign, even if that one was below.
 //! * The looks are taken one after the other; on a busy node the numbers are a good estimate.
 
@@ -19,16 +22,15 @@ mod diag;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     os::fd::AsFd,
 };
 
 use chaos_common::target::CgroupPath;
-use procfs::{
-    ProcError,
-    process::{FDTarget, Process},
-};
 
-use super::{error::TargetError, list::TargetInfo, namespaces, resolve::is_below, root::normal};
+use super::{
+    error::TargetError, list::TargetInfo, membership::has_ended, namespaces, resolve::is_below, root::normal,
+};
 use crate::kernel::netns;
 
 /// How many internet sockets the processes of a cgroup, and of all below it, hold.
@@ -106,23 +108,26 @@ fn count(number: usize) -> u32 {
 /// Inodes of the sockets that a process has open.
 fn held(pid: u32) -> Result<Vec<u64>, TargetError> {
     let path = format!("/proc/{pid}/fd");
-    let Ok(id) = i32::try_from(pid) else { return Ok(Vec::new()) };
-    let files = match Process::new(id).and_then(|process| process.fd()) {
-        Ok(files) => files,
-        Err(ProcError::NotFound(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(TargetError::io("list", path)(std::io::Error::other(error))),
+    let mut sockets = Vec::new();
+    let links = match fs::read_dir(&path) {
+        Ok(links) => links,
+        Err(error) if has_ended(pid, &error) => return Ok(sockets),
+        Err(error) => return Err(TargetError::io("list", path)(error)),
     };
-    let socket = |file: procfs::process::FDInfo| match file.target {
-        FDTarget::Socket(inode) => Some(inode),
-        FDTarget::Path(_)
-        | FDTarget::Net(_)
-        | FDTarget::Pipe(_)
-        | FDTarget::AnonInode(_)
-        | FDTarget::MemFD(_)
-        | FDTarget::Other(..)
-        | FDTarget::Unknown(..) => None,
-    };
-    Ok(files.filter_map(Result::ok).filter_map(socket).collect())
+    for link in links {
+        // A file that is closed meanwhile looks the same, and is not held.
+        match link.and_then(|link| fs::read_link(link.path())) {
+            Ok(file) => sockets.extend(file.to_str().and_then(socket_inode)),
+            Err(error) if has_ended(pid, &error) => {}
+            Err(error) => return Err(TargetError::io("list", path)(error)),
+        }
+    }
+    Ok(sockets)
+}
+
+/// `socket:[4711]`, as `sockfs_dname` writes it.
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]

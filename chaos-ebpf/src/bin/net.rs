@@ -15,11 +15,10 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, BPF_F_NO_PREALLOC},
     helpers::generated::{
-        bpf_get_current_task, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_redirect,
-        bpf_skb_ancestor_cgroup_id,
+        bpf_get_current_task, bpf_probe_read_kernel, bpf_redirect, bpf_skb_ancestor_cgroup_id,
     },
     macros::{cgroup_skb, classifier, map},
-    maps::{HashMap, LpmTrie, RingBuf, lpm_trie::Key},
+    maps::{HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SkBuffContext, TcContext},
 };
 use chaos_common::abi::{
@@ -45,6 +44,10 @@ static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
+/// The packet that is being judged, at the index of its direction.
+#[map]
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(3, 0);
+
 /// Written into `tc_index` of a target's packet that has been judged, so that stacked devices (a VLAN
 /// on a bond on a NIC) judge it once. Set by the loader; differs between instances.
 #[unsafe(no_mangle)]
@@ -63,27 +66,31 @@ const DELIVER: i32 = 1;
 const DISCARD: i32 = 0;
 
 #[classifier]
+#[expect(unreachable_pub, reason = "the macro exports it")]
 pub fn net_out(ctx: TcContext) -> i32 {
     out::<Exact>(&ctx)
 }
 
 #[classifier]
+#[expect(unreachable_pub, reason = "the macro exports it")]
 pub fn net_out_close(ctx: TcContext) -> i32 {
     out::<Close>(&ctx)
 }
 
 #[cgroup_skb]
+#[expect(unreachable_pub, reason = "the macro exports it")]
 pub fn net_in(ctx: SkBuffContext) -> i32 {
     incoming::<Exact>(&ctx)
 }
 
 #[cgroup_skb]
+#[expect(unreachable_pub, reason = "the macro exports it")]
 pub fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
 }
 
 #[inline(always)]
-fn out<C: Counter>(ctx: &TcContext) -> i32 {
+fn out<C: Counter + Judge>(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // SAFETY: the loader replaces the value before the program is loaded.
     let judged = u32::from(unsafe { (&raw const JUDGED).read_volatile() });
@@ -103,41 +110,87 @@ fn out<C: Counter>(ctx: &TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn incoming<C: Counter>(ctx: &SkBuffContext) -> i32 {
+fn incoming<C: Counter + Judge>(ctx: &SkBuffContext) -> i32 {
     if lost::<C>(ctx.as_ptr().cast(), Direction::In, || ()) { DISCARD } else { DELIVER }
 }
 
 /// Whether a rule makes this packet vanish. `seen` runs once when the packet is a target's.
 #[inline(always)]
-fn lost<C: Counter>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
-    let mut packet = None;
+fn lost<C: Counter + Judge>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
+    let mut is_read = false;
     // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
     let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(skb.cast(), level as i32) };
     any_rule(ancestor, |id| {
-        // SAFETY: values are replaced as a whole and freed after a grace period.
-        let Some(rule) = (unsafe { RULES.get(&id) }) else { return false };
-        if packet.is_none() {
+        if !is_read {
             seen();
-            packet = Packet::read(skb, direction);
+            let Some(packet) = PACKET.get_ptr_mut(direction as u32) else { return false };
+            // SAFETY: nothing else on this CPU uses this entry while the program runs.
+            if unsafe { &mut *packet }.read(skb, direction).is_none() {
+                return false;
+            }
+            is_read = true;
         }
-        let Some(packet) = &packet else { return false };
-        if !matches(id, rule, direction, packet) {
-            return false;
-        }
-        let Some(firing) = gate::pass::<C>(id, &rule.gate) else { return false };
-        if firing.report {
-            report(skb, id, direction, packet, &firing);
-        }
-        true
+        C::judge(id, direction as u32) != 0
     })
 }
 
+/// Which of the twins below a program calls.
+trait Judge {
+    fn judge(rule: u32, direction: u32) -> u32;
+}
+
+impl Judge for Exact {
+    #[inline(always)]
+    fn judge(rule: u32, direction: u32) -> u32 {
+        net_judge(rule, direction)
+    }
+}
+
+impl Judge for Close {
+    #[inline(always)]
+    fn judge(rule: u32, direction: u32) -> u32 {
+        net_judge_close(rule, direction)
+    }
+}
+
+// Global functions are verified once, on their own, and not again for every round of the loops that
+// call them; without that the verifier gives up. They may take nothing but numbers on old kernels,
+// hence `PACKET`.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge(rule: u32, direction: u32) -> u32 {
+    u32::from(judge::<Exact>(rule, direction))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_close(rule: u32, direction: u32) -> u32 {
+    u32::from(judge::<Close>(rule, direction))
+}
+
+/// Whether a rule fires for the packet that was read.
 #[inline(always)]
-fn matches(id: u32, rule: &NetRule, direction: Direction, packet: &Packet) -> bool {
-    rule.directions & direction as u32 != 0
+fn judge<C: Counter>(id: u32, direction: u32) -> bool {
+    // SAFETY: values are replaced as a whole and freed after a grace period.
+    let Some(rule) = (unsafe { RULES.get(&id) }) else { return false };
+    let Some(packet) = PACKET.get(direction) else { return false };
+    if !matches(id, rule, direction, packet) {
+        return false;
+    }
+    let Some(firing) = gate::pass::<C>(id, &rule.gate) else { return false };
+    if firing.report {
+        report(id, direction, packet, &firing);
+    }
+    true
+}
+
+#[inline(always)]
+fn matches(id: u32, rule: &NetRule, direction: u32, packet: &Packet) -> bool {
+    rule.directions & direction != 0
         && (rule.protocols == 0 || rule.protocols & packet.protocol_bit() != 0)
-        && has_port(&rule.remote_ports, packet.has_ports, packet.remote_port)
-        && has_port(&rule.local_ports, packet.has_ports, packet.local_port)
+        && has_port(&rule.remote_ports, packet.has_ports != 0, packet.remote_port)
+        && has_port(&rule.local_ports, packet.has_ports != 0, packet.local_port)
         && has_remote(id, rule, packet)
 }
 
@@ -174,25 +227,19 @@ fn has_remote(id: u32, rule: &NetRule, packet: &Packet) -> bool {
 }
 
 #[inline(always)]
-fn report(skb: *mut __sk_buff, rule: u32, direction: Direction, packet: &Packet, firing: &Firing) {
+fn report(rule: u32, direction: u32, packet: &Packet, firing: &Firing) {
     let Some(mut entry) = EVENTS.reserve::<NetEvent>(0) else { return };
-    // SAFETY: the context is valid while the program runs; the helper accepts it in both hooks.
-    let (length, socket_cookie) = unsafe { ((*skb).len, bpf_get_socket_cookie(skb.cast())) };
-    let pid = match direction {
-        Direction::Out => current_process(),
-        Direction::In => 0,
-    };
+    let pid = if direction == Direction::Out as u32 { current_process() } else { 0 };
     entry.write(NetEvent {
         time_ns: firing.now_ns,
         n: firing.n,
-        socket_cookie,
         rule,
         pid,
-        length,
+        length: packet.length,
         local_port: packet.local_port,
         remote_port: packet.remote_port,
         family: packet.family,
-        protocol: u16::from(packet.protocol),
+        protocol: packet.protocol as u16,
         direction: direction as u16,
         local: packet.local,
         remote: packet.remote,

@@ -44,13 +44,15 @@ pub(super) fn sockets() -> io::Result<Option<HashMap<u64, u64>>> {
     Ok(Some(found))
 }
 
-/// Whether the kernel said where a socket was made.
-enum Known {
+/// Whether the kernel said where each socket was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
     Yes,
     No,
 }
 
-fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<Known> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
+pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<Known> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&request(family, protocol), 0)?;
@@ -75,7 +77,6 @@ fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<K
                 NetlinkPayload::Done(_) => return Ok(known),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::Overrun(_) => return Err(io::Error::from(Errno::ENOBUFS)),
-                // The crate's enums may grow.
                 _ => {}
             }
             // Messages are padded to four bytes, but for the last one.
@@ -123,5 +124,45 @@ fn note(socket: &InetResponse, found: &mut HashMap<u64, u64>) -> Known {
             Known::Yes
         }
         None => Known::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::DefaultNla;
+    use netlink_packet_sock_diag::inet::InetResponseHeader;
+
+    use super::*;
+
+    fn response(inode: u32, attributes: &[Nla]) -> InetResponse {
+        let header = InetResponseHeader {
+            family: AF_INET,
+            state: 0,
+            timer: None,
+            socket_id: SocketId::new_v4(),
+            recv_queue: 0,
+            send_queue: 0,
+            uid: 0,
+            inode,
+        };
+        InetResponse { header, nlas: attributes.iter().cloned().collect() }
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_say_where_is_told_from_one_without_sockets() {
+        let mut found = HashMap::new();
+        let id = Nla::Other(DefaultNla::new(CGROUP_ID, 4711_u64.to_ne_bytes().into()));
+        let short = Nla::Other(DefaultNla::new(CGROUP_ID, vec![1]));
+        let other = Nla::Shutdown(0);
+        for (inode, attributes, known) in [
+            (0, &[][..], Known::Yes),
+            (1, &[other.clone(), id], Known::Yes),
+            (2, &[], Known::No),
+            (3, &[other], Known::No),
+            (4, &[short], Known::No),
+        ] {
+            assert_eq!(note(&response(inode, attributes), &mut found), known, "{inode}");
+        }
+        assert_eq!(found, HashMap::from([(1, 4711)]));
     }
 }
