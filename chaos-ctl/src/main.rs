@@ -1,1 +1,31 @@
-fn main() {}
+//! `chaos`: breaks a container, unit or process of this host for a while, through the node daemon.
+//!
+//! Exit codes: 0 done, 1 failed, 2 done in part, 64 usage. The same program installed as
+//! `kubectl-chaos` is the plugin `kubectl chaos`.
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod call;
+mod client;
+mod error;
+mod fault;
+mod file;
+mod id;
+mod life;
+mod outcome;
+mod output;
+mod target;
+mod verb;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os()) {
+        Ok(invocation) => {
+            let format = invocation.format();
+            verb::run(invocation).unwrap_or_else(|error| error::report(&error, format))
+        }
+        Err(error) => args::report(error),
+    }
+}

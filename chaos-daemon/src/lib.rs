@@ -8,10 +8,15 @@
 //!
 //! Each module knows only those to its right. `target` finds cgroups for all of them.
 
+pub mod args;
 pub mod boot_clock;
+pub mod daemon;
 pub mod effect;
 pub mod engine;
 pub mod fault;
+pub mod grpc;
 pub mod kernel;
+mod metrics;
+mod notify;
 pub mod policy;
 pub mod target;

@@ -1,1 +1,53 @@
-fn main() {}
+//! The behaviour tests: what a victim inside a target sees and what a bystander outside does not,
+//! before, during and after a fault, on a real kernel. They run as root, on the host and in VMs.
+//!
+//! `vm-tests [FILTER]` runs them; `vm-tests victim` and `vm-tests child …` are their other processes.
+
+mod harness;
+mod victim;
+
+#[path = "../tests/bad_input.rs"]
+mod bad_input;
+#[path = "../tests/crash.rs"]
+mod crash;
+#[path = "../tests/exec.rs"]
+mod exec;
+#[path = "../tests/harness_itself.rs"]
+mod harness_itself;
+#[path = "../tests/lifecycle.rs"]
+mod lifecycle;
+#[path = "../tests/network_loss.rs"]
+mod network_loss;
+#[path = "../tests/targets.rs"]
+mod targets;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::Arguments;
+
+fn main() -> Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        Some("victim") => victim::run().map(|()| ExitCode::SUCCESS),
+        Some("child") => victim::child(&words[1..]),
+        Some(_) | None => {
+            let arguments = Arguments::from_args();
+            // SAFETY: no other thread exists yet that could read the environment.
+            unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "1") };
+            if !arguments.list {
+                harness::own_mounts()?;
+            }
+            let trials = [
+                harness_itself::trials(),
+                network_loss::trials(),
+                targets::trials(),
+                lifecycle::trials(),
+                crash::trials(),
+                bad_input::trials(),
+                exec::trials(),
+            ];
+            Ok(harness::run(arguments, trials.into_iter().flatten().collect()).exit_code())
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::{
+    ffi::OsString,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use chaos_common::invalid::shown;
+use clap::{
+    CommandFactory, FromArgMatches, Parser,
+    error::{ContextKind, ContextValue},
+};
+
+use crate::{app::Program, outcome::Outcome, output::Format, verb::Verb};
+
+/// Breaks a container, unit or process of this host for a while
+///
+/// chaos makes one cgroup of this host see packet loss and other faults, in the kernel and without
+/// touching anything else. Every fault ends by itself at its deadline, which the kernel keeps: also
+/// when the daemon and this program are dead.
+///
+/// Start with `chaos doctor` (what works here) and `chaos targets` (what can be aimed at).
+///
+/// Exit codes: 0 done, 1 failed, 2 done in part, 64 the request itself is wrong and nothing was done.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The daemon's Unix socket
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "CHAOS_SOCKET",
+        hide_env_values = true,
+        default_value = "/run/chaos/chaos.sock",
+        overrides_with = "socket",
+        help_heading = "Global"
+    )]
+    socket: PathBuf,
+
+    /// How to write: table, wide, json or yaml
+    ///
+    /// wide is a table with everything. In json and yaml a fault looks as in a file of `chaos inject
+    /// -f`, times are in UTC, and errors are objects on standard error.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        overrides_with = "output",
+        help_heading = "Global"
+    )]
+    output: Format,
+}
+
+/// A command line that was understood.
+pub(crate) struct Invocation {
+    pub(crate) program: Program,
+    pub(crate) global: Global,
+    pub(crate) verb: Verb,
+}
+
+impl Invocation {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.global.format()
+    }
+}
+
+impl Global {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.output
+    }
+
+    /// The daemon's socket.
+    pub(crate) fn socket(self) -> PathBuf {
+        self.socket
+    }
+}
+
+/// The whole command line as clap sees it, under the name by which it was started.
+pub(crate) fn command(program: Program) -> clap::Command {
+    let command = Cli::command().mut_args(|arg| match arg.get_id().as_str() {
+        "help" => arg.help_heading("Global"),
+        _ => arg,
+    });
+    match program {
+        Program::Chaos => command,
+        Program::Kubectl => command.name("kubectl-chaos").bin_name(program.to_string()),
+    }
+}
+
+/// Reads a command line, its first word being the program.
+///
+/// # Errors
+/// When it is not understood, or asks for help.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let program = program(args.first());
+    let mut matches = command(program).try_get_matches_from(args).map_err(tidy)?;
+    let Cli { global, verb } = Cli::from_arg_matches_mut(&mut matches)?;
+    Ok(Invocation { program, global, verb })
+}
+
+fn program(first: Option<&OsString>) -> Program {
+    let name = first.and_then(|path| Path::new(path).file_name());
+    match name {
+        Some(name) if name == "kubectl-chaos" => Program::Kubectl,
+        Some(_) | None => Program::Chaos,
+    }
+}
+
+/// Keeps what a person typed from flooding or steering the terminal that shows the error.
+fn tidy(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand]
+    {
+        let Some(ContextValue::String(text)) = error.get(kind) else { continue };
+        if text.chars().count() > 100 || text.contains(char::is_control) {
+            let short = shown(text).trim_matches('"').to_owned();
+            let _ = error.insert(kind, ContextValue::String(short));
+        }
+    }
+    error
+}
+
+/// Shows what [`parse`] gave instead of an invocation: help on standard output, or an error.
+pub(crate) fn report(error: clap::Error) -> ExitCode {
+    let outcome = if error.use_stderr() { Outcome::Usage } else { Outcome::Done };
+    // Whoever closed the pipe has seen enough of the help.
+    let _ = error.print();
+    let _ = std::io::stdout().flush();
+    outcome.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Invocation, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        for program in [Program::Chaos, Program::Kubectl] {
+            command(program).debug_assert();
+        }
+    }
+
+    #[test]
+    fn every_flag_is_explained_in_one_line() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let name = format!("{} {}", command.get_name(), arg.get_id());
+                assert!(!help.is_empty(), "{name} has no help");
+                assert!(help.len() <= 80 && !help.ends_with('.'), "{name}: {help}");
+            }
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&command(Program::Chaos));
+    }
+
+    #[test]
+    fn the_plugin_knows_its_name() {
+        let error = read("/usr/local/bin/kubectl-chaos get --help").err().unwrap();
+        assert!(error.to_string().contains("Usage: kubectl chaos get"), "{error}");
+        let error = read("chaos get --help").err().unwrap();
+        assert!(error.to_string().contains("Usage: chaos get"), "{error}");
+    }
+
+    #[test]
+    fn global_flags_go_anywhere_and_the_last_one_wins() {
+        let invocation = read("chaos -o json ls -o yaml --socket /a").ok().unwrap();
+        assert_eq!(invocation.format(), Format::Yaml);
+        assert_eq!(invocation.global.socket(), Path::new("/a"));
+    }
+
+    #[test]
+    fn hostile_words_are_shown_short_and_escaped() {
+        for word in ["x".repeat(100_000), "\u{1b}[2Jx".into()] {
+            for line in [
+                format!("chaos {word}"),
+                format!("chaos ls --{word}"),
+                format!("chaos get {word}"),
+                format!("chaos inject network loss --percent {word} --pid 1"),
+                format!("chaos inject network loss --percent 1 --unit {word}"),
+            ] {
+                let text = read(&line).err().unwrap().to_string();
+                assert!(text.len() < 2000, "{} bytes: {text:.200}", text.len());
+                assert!(!text.contains('\u{1b}'), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the daemon answers when it does not do what was asked for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// A call that the daemon answered with an error, or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {}: {}", .0.doing, .0.sentence)]
+pub(crate) struct CallError(Box<Call>);
+
+/// What is known of it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Operation and object: `recover network-loss-1`.
+    doing: String,
+    sentence: String,
+    pub(crate) code: Code,
+    /// Machine-readable: `TARGET_NOT_FOUND`.
+    pub(crate) reason: Option<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// A field that the daemon did not accept.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Field {
+    field: String,
+    problem: String,
+}
+
+impl CallError {
+    /// Reads a status and its `google.rpc` details.
+    pub(crate) fn new(doing: String, status: &Status) -> Self {
+        let details = status.get_error_details();
+        let fields: Vec<Field> = details
+            .bad_request()
+            .map(|bad| &bad.field_violations)
+            .into_iter()
+            .flatten()
+            .map(|bad| Field { field: bad.field.clone(), problem: bad.description.clone() })
+            .collect();
+        let info = details.error_info();
+        Self(Box::new(Call {
+            doing,
+            sentence: sentence(status, &fields),
+            code: status.code(),
+            reason: info.map(|info| info.reason.clone()),
+            metadata: info
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
+            fields,
+        }))
+    }
+
+    /// Its parts.
+    pub(crate) fn call(&self) -> &Call {
+        &self.0
+    }
+
+    /// Whether the daemon may or may not have done it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+    }
+}
+
+fn sentence(status: &Status, fields: &[Field]) -> String {
+    let said = status.message();
+    let mut sentence = match status.code() {
+        Code::Unavailable => format!(
+            "the daemon went away or is shutting down ({said}); see that it runs and try again"
+        ),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            "the daemon did not answer in time; see its log, and try again".to_owned()
+        }
+        Code::Unimplemented => {
+            "the daemon does not know this call; it and this client are of different versions"
+                .to_owned()
+        }
+        Code::Unauthenticated if said.is_empty() => "the daemon does not know who asks".to_owned(),
+        Code::PermissionDenied if said.is_empty() => {
+            "the daemon does not allow it; ask as root".to_owned()
+        }
+        code @ (Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::DataLoss
+        | Code::Unauthenticated) => {
+            if said.is_empty() {
+                code.description().to_lowercase()
+            } else {
+                said.to_owned()
+            }
+        }
+    };
+    for Field { field, problem } in fields {
+        if !sentence.contains(problem.as_str()) {
+            sentence.push_str(&format!("; {field}: {problem}"));
+        }
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn said(message: &str) -> String {
+        let details = ErrorDetails::with_bad_request_violation("duration", "5h is too long");
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        CallError::new("inject a".into(), &status).to_string()
+    }
+
+    #[test]
+    fn fields_are_said_once() {
+        let text = "cannot inject a: the spec is refused; duration: 5h is too long";
+        assert_eq!(said("the spec is refused"), text);
+        let text = "cannot inject a: duration: 5h is too long";
+        assert_eq!(said("duration: 5h is too long"), text);
+    }
+
+    #[test]
+    fn every_code_makes_a_sentence() {
+        for code in 0..=16 {
+            for message in ["", "no"] {
+                let status = Status::new(Code::from_i32(code), message);
+                let text = CallError::new("get a".into(), &status).to_string();
+                assert!(text.len() > "cannot get a: ".len() && !text.ends_with(": "), "{text}");
+            }
+        }
+    }
+}

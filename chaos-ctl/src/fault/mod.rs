@@ -1,0 +1,161 @@
+//! Faults as flags: `FAMILY KIND --flag …`, one file per kind.
+
+mod network_filter;
+mod network_loss;
+
+use std::fmt;
+
+use chaos_common::{
+    fault::{Fault, FaultKind},
+    invalid::Invalid,
+};
+use clap::{
+    ArgMatches, Args, Command, FromArgMatches, Subcommand,
+    error::{Error, ErrorKind},
+};
+
+/// A fault from flags, and the flags `R` that the verb adds to those of each fault.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultCommand<R> {
+    /// What shall go wrong.
+    pub(crate) fault: Fault,
+    /// The verb's own.
+    pub(crate) rest: R,
+}
+
+/// A kind as a subcommand.
+fn define(kind: FaultKind, command: Command) -> Command {
+    match kind {
+        FaultKind::NetworkLoss => network_loss::Flags::augment_args(command),
+    }
+}
+
+/// The flags of a kind as a fault.
+fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
+    let fault = match kind {
+        FaultKind::NetworkLoss => network_loss::Flags::from_arg_matches(matches)?.try_into(),
+    };
+    fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
+}
+
+/// What the kinds of this kind's family have in common.
+fn about_family(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::NetworkLoss => "What happens to the target's packets",
+    }
+}
+
+fn refuse(kind: ErrorKind, problem: impl fmt::Display) -> Error {
+    Error::raw(kind, format!("{problem}\n"))
+}
+
+fn families() -> Vec<&'static str> {
+    let mut families: Vec<_> = FaultKind::ALL.iter().map(|kind| kind.words().0).collect();
+    families.dedup();
+    families
+}
+
+fn kinds_of(family: &str) -> impl Iterator<Item = FaultKind> {
+    FaultKind::ALL.into_iter().filter(move |kind| kind.words().0 == family)
+}
+
+impl<R: Args> Subcommand for FaultCommand<R> {
+    fn augment_subcommands(command: Command) -> Command {
+        let kind = |kind: FaultKind| {
+            let command = define(kind, Command::new(kind.words().1));
+            // `R` would replace it.
+            let about = command.get_about().cloned().unwrap_or_default();
+            R::augment_args(command).about(about)
+        };
+        let family = |family: &'static str| {
+            Command::new(family)
+                .about(kinds_of(family).next().map(about_family).unwrap_or_default())
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .disable_help_subcommand(true)
+                .subcommand_value_name("KIND")
+                .subcommand_help_heading("Kinds")
+                .subcommands(kinds_of(family).map(kind))
+        };
+        command
+            // Shown between angle brackets.
+            .subcommand_value_name("FAMILY> <KIND")
+            .subcommand_help_heading("Families of faults")
+            .subcommands(families().into_iter().map(family))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        families().contains(&name)
+    }
+}
+
+impl<R: FromArgMatches> FromArgMatches for FaultCommand<R> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let named = matches.subcommand().and_then(|(family, matches)| {
+            let (name, matches) = matches.subcommand()?;
+            let kind = kinds_of(family).find(|kind| kind.words().1 == name)?;
+            Some((kind, matches))
+        });
+        let (kind, matches) = named
+            .ok_or_else(|| refuse(ErrorKind::MissingSubcommand, "name a fault: FAMILY KIND"))?;
+        Ok(Self { fault: read(kind, matches)?, rest: R::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Clone, Debug, clap::Args)]
+    struct Nothing {}
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        fault: FaultCommand<Nothing>,
+    }
+
+    /// A fault from its flags alone.
+    pub(super) fn parse(line: &str) -> Result<Fault, String> {
+        let words = std::iter::once("chaos").chain(line.split(' '));
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.fault.fault)
+    }
+
+    #[test]
+    fn every_kind_has_its_subcommand_with_help() {
+        let command =
+            <FaultCommand<Nothing> as Subcommand>::augment_subcommands(Command::new("chaos"));
+        for kind in FaultKind::ALL {
+            let (family, name) = kind.words();
+            let family = command.find_subcommand(family).expect("family");
+            assert!(family.get_about().is_some(), "{family} has no help");
+            let found = family.find_subcommand(name).expect("kind");
+            assert!(found.get_about().is_some(), "{kind} has no help");
+        }
+    }
+
+    #[test]
+    fn families_are_said_once_and_agree_on_what_they_are_about() {
+        for kind in FaultKind::ALL {
+            let (family, _) = kind.words();
+            assert!(kinds_of(family).all(|other| about_family(other) == about_family(kind)));
+        }
+        let mut families = families();
+        let said = families.len();
+        families.sort_unstable();
+        families.dedup();
+        assert_eq!(families.len(), said, "keep the kinds of a family together in FaultKind::ALL");
+    }
+}

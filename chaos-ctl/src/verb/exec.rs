@@ -1,0 +1,79 @@
+//! `chaos exec`
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+use chaos_common::spec::Untargeted;
+
+use crate::{error::Usage, fault::FaultCommand, file, life::LifeArgs};
+
+/// Run a command with faults on it and on nothing else; needs no daemon
+///
+/// The command gets a cgroup of its own, and when it ends nothing stays. Its exit code is that of
+/// this program.
+///
+///   chaos exec network loss --percent 10 -- curl https://example.org
+///   chaos exec -f faults.yaml -- ./run-tests
+#[derive(Debug, clap::Args)]
+#[command(subcommand_negates_reqs = true, arg_required_else_help = true, verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Faults from a file of YAML documents without targets, `-` being standard input
+    #[arg(short, long, value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
+
+    /// The command and its arguments, after `--`
+    #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
+    command: Vec<OsString>,
+
+    #[command(subcommand)]
+    fault: Option<FaultCommand<Rest>>,
+}
+
+/// What comes with a fault from flags.
+#[derive(Clone, Debug, clap::Args)]
+struct Rest {
+    #[command(flatten)]
+    life: LifeArgs,
+
+    /// The command and its arguments, after `--`
+    #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
+    command: Vec<OsString>,
+}
+
+/// A command and the faults that it shall see.
+struct Job {
+    faults: Vec<Untargeted>,
+    command: Vec<OsString>,
+}
+
+/// Runs the command and gives its exit code.
+///
+/// # Errors
+/// When the file cannot be used. Always, for now: this program holds no engine.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Job { faults, command } = job(args)?;
+    let shown: Vec<String> = faults.iter().map(|untargeted| untargeted.fault.to_string()).collect();
+    let shown = shown.join(" and ");
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    bail!(
+        "cannot run `{}` with {shown}: this build has no engine of its own; use `chaos inject`",
+        words.join(" ")
+    )
+}
+
+fn job(args: Args) -> anyhow::Result<Job> {
+    match args {
+        Args { file: None, fault: Some(FaultCommand { fault, rest }), .. } => {
+            let LifeArgs { duration, times, seed } = rest.life;
+            let faults = vec![Untargeted { fault, duration, times, seed }];
+            Ok(Job { faults, command: rest.command })
+        }
+        Args { file: Some(path), fault: None, command } => {
+            let faults = file::documents(&path, &file::read(&path)?)?;
+            Ok(Job { faults, command })
+        }
+        Args { file: Some(_), fault: Some(_), .. } | Args { file: None, fault: None, .. } => {
+            bail!(Usage::of("give either a fault or --file"))
+        }
+    }
+}

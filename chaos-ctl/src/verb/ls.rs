@@ -1,0 +1,58 @@
+//! `chaos ls`
+
+use std::time::SystemTime;
+
+use chaos_common::proto::v1;
+
+use crate::{
+    app::App,
+    error::note,
+    outcome::Outcome,
+    output::{
+        Format, Table,
+        injection::{Detail, Listed, ListedView, columns, row},
+    },
+};
+
+/// List the injections, oldest first
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also those that are over and that the daemon still remembers
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// Lists the injections.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
+    let mut answers = app.connect().await?.list(v1::ListRequest { ended: args.all }).await?;
+    let mut all = Vec::new();
+    while let Some(injection) = answers.next().await? {
+        all.push(Listed::from(injection));
+    }
+    let detail = match app.out.format() {
+        Format::Json | Format::Yaml => {
+            let views: Vec<ListedView<'_>> = all.iter().map(Listed::view).collect();
+            app.out.list(&views)?;
+            return Ok(Outcome::Done);
+        }
+        Format::Table => Detail::Normal,
+        Format::Wide => Detail::Wide,
+    };
+    if all.is_empty() {
+        note(if args.all {
+            "no injections"
+        } else {
+            "no injections; --all shows those that are over"
+        });
+        return Ok(Outcome::Done);
+    }
+    let now = SystemTime::now();
+    let mut table = Table::new(columns(detail));
+    all.iter().for_each(|listed| table.push(row(listed, detail, now)));
+    app.out.table(&table)?;
+    app.out.flush()?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,125 @@
+//! `chaos recover`
+
+use chaos_common::{
+    injection::{Injection, State},
+    proto::v1::{Failure, RecoverAllResponse},
+    spec::InjectionId,
+};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    client::ConnectError,
+    error::show,
+    outcome::{Outcome, Tally},
+    output::{Written, clean, injection::Listed},
+};
+
+/// End injections now and undo what they did
+///
+/// With json and yaml: one object for each id, or one for all with --all.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Ids, as `chaos ls` shows them
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<InjectionId>,
+
+    /// End all injections of this node, also those whose records cannot be read
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// Ends the injections; the ones that fail do not keep the others.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
+    let mut client = match app.connect().await {
+        Ok(client) => client,
+        Err(error) if args.all => return sweep_without_daemon(error),
+        Err(error) => return Err(error.into()),
+    };
+    if args.all {
+        return all(&client.recover_all().await?, app);
+    }
+    let mut tally = Tally::default();
+    for id in &args.ids {
+        match client.recover(id).await {
+            Ok(injection) => one(&injection.into(), app, &mut tally)?,
+            Err(error) => {
+                show(&error.into(), app.out.format());
+                tally.failed();
+            }
+        }
+    }
+    Ok(tally.outcome())
+}
+
+/// Ends everything on this node when no daemon answers.
+///
+/// # Errors
+/// Always, for now: only the daemon can undo.
+fn sweep_without_daemon(error: ConnectError) -> anyhow::Result<Outcome> {
+    Err(error.into())
+}
+
+fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {
+    match listed {
+        Listed::Known(injection) if matches!(injection.state, State::Stuck(_)) => tally.failed(),
+        Listed::Known(_) | Listed::Unknown { .. } => tally.done(),
+    }
+    app.out.each(&listed.view(), |out| match listed {
+        Listed::Known(injection) => out.line(sentence(injection)),
+        Listed::Unknown { id, .. } => out.line(format_args!("{} recovered", clean(id))),
+    })
+}
+
+fn sentence(injection: &Injection) -> String {
+    let Injection { id, state, message, counters, .. } = injection;
+    let reason = if message.is_empty() { String::new() } else { format!(": {}", clean(message)) };
+    let counts = format!("matched {}, fired {}", counters.matched, counters.fired);
+    match state {
+        State::Stuck(_) => format!("{id} is stuck, the daemon goes on trying{reason}"),
+        State::Recovering | State::Applying | State::Active => {
+            format!("{id} is being recovered; {counts}")
+        }
+        State::Ended(end) => format!("{id} {}; {counts}{reason}", end.word()),
+    }
+}
+
+/// The answer to --all as a program reads it.
+#[derive(Serialize)]
+struct AllView<'a> {
+    recovered: &'a [String],
+    failed: Vec<FailureView<'a>>,
+}
+
+#[derive(Serialize)]
+struct FailureView<'a> {
+    id: &'a str,
+    reason: &'a str,
+}
+
+fn all(response: &RecoverAllResponse, app: &mut App) -> anyhow::Result<Outcome> {
+    let RecoverAllResponse { recovered, failed } = response;
+    let failed: Vec<FailureView<'_>> =
+        failed.iter().map(|Failure { id, reason }| FailureView { id, reason }).collect();
+    let view = AllView { recovered, failed };
+    app.out.object(&view, |out| {
+        for id in view.recovered {
+            out.line(format_args!("{} recovered", clean(id)))?;
+        }
+        for FailureView { id, reason } in &view.failed {
+            let (id, reason) = (clean(id), clean(reason));
+            out.line(format_args!("{id} is stuck, the daemon goes on trying: {reason}"))?;
+        }
+        if view.recovered.is_empty() && view.failed.is_empty() {
+            out.line("nothing to recover")?;
+        }
+        Ok(())
+    })?;
+    let mut tally = Tally::default();
+    view.recovered.iter().for_each(|_| tally.done());
+    view.failed.iter().for_each(|_| tally.failed());
+    Ok(tally.outcome())
+}

@@ -1,0 +1,61 @@
+//! Nobody there, or nobody who may be asked.
+
+use std::{os::unix::net::UnixListener, path::Path};
+
+use crate::chaos::{Said as _, chaos};
+
+fn error(socket: &Path, verb: &str) -> String {
+    chaos(verb).env("CHAOS_SOCKET", socket).assert().code(1).stdout_eq("").stderr()
+}
+
+#[test]
+fn no_socket_and_nobody_listening_say_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("chaos.sock");
+    let expected = format!(
+        "error: no daemon at {}; start it with `sudo chaos-daemon` or name its socket with --socket\n",
+        socket.display()
+    );
+    for verb in ["ls", "doctor", "recover --all", "recover a", "watch"] {
+        assert_eq!(error(&socket, verb), expected);
+    }
+    drop(UnixListener::bind(&socket).unwrap());
+    assert_eq!(error(&socket, "ls"), expected);
+}
+
+#[test]
+fn the_flag_wins_over_the_environment() {
+    let said =
+        chaos("ls --socket /flag.sock").env("CHAOS_SOCKET", "/env.sock").assert().code(1).stderr();
+    assert!(said.contains("no daemon at /flag.sock"), "{said}");
+}
+
+#[test]
+fn json_errors_are_objects() {
+    chaos("ls -o json --socket /nowhere.sock").assert().code(1).stdout_eq("").stderr_eq(
+        "{\"error\":{\"message\":\"no daemon at /nowhere.sock; start it with `sudo chaos-daemon` or name its socket with --socket\"}}\n",
+    );
+}
+
+#[test]
+fn a_path_that_is_no_socket_is_named() {
+    let said = error(Path::new("/dev/null"), "ls");
+    assert!(said.contains("/dev/null"), "{said}");
+    let long = format!("/{}", "x".repeat(200));
+    let said = error(Path::new(&long), "ls");
+    assert!(said.contains("cannot connect to the daemon at /xxx"), "{said}");
+}
+
+/// Something that listens but speaks no HTTP/2 must not hang the program.
+#[test]
+fn a_stranger_on_the_socket_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("chaos.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    error(&socket, "ls");
+    stranger.join().unwrap();
+}

@@ -1,0 +1,68 @@
+//! What is refused before a daemon is asked: always 64, always with what to do.
+
+use crate::chaos::{Said as _, chaos};
+
+/// The arguments and what the error says of them.
+fn refused(line: &str, words: &str) {
+    let said =
+        chaos(line).env("CHAOS_SOCKET", "/nowhere/chaos.sock").assert().code(64).stdout_eq("");
+    let said = said.stderr();
+    assert!(said.contains(words), "chaos {line}: {said}");
+    assert!(said.len() < 2000, "chaos {line}: {} bytes", said.len());
+}
+
+#[test]
+fn words_that_are_none() {
+    refused("lss", "'ls'");
+    refused("ls --al", "'--all'");
+    refused("ls extra", "unexpected argument");
+    refused("ls -o xml", "table, wide, json, yaml");
+    refused("get", "<ID>");
+    refused("get Not_An_Id", "no injection id");
+    refused("recover", "<ID>");
+    refused("recover a --all", "cannot be used with");
+    refused("inject network", "Usage: chaos inject network");
+    refused("inject network lag --pid 1", "unrecognized subcommand 'lag'");
+    refused("inject -f a.yaml network loss --percent 1 --pid 1", "either a fault or --file");
+    refused("exec network loss --percent 1", "<COMMAND>");
+    chaos("").assert().code(64);
+    chaos("inject").assert().code(64);
+}
+
+#[test]
+fn faults_that_make_no_sense() {
+    let loss =
+        |flags: &str, words: &str| refused(&format!("inject network loss --pid 1 {flags}"), words);
+    loss("", "--percent");
+    for percent in ["0", "NaN", "100.1", "-1", "inf", "1e400", "x"] {
+        let words = if percent == "0" { "0 % would do nothing" } else { "no percentage" };
+        loss(&format!("--percent {percent}"), words);
+    }
+    let life = |flags: &str, words: &str| loss(&format!("--percent 1 {flags}"), words);
+    life("--duration 0s", "at least 1ms");
+    life("--duration 1000years", "the most is 30days");
+    life("--duration 5", "write it as 90s, 5m or 1h30m");
+    life("--times 0", "leave it out");
+    life("--times -1", "unexpected argument '-1'");
+    life("--seed x", "--seed");
+    life("--id UPPER", "no injection id");
+    life("--direction up", "out, in or both");
+    life("--except 10.0.0.0/8 --to 10.0.0.0/8", "keep it in one");
+}
+
+#[test]
+fn targets_that_make_no_sense() {
+    let target = |flags: &str, words: &str| {
+        refused(&format!("inject network loss --percent 1 {flags}"), words);
+    };
+    target("", "--unit <UNIT>");
+    target("--unit a.service --pid 1", "cannot be used with");
+    target("--unit nginx", "give its full name as nginx.service");
+    target("--unit ../a.service", "no unit");
+    target("--container nginx", "`chaos targets` lists them");
+    target("--pid 0", "--pid");
+    target("--cgroup system.slice", "from the cgroup2 mount on");
+    target("--cgroup /a/../b", "no cgroup path");
+    target(&format!("--unit {}.service", "x".repeat(100_000)), "no unit");
+    target("--unit \u{1b}[2J.service", "\\u{1b}");
+}

@@ -1,0 +1,275 @@
+//! A process that the tests make traffic with: `vm-tests victim`, and typed questions to it.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::{NetNs, Place};
+use crate::victim::{Answer, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
+
+/// Longer than any single answer may take, on a slow machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The process. It is killed at the end.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    child: Mutex<Child>,
+    pid: u32,
+    /// `None` once it has been told to end.
+    pipes: Mutex<Option<Pipes>>,
+}
+
+#[derive(Debug)]
+struct Pipes {
+    to: ChildStdin,
+    from: mpsc::Receiver<String>,
+}
+
+/// A socket of an agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket {
+    pub(crate) handle: Handle,
+    pub(crate) local: SocketAddr,
+}
+
+impl Agent {
+    /// Starts one in a place.
+    pub(crate) fn start(place: Place) -> Result<Self> {
+        let mut command = Command::new(super::own_binary()?);
+        command.arg("victim");
+        place.apply(&mut command);
+        Self::over(command)
+    }
+
+    /// Starts one by a command that ends up running `vm-tests victim`, as `chaos exec` does.
+    pub(crate) fn over(mut command: Command) -> Result<Self> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("cannot start {command:?}"))?;
+        let to = child.stdin.take().context("the agent has no input")?;
+        let out = child.stdout.take().context("the agent has no output")?;
+        let (sender, from) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let pid = child.id();
+        Ok(Self { child: Mutex::new(child), pid, pipes: Mutex::new(Some(Pipes { to, from })) })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Ends it by closing its input, and returns its exit code (or 128 + signal).
+    pub(crate) fn end(&self) -> Result<i32> {
+        drop(self.pipes.lock().map_err(|_| poisoned())?.take());
+        let mut child = self.child.lock().map_err(|_| poisoned())?;
+        super::exit_code(&mut child, PATIENCE)
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&self) -> Result<bool> {
+        let mut child = self.child.lock().map_err(|_| poisoned())?;
+        Ok(child.try_wait()?.is_none())
+    }
+
+    /// Kills what was started, which may be the parent of the agent itself.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let mut child = self.child.lock().map_err(|_| poisoned())?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer> {
+        let mut pipes = self.pipes.lock().map_err(|_| poisoned())?;
+        let pipes = pipes.as_mut().with_context(|| format!("agent {} has ended", self.pid))?;
+        let mut line = serde_json::to_string(ask)?;
+        line.push('\n');
+        pipes.to.write_all(line.as_bytes()).with_context(|| format!("agent {} is gone", self.pid))?;
+        let answer = pipes.from.recv_timeout(PATIENCE);
+        let answer = answer.with_context(|| format!("agent {} does not answer {ask:?}", self.pid))?;
+        serde_json::from_str::<Result<Answer, String>>(&answer)
+            .with_context(|| format!("agent {} says {answer:?}", self.pid))?
+            .map_err(|error| anyhow!("agent {}: {ask:?}: {error}", self.pid))
+    }
+
+    /// Opens a plain UDP socket at an address, on a port of the kernel's choice.
+    pub(crate) fn udp(&self, bind: IpAddr) -> Result<Socket> {
+        self.udp_with(SocketAddr::new(bind, 0), UdpOptions::default())
+    }
+
+    /// Opens a UDP socket.
+    pub(crate) fn udp_with(&self, bind: SocketAddr, options: UdpOptions) -> Result<Socket> {
+        self.socket(&Ask::Udp { bind, options })
+    }
+
+    /// Opens a ping socket.
+    pub(crate) fn ping(&self, bind: IpAddr) -> Result<Socket> {
+        self.socket(&Ask::Ping { bind })
+    }
+
+    /// Serves echo.
+    pub(crate) fn listen(&self, bind: SocketAddr) -> Result<Socket> {
+        self.socket(&Ask::Listen { bind })
+    }
+
+    fn socket(&self, ask: &Ask) -> Result<Socket> {
+        match self.ask(ask)? {
+            Answer::Socket { socket, local } => Ok(Socket { handle: socket, local }),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Connects; `None` when there is no connection in time.
+    pub(crate) fn connect(&self, to: SocketAddr, within: Duration) -> Result<Option<Socket>> {
+        self.connect_from(None, to, within)
+    }
+
+    /// Connects from an address and port.
+    pub(crate) fn connect_from(
+        &self,
+        bind: Option<SocketAddr>,
+        to: SocketAddr,
+        within: Duration,
+    ) -> Result<Option<Socket>> {
+        match self.ask(&Ask::Connect { bind, to, within_ms: within.as_millis() as u64 })? {
+            Answer::Socket { socket, local } => Ok(Some(Socket { handle: socket, local })),
+            // On a wire that loses packets, a connection is never refused: it just takes too long.
+            Answer::Refused { errno } if errno == nix::libc::ETIMEDOUT => Ok(None),
+            Answer::Refused { errno } => {
+                bail!("connecting to {to} failed with {}", nix::errno::Errno::from_raw(errno))
+            }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Sends bytes over a connection and reads them back.
+    pub(crate) fn exchange(&self, socket: Socket, bytes: usize, within: Duration) -> Result<Exchanged> {
+        let within_ms = within.as_millis() as u64;
+        match self.ask(&Ask::Exchange { socket: socket.handle, bytes, within_ms })? {
+            Answer::Exchanged(exchanged) => Ok(exchanged),
+            other => unexpected(&other),
+        }
+    }
+
+    /// What a server has done.
+    pub(crate) fn served(&self, socket: Socket) -> Result<Served> {
+        match self.ask(&Ask::Served { socket: socket.handle })? {
+            Answer::Served(served) => Ok(served),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Sends datagrams with the numbers `first..first + count`, small ones.
+    pub(crate) fn send(&self, socket: Socket, to: SocketAddr, first: u64, count: u32) -> Result<Sent> {
+        self.send_sized(socket, Some(to), first, count, 0)
+    }
+
+    /// Sends datagrams of a size.
+    pub(crate) fn send_sized(
+        &self,
+        socket: Socket,
+        to: Option<SocketAddr>,
+        first: u64,
+        count: u32,
+        size: usize,
+    ) -> Result<Sent> {
+        match self.ask(&Ask::Send { socket: socket.handle, to, first, count, size })? {
+            Answer::Sent(sent) => Ok(sent),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Numbers of what has arrived, without waiting.
+    pub(crate) fn take(&self, socket: Socket) -> Result<Vec<u64>> {
+        self.take_within(socket, 0, Duration::ZERO)
+    }
+
+    /// Waits for datagrams and returns the numbers of those that came.
+    pub(crate) fn take_within(&self, socket: Socket, at_least: usize, within: Duration) -> Result<Vec<u64>> {
+        let within_ms = within.as_millis() as u64;
+        match self.ask(&Ask::Take { socket: socket.handle, at_least, within_ms })? {
+            Answer::Numbers(numbers) => Ok(numbers),
+            other => unexpected(&other),
+        }
+    }
+
+    /// What the owner of a socket is told.
+    pub(crate) fn errors(&self, socket: Socket) -> Result<Errors> {
+        match self.ask(&Ask::Errors { socket: socket.handle })? {
+            Answer::Errors(errors) => Ok(errors),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Closes a socket.
+    pub(crate) fn close(&self, socket: Socket) -> Result<()> {
+        self.done(&Ask::Close { socket: socket.handle })
+    }
+
+    /// Goes to another network namespace.
+    pub(crate) fn enter(&self, netns: &NetNs) -> Result<()> {
+        self.done(&Ask::Enter { netns: netns.path() })
+    }
+
+    fn done(&self, ask: &Ask) -> Result<()> {
+        match self.ask(ask)? {
+            Answer::Done => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
+    /// A counter of its network namespace.
+    pub(crate) fn snmp(&self, name: &str) -> Result<u64> {
+        match self.ask(&Ask::Snmp { name: name.into() })? {
+            Answer::Number(number) => Ok(number),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Its cgroup below the cgroup2 mount.
+    pub(crate) fn cgroup(&self) -> Result<String> {
+        match self.ask(&Ask::Cgroup)? {
+            Answer::Text(path) => Ok(path),
+            other => unexpected(&other),
+        }
+    }
+
+    /// What the daemon says to it when it asks for the injections.
+    pub(crate) fn list(&self, daemon: &Path) -> Result<(tonic::Code, String)> {
+        match self.ask(&Ask::List { daemon: daemon.to_owned() })? {
+            Answer::Status { code, message } => Ok((tonic::Code::from_i32(code), message)),
+            other => unexpected(&other),
+        }
+    }
+}
+
+fn poisoned() -> anyhow::Error {
+    anyhow!("the agent's lock is poisoned")
+}
+
+fn unexpected<T>(answer: &Answer) -> Result<T> {
+    bail!("the agent gave another answer than was asked for: {answer:?}")
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Ok(child) = self.child.get_mut() {
+            // Both fail only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

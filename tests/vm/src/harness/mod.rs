@@ -1,0 +1,66 @@
+//! What the tests are made of. Guards own every kernel object: a test that fails leaves nothing.
+
+mod agent;
+mod bpf;
+mod cgroup;
+mod chaos;
+mod client;
+mod daemon;
+mod flow;
+pub(crate) mod net;
+mod netlink;
+mod netns;
+mod place;
+pub(crate) mod poll;
+mod residue;
+mod runner;
+mod scratch;
+pub(crate) mod skip;
+mod spec;
+mod stage;
+mod tcp_info;
+
+pub(crate) use agent::{Agent, Socket};
+pub(crate) use cgroup::Cgroup;
+pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
+pub(crate) use client::{Client, field, reason};
+pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
+pub(crate) use flow::{Connections, Datagrams, Probe, Round};
+pub(crate) use net::{Family, Net};
+pub(crate) use netlink::Netlink;
+pub(crate) use netns::NetNs;
+pub(crate) use place::Place;
+pub(crate) use residue::{Observed, Pins, check_pins};
+pub(crate) use runner::{run, tests, trial};
+pub(crate) use scratch::{Mounted, Scratch, own_mounts};
+pub(crate) use skip::{Skip, skip};
+pub(crate) use spec::Loss;
+pub(crate) use stage::{Stage, Transport, active, balanced, phases};
+pub(crate) use tcp_info::TcpInfo;
+
+use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Child, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// This very program.
+pub(crate) fn own_binary() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find the own program")
+}
+
+/// A program of the project: beside this one, or in the folder that `CHAOS_TEST_BIN` names.
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("CHAOS_TEST_BIN") {
+        Some(folder) => PathBuf::from(folder),
+        None => own_binary()?.parent().context("this program lies in no folder")?.to_owned(),
+    };
+    let path = folder.join(name);
+    ensure!(path.exists(), "there is no {}; build it, or set CHAOS_TEST_BIN", path.display());
+    Ok(path)
+}
+
+/// Waits for the end of a process: its exit code, or 128 + the signal that killed it.
+pub(crate) fn exit_code(child: &mut Child, within: Duration) -> Result<i32> {
+    let status = poll::until("a process to end", within, || Ok(child.try_wait()?))?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.context("a process ended without a status")
+}

@@ -1,0 +1,205 @@
+//! Interfaces, addresses and traffic control of one network namespace, by rtnetlink.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use anyhow::{Context as _, Result, bail};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::libc;
+
+/// A socket into the namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Netlink(Socket);
+
+/// A message of a dump: its fixed part and its attributes, undecoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Raw {
+    /// `ifinfomsg`, `tcmsg`.
+    pub(crate) head: Vec<u8>,
+    /// Number and bytes.
+    pub(crate) attributes: Vec<(u16, Vec<u8>)>,
+}
+
+impl Raw {
+    /// The bytes of an attribute.
+    pub(crate) fn attribute(&self, number: u16) -> Option<&[u8]> {
+        self.attributes.iter().find(|(n, _)| *n == number).map(|(_, bytes)| bytes.as_slice())
+    }
+
+    /// A 32-bit number of the fixed part.
+    pub(crate) fn head_u32(&self, at: usize) -> u32 {
+        self.head.get(at..at + 4).map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+}
+
+impl Netlink {
+    /// Opens a socket into the namespace of this thread.
+    pub(crate) fn open() -> Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE).context("cannot open a netlink socket")?;
+        socket.bind_auto().context("cannot bind a netlink socket")?;
+        Ok(Self(socket))
+    }
+
+    /// Makes a pair of interfaces, the second in another namespace.
+    pub(crate) fn add_veth(&self, name: &str, peer: &str, peer_netns: BorrowedFd<'_>) -> Result<()> {
+        let mut far = LinkMessage::default();
+        far.attributes.push(LinkAttribute::IfName(peer.into()));
+        far.attributes.push(LinkAttribute::NetNsFd(peer_netns.as_raw_fd()));
+        let mut near = LinkMessage::default();
+        near.attributes.push(LinkAttribute::IfName(name.into()));
+        near.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far))),
+        ]));
+        self.change(RouteNetlinkMessage::NewLink(near), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot make the interfaces {name} and {peer}"))
+    }
+
+    /// Sets an interface up.
+    pub(crate) fn set_up(&self, name: &str) -> Result<()> {
+        let mut link = self.named(name)?;
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        self.change(RouteNetlinkMessage::NewLink(link), 0).with_context(|| format!("cannot set {name} up"))
+    }
+
+    /// Gives an interface an address, usable at once.
+    pub(crate) fn add_address(&self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.prefix_len = prefix;
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.header.index = self.index(name)?;
+        message.attributes.push(AddressAttribute::Local(address));
+        message.attributes.push(AddressAttribute::Address(address));
+        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot give {name} the address {address}"))
+    }
+
+    /// Moves an interface to another namespace.
+    pub(crate) fn move_to(&self, name: &str, netns: BorrowedFd<'_>) -> Result<()> {
+        let mut link = self.named(name)?;
+        link.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+        self.change(RouteNetlinkMessage::NewLink(link), 0).with_context(|| format!("cannot move {name}"))
+    }
+
+    /// Removes an interface.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        let link = self.named(name)?;
+        self.change(RouteNetlinkMessage::DelLink(link), 0).with_context(|| format!("cannot delete {name}"))
+    }
+
+    /// Number and name of every interface.
+    pub(crate) fn interfaces(&self) -> Result<Vec<(u32, String)>> {
+        let links = self.dump(libc::RTM_GETLINK, &[0; 16], 16).context("cannot list interfaces")?;
+        let name = |raw: &Raw| {
+            let bytes = raw.attribute(libc::IFLA_IFNAME)?;
+            Some(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
+        };
+        Ok(links.iter().filter_map(|raw| Some((raw.head_u32(4), name(raw)?))).collect())
+    }
+
+    /// Every queueing discipline.
+    pub(crate) fn qdiscs(&self) -> Result<Vec<Raw>> {
+        self.dump(libc::RTM_GETQDISC, &[0; 20], 20).context("cannot list qdiscs")
+    }
+
+    /// The filters of an interface under a parent.
+    pub(crate) fn filters(&self, index: u32, parent: u32) -> Result<Vec<Raw>> {
+        let mut request = [0; 20];
+        request[4..8].copy_from_slice(&index.to_ne_bytes());
+        request[12..16].copy_from_slice(&parent.to_ne_bytes());
+        self.dump(libc::RTM_GETTFILTER, &request, 20).context("cannot list filters")
+    }
+
+    /// The number of an interface.
+    pub(crate) fn index(&self, name: &str) -> Result<u32> {
+        let all = self.interfaces()?;
+        let found = all.into_iter().find(|(_, other)| other == name);
+        Ok(found.with_context(|| format!("there is no interface {name}"))?.0)
+    }
+
+    fn named(&self, name: &str) -> Result<LinkMessage> {
+        let mut link = LinkMessage::default();
+        link.header.index = self.index(name)?;
+        Ok(link)
+    }
+
+    fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<()> {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.0.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        let (answer, _) = self.0.recv_from_full()?;
+        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)?;
+        match answer.payload {
+            NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
+            NetlinkPayload::Error(error) => Err(error.to_io().into()),
+            other => bail!("unexpected netlink answer {other:?}"),
+        }
+    }
+
+    fn dump(&self, kind: u16, request: &[u8], head: usize) -> Result<Vec<Raw>> {
+        let length = (16 + request.len()) as u32;
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend(request);
+        self.0.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        let mut found = Vec::new();
+        loop {
+            let (answer, _) = self.0.recv_from_full()?;
+            let mut rest = answer.as_slice();
+            while rest.len() >= 16 {
+                let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+                if length < 16 || length > rest.len() {
+                    bail!("a netlink message is cut short");
+                }
+                let body = &rest[16..length];
+                match i32::from(u16::from_ne_bytes([rest[4], rest[5]])) {
+                    libc::NLMSG_DONE => return Ok(found),
+                    libc::NLMSG_ERROR => {
+                        let code = body.get(..4).map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+                        return Err(std::io::Error::from_raw_os_error(-code).into());
+                    }
+                    _ => found.push(raw(body, head)),
+                }
+                rest = &rest[align(length).min(rest.len())..];
+            }
+        }
+    }
+}
+
+fn align(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+fn raw(body: &[u8], head: usize) -> Raw {
+    let (head, mut rest) = body.split_at(head.min(body.len()));
+    let mut attributes = Vec::new();
+    while rest.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        if length < 4 || length > rest.len() {
+            break;
+        }
+        // The two top bits are flags.
+        let number = u16::from_ne_bytes([rest[2], rest[3]]) & 0x3fff;
+        attributes.push((number, rest[4..length].to_vec()));
+        rest = &rest[align(length).min(rest.len())..];
+    }
+    Raw { head: head.to_vec(), attributes }
+}

@@ -1,0 +1,127 @@
+//! Runs tests: at most so many at once, skipped ones named with their reason, slow ones too.
+
+use std::{
+    sync::{
+        Condvar, Mutex, OnceLock,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
+
+use super::{Skip, bpf, poll, skip::own_machine};
+
+/// A test that takes longer is named while it runs: when a machine hangs, its console then says where.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Makes a trial of a test, named after its module and function.
+pub(crate) fn trial(
+    module: &str,
+    name: &str,
+    test: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Trial {
+    let module = module.split_once("::").map_or(module, |(_, below)| below);
+    let name = format!("{module}::{name}");
+    let shown = name.clone();
+    Trial::ignorable_test(name, move || {
+        let _permit = Permit::take();
+        let _watch = announce_if_slow(shown.clone());
+        match test() {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => match error.downcast_ref::<Skip>() {
+                Some(Skip(reason)) => {
+                    println!("SKIP {shown}: {reason}");
+                    Ok(Completion::ignored_with(reason))
+                }
+                None => Err(describe(&error).into()),
+            },
+        }
+    })
+}
+
+/// The chain of causes, and the lines of the test that led there.
+fn describe(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let trace = error.backtrace().to_string();
+    let lines = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    let lines = lines.filter(|line| line.contains("/tests/vm/") && !line.contains("/src/harness/runner.rs"));
+    let lines: String = lines.map(|line| format!("\n  at {line}")).collect();
+    format!("{}{lines}", causes.join("\n  because: "))
+}
+
+/// Declares a module's tests, functions without arguments.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
+            vec![$(crate::harness::trial(module_path!(), stringify!($name), $name)),*]
+        }
+    };
+}
+pub(crate) use tests;
+
+static PERMITS: OnceLock<(Mutex<usize>, Condvar)> = OnceLock::new();
+
+/// One of the tests that may run at the same time.
+struct Permit;
+
+impl Permit {
+    fn take() -> Self {
+        let (free, changed) = PERMITS.get_or_init(|| (Mutex::new(1), Condvar::new()));
+        // The lock guards a number; a panic elsewhere cannot spoil it.
+        let mut free = free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        while *free == 0 {
+            free = changed.wait(free).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((free, changed)) = PERMITS.get() {
+            *free.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += 1;
+            changed.notify_one();
+        }
+    }
+}
+
+fn announce_if_slow(name: String) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let started = Instant::now();
+        while receiver.recv_timeout(SLOW) == Err(RecvTimeoutError::Timeout) {
+            println!("RUNNING {name} for {} s", started.elapsed().as_secs());
+        }
+    });
+    sender
+}
+
+/// Runs the trials that the arguments select.
+pub(crate) fn run(mut arguments: Arguments, trials: Vec<Trial>) -> Conclusion {
+    let jobs = arguments.test_threads.unwrap_or(if own_machine() { 1 } else { 2 });
+    PERMITS.get_or_init(|| (Mutex::new(jobs.max(1)), Condvar::new()));
+    // With one thread, a test's name is printed before the test and its outcome after it, and what
+    // the test prints lands in between.
+    arguments.test_threads = Some(jobs.max(2));
+    let before = bpf::census();
+    let mut conclusion = libtest_mimic::run(&arguments, trials);
+    // Elsewhere other programs come and go too.
+    if own_machine() && !arguments.list && !conclusion.has_failed() {
+        let same = |before| {
+            poll::until_ok("the kernel to free the last BPF object", Duration::from_secs(10), || {
+                let now = bpf::census()?;
+                anyhow::ensure!(now == before, "{now:?} are there, before the tests {before:?}");
+                Ok(())
+            })
+        };
+        if let Err(error) = before.and_then(same) {
+            println!("RESIDUE {error:#}");
+            conclusion.num_failed += 1;
+        }
+    }
+    conclusion
+}

@@ -1,0 +1,54 @@
+//! Commands for `chaos exec` to run: test VMs have no other programs.
+
+use std::{
+    io::{Read as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{SigSet, Signal, raise};
+
+/// Runs one.
+///
+/// # Errors
+/// When it is not known, or cannot do what it should.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["exit", code] => Ok(ExitCode::from(code.parse::<u8>()?)),
+        ["die", signal] => {
+            raise(signal.parse::<Signal>()?)?;
+            bail!("{signal} did not kill")
+        }
+        // Says the name of the first signal it gets, and ends with 42.
+        ["signal"] => {
+            let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]);
+            signals.thread_block()?;
+            say("ready")?;
+            let signal = signals.wait()?;
+            say(signal.as_str())?;
+            Ok(ExitCode::from(42))
+        }
+        // Copies its input to its output, and its length to its errors.
+        ["copy"] => {
+            let mut input = Vec::new();
+            std::io::stdin().read_to_end(&mut input)?;
+            std::io::stdout().write_all(&input)?;
+            eprint!("{}", input.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        ["sleep", seconds] => {
+            say("ready")?;
+            std::thread::sleep(Duration::from_secs(seconds.parse().context("no number of seconds")?));
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("there is no such command: {words:?}"),
+    }
+}
+
+fn say(word: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{word}")?;
+    Ok(out.flush()?)
+}

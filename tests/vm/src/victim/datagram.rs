@@ -1,0 +1,164 @@
+//! Numbered datagrams: UDP, and echo requests on ping sockets.
+
+use std::{
+    io::IoSliceMut,
+    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect,
+        getsockname, recv, recvmsg, send, sendto, setsockopt, socket,
+        sockopt::{Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBufForce, SndBufForce, SocketError},
+    },
+};
+
+use super::{Errors, NOWHERE, Sent, UdpOptions};
+
+/// Room for all datagrams of a test, so that none is lost for want of it.
+const BUFFER: usize = 64 << 20;
+/// Bytes of an echo request before its payload.
+const ECHO_HEADER: usize = 8;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Udp,
+    /// With the type of its echo requests.
+    Ping(u8),
+}
+
+pub(super) struct Datagrams {
+    fd: OwnedFd,
+    kind: Kind,
+}
+
+impl Datagrams {
+    pub(super) fn udp(local: SocketAddr, options: UdpOptions) -> Result<Self> {
+        let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).context("cannot open a UDP socket")?;
+        if local.is_ipv6() {
+            setsockopt(&fd, Ipv6V6Only, &!options.dual)?;
+        }
+        if options.receive_errors {
+            match family {
+                AddressFamily::Inet => setsockopt(&fd, Ipv4RecvErr, &true)?,
+                _ => setsockopt(&fd, Ipv6RecvErr, &true)?,
+            }
+        }
+        let datagrams = Self::bound(fd, Kind::Udp, local)?;
+        if let Some(to) = options.connect {
+            connect(datagrams.fd.as_raw_fd(), &SockaddrStorage::from(to)).context("cannot connect")?;
+        }
+        Ok(datagrams)
+    }
+
+    pub(super) fn ping(local: IpAddr) -> Result<Self> {
+        let (family, protocol, echo) = match local {
+            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
+            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
+        };
+        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol).context("cannot open a ping socket")?;
+        Self::bound(fd, Kind::Ping(echo), SocketAddr::new(local, 0))
+    }
+
+    fn bound(fd: OwnedFd, kind: Kind, local: SocketAddr) -> Result<Self> {
+        setsockopt(&fd, RcvBufForce, &BUFFER).context("cannot enlarge the receive buffer")?;
+        setsockopt(&fd, SndBufForce, &BUFFER).context("cannot enlarge the send buffer")?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(local)).with_context(|| format!("cannot bind to {local}"))?;
+        Ok(Self { fd, kind })
+    }
+
+    pub(super) fn local(&self) -> Result<SocketAddr> {
+        let address: SockaddrStorage = getsockname(self.fd.as_raw_fd())?;
+        let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
+        let v6 = address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)));
+        Ok(v4.or(v6).unwrap_or(NOWHERE))
+    }
+
+    pub(super) fn send(&self, to: Option<SocketAddr>, first: u64, count: u32, size: usize) -> Sent {
+        let mut sent = Sent::default();
+        for number in (first..).take(count as usize) {
+            let datagram = self.datagram(number, size);
+            let result = match to {
+                Some(to) => {
+                    let to = SockaddrStorage::from(to);
+                    sendto(self.fd.as_raw_fd(), &datagram, &to, MsgFlags::empty())
+                }
+                None => send(self.fd.as_raw_fd(), &datagram, MsgFlags::empty()),
+            };
+            match result {
+                Ok(_) => sent.ok += 1,
+                Err(errno) => sent.failed.push(errno as i32),
+            }
+        }
+        sent
+    }
+
+    fn datagram(&self, number: u64, size: usize) -> Vec<u8> {
+        let mut bytes = match self.kind {
+            Kind::Udp => Vec::with_capacity(size),
+            // The kernel fills in checksum and identifier.
+            Kind::Ping(echo) => {
+                let sequence = (number as u16).to_be_bytes();
+                vec![echo, 0, 0, 0, 0, 0, sequence[0], sequence[1]]
+            }
+        };
+        bytes.extend(number.to_le_bytes());
+        let room = bytes.len().max(size);
+        bytes.resize(room, 0);
+        bytes
+    }
+
+    pub(super) fn take(&self, at_least: usize, within_ms: u64) -> Result<Vec<u64>> {
+        let deadline = Instant::now() + Duration::from_millis(within_ms);
+        let mut numbers = Vec::new();
+        let mut bytes = vec![0; 1 << 16];
+        let skip = match self.kind {
+            Kind::Udp => 0,
+            Kind::Ping(_) => ECHO_HEADER,
+        };
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => {
+                    let number = bytes[..length].get(skip..skip + 8).context("a foreign datagram came in")?;
+                    numbers.push(u64::from_le_bytes(number.try_into()?));
+                }
+                Err(Errno::EAGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if numbers.len() >= at_least || left.is_zero() {
+                        return Ok(numbers);
+                    }
+                    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                    poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout)?;
+                }
+                // Somebody refused an earlier datagram; the tests ask for that by `Errors`.
+                Err(Errno::ECONNREFUSED) => {}
+                Err(errno) => return Err(errno).context("cannot receive"),
+            }
+        }
+    }
+
+    pub(super) fn errors(&self) -> Result<Errors> {
+        let pending = nix::sys::socket::getsockopt(&self.fd, SocketError)?;
+        let mut queued = 0;
+        let mut bytes = [0; 2048];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let mut control = nix::cmsg_space!([u8; 512]);
+        while recvmsg::<SockaddrStorage>(
+            self.fd.as_raw_fd(),
+            &mut [IoSliceMut::new(&mut bytes)],
+            Some(&mut control),
+            flags,
+        )
+        .is_ok()
+        {
+            queued += 1;
+        }
+        Ok(Errors { queued, pending })
+    }
+}

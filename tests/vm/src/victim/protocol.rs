@@ -1,0 +1,113 @@
+//! What the tests ask of a process inside (or outside) a target, and what it answers: one line of
+//! JSON each.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Names a socket of the process.
+pub(crate) type Handle = u32;
+
+/// A request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Open a UDP socket. Answer: `Socket`.
+    Udp { bind: SocketAddr, options: UdpOptions },
+    /// Open a socket for echo requests. Answer: `Socket`.
+    Ping { bind: IpAddr },
+    /// Send numbered datagrams or echo requests. Answer: `Sent`.
+    Send { socket: Handle, to: Option<SocketAddr>, first: u64, count: u32, size: usize },
+    /// Numbers of what has arrived since the last time, in order; wait until there are `at_least` or
+    /// the time is over. Answer: `Numbers`.
+    Take { socket: Handle, at_least: usize, within_ms: u64 },
+    /// What the kernel reported on a socket. Answer: `Errors`.
+    Errors { socket: Handle },
+    /// Serve echo on a TCP port. Answer: `Socket`.
+    Listen { bind: SocketAddr },
+    /// Connect. Answer: `Socket`, or `Refused` when there is no connection in time.
+    Connect { bind: Option<SocketAddr>, to: SocketAddr, within_ms: u64 },
+    /// Send bytes to an echo server and read them back, with what it owes from before.
+    /// Answer: `Exchanged`.
+    Exchange { socket: Handle, bytes: usize, within_ms: u64 },
+    /// What a listening socket has served. Answer: `Served`.
+    Served { socket: Handle },
+    /// Close a socket. Answer: `Done`.
+    Close { socket: Handle },
+    /// Go to another network namespace; open sockets stay. Answer: `Done`.
+    Enter { netns: PathBuf },
+    /// A counter of this network namespace, by the names of `/proc/net/snmp` and `snmp6`.
+    /// Answer: `Number`.
+    Snmp { name: String },
+    /// The cgroup of the process. Answer: `Text`.
+    Cgroup,
+    /// Ask the daemon for its injections. Answer: `Status`.
+    List { daemon: PathBuf },
+}
+
+/// How a UDP socket differs from the plain one.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct UdpOptions {
+    /// Ask for reports of errors (`IP_RECVERR`, `IPV6_RECVERR`).
+    pub(crate) receive_errors: bool,
+    /// Connect first, so that later sends name no address.
+    pub(crate) connect: Option<SocketAddr>,
+    /// Take part in IPv4 too (`IPV6_V6ONLY` off).
+    pub(crate) dual: bool,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Done,
+    Socket { socket: Handle, local: SocketAddr },
+    Refused { errno: i32 },
+    Sent(Sent),
+    Numbers(Vec<u64>),
+    Number(u64),
+    Text(String),
+    Errors(Errors),
+    Exchanged(Exchanged),
+    Served(Served),
+    Status { code: i32, message: String },
+}
+
+/// How the send calls went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// Calls that succeeded.
+    pub(crate) ok: u32,
+    /// `errno` of those that did not.
+    pub(crate) failed: Vec<i32>,
+}
+
+/// What a socket's owner is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Errors {
+    /// Messages in the error queue.
+    pub(crate) queued: usize,
+    /// `SO_ERROR`.
+    pub(crate) pending: i32,
+}
+
+/// How a transfer went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Exchanged {
+    /// All came back, and as it was sent.
+    pub(crate) complete: bool,
+    /// Bytes that came back.
+    pub(crate) received: usize,
+    /// Segments that this end has ever sent again on this connection.
+    pub(crate) retransmits: u32,
+}
+
+/// What a server did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Served {
+    /// Connections.
+    pub(crate) accepted: usize,
+    /// Segments that it has ever sent again.
+    pub(crate) retransmits: u32,
+}

@@ -1,0 +1,3 @@
+//! .
+
+crate::harness::tests![];
