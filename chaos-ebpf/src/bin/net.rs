@@ -29,7 +29,7 @@ use chaos_ebpf::{
     counter::{Close, Counter, Exact},
     gate::{self, Firing, MAX_RULES},
     packet::Packet,
-    target::any_rule,
+    target::Found,
 };
 
 /// Rule id → rule.
@@ -44,9 +44,16 @@ static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// The packet that is being judged, at the index of its direction.
+/// What is being judged: a packet, and the rules that may have a say.
+#[repr(C)]
+struct Subject {
+    packet: Packet,
+    found: Found,
+}
+
+/// What this CPU is judging, at the index of its direction.
 #[map]
-static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(3, 0);
+static SUBJECT: PerCpuArray<Subject> = PerCpuArray::with_max_entries(3, 0);
 
 /// Written into `tc_index` of a target's packet that has been judged, so that stacked devices (a VLAN
 /// on a bond on a NIC) judge it once. Set by the loader; differs between instances.
@@ -90,7 +97,7 @@ pub fn net_in_close(ctx: SkBuffContext) -> i32 {
 }
 
 #[inline(always)]
-fn out<C: Counter + Judge>(ctx: &TcContext) -> i32 {
+fn out<C: Judge>(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // SAFETY: the loader replaces the value before the program is loaded.
     let judged = u32::from(unsafe { (&raw const JUDGED).read_volatile() });
@@ -110,52 +117,60 @@ fn out<C: Counter + Judge>(ctx: &TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn incoming<C: Counter + Judge>(ctx: &SkBuffContext) -> i32 {
+fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
     if lost::<C>(ctx.as_ptr().cast(), Direction::In, || ()) { DISCARD } else { DELIVER }
 }
 
-/// Whether a rule makes this packet vanish. `seen` runs once when the packet is a target's.
+/// Whether a rule makes this packet vanish. `seen` runs when the packet is a target's.
 #[inline(always)]
-fn lost<C: Counter + Judge>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
-    let mut is_read = false;
+fn lost<C: Judge>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
+    let Some(subject) = SUBJECT.get_ptr_mut(direction as u32) else { return false };
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let subject = unsafe { &mut *subject };
     // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
     let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(skb.cast(), level as i32) };
-    any_rule(ancestor, |id| {
-        if !is_read {
-            seen();
-            let Some(packet) = PACKET.get_ptr_mut(direction as u32) else { return false };
-            // SAFETY: nothing else on this CPU uses this entry while the program runs.
-            if unsafe { &mut *packet }.read(skb, direction).is_none() {
-                return false;
-            }
-            is_read = true;
-        }
-        C::judge(id, direction as u32) != 0
-    })
+    if !subject.found.find(ancestor) {
+        return false;
+    }
+    seen();
+    subject.packet.read(skb, direction).is_some() && C::judge_all(direction) != 0
 }
 
 /// Which of the twins below a program calls.
 trait Judge {
-    fn judge(rule: u32, direction: u32) -> u32;
+    fn judge_all(direction: Direction) -> u32;
 }
 
 impl Judge for Exact {
     #[inline(always)]
-    fn judge(rule: u32, direction: u32) -> u32 {
-        net_judge(rule, direction)
+    fn judge_all(direction: Direction) -> u32 {
+        net_judge_all(direction as u32)
     }
 }
 
 impl Judge for Close {
     #[inline(always)]
-    fn judge(rule: u32, direction: u32) -> u32 {
-        net_judge_close(rule, direction)
+    fn judge_all(direction: Direction) -> u32 {
+        net_judge_all_close(direction as u32)
     }
 }
 
-// Global functions are verified once, on their own, and not again for every round of the loops that
-// call them; without that the verifier gives up. They may take nothing but numbers on old kernels,
-// hence `PACKET`.
+// Global functions are verified once, on their own, and not again for each way to them: that makes
+// loading quick, and possible at all. On old kernels they take nothing but numbers, hence `SUBJECT`.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_all(direction: u32) -> u32 {
+    let Some(subject) = SUBJECT.get(direction) else { return 0 };
+    u32::from(subject.found.any_rule(|rule| net_judge(rule, direction) != 0))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_all_close(direction: u32) -> u32 {
+    let Some(subject) = SUBJECT.get(direction) else { return 0 };
+    u32::from(subject.found.any_rule(|rule| net_judge_close(rule, direction) != 0))
+}
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -174,7 +189,7 @@ extern "C" fn net_judge_close(rule: u32, direction: u32) -> u32 {
 fn judge<C: Counter>(id: u32, direction: u32) -> bool {
     // SAFETY: values are replaced as a whole and freed after a grace period.
     let Some(rule) = (unsafe { RULES.get(&id) }) else { return false };
-    let Some(packet) = PACKET.get(direction) else { return false };
+    let Some(Subject { packet, .. }) = SUBJECT.get(direction) else { return false };
     if !matches(id, rule, direction, packet) {
         return false;
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use chaos_common::proto::v1::{self, chaos_daemon_client::ChaosDaemonClient};
 use tokio::{runtime::Runtime, time::timeout};
 use tonic::{
@@ -211,4 +211,16 @@ pub(crate) fn reason(status: &Status) -> String {
 pub(crate) fn field(status: &Status) -> Option<String> {
     let request = status.get_details_bad_request()?;
     Some(request.field_violations.first()?.field.clone())
+}
+
+/// A request that must be refused for a reason, in words.
+///
+/// # Errors
+/// When it was granted, or refused for another reason.
+pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, why: &str) -> Result<Status> {
+    match answer {
+        Ok(answer) => bail!("should have been refused with {why}: {answer:?}"),
+        Err(status) if reason(&status) == why && !status.message().is_empty() => Ok(status),
+        Err(status) => bail!("should have been refused with {why}: {status:?}"),
+    }
 }

@@ -191,6 +191,19 @@ impl Stage {
         self.clean()
     }
 
+    /// Stops one of two daemons; what the other does goes on, which `check` proves.
+    pub(crate) fn finish_but(
+        &self,
+        daemon: Daemon,
+        other: &Daemon,
+        check: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        daemon.stop()?;
+        check_pins(self.scratch.bpffs(), Pins::None)?;
+        ensure!(other.journal()?.len() == 1, "the other daemon lost its journal");
+        check()
+    }
+
     /// Fails when anything is left although no daemon runs.
     pub(crate) fn clean(&self) -> Result<()> {
         poll::until_ok("nothing to be left of the daemon", GONE, || {
