@@ -37,11 +37,13 @@ fn read_from(source: impl Read, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
 /// When one of them cannot be used; the message has the file and the line.
 pub(crate) fn documents<T: DeserializeOwned>(path: &Path, text: &str) -> anyhow::Result<Vec<T>> {
     from_yaml(text).map_err(|invalid| {
-        let name = if path == Path::new("-") {
-            "standard input".into()
-        } else {
-            path.display().to_string()
+        let name = match path.to_str() {
+            Some("-") => "standard input".into(),
+            Some(_) | None => path.display().to_string(),
         };
-        Usage::of(format_args!("{name}: {invalid}")).into()
+        let problem = invalid.to_string();
+        // The YAML reader begins with this word, and so does what shows the whole.
+        let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+        Usage::of(format_args!("{name}: {problem}")).into()
     })
 }

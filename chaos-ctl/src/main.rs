@@ -9,6 +9,7 @@ mod args;
 mod call;
 mod client;
 mod error;
+mod exec;
 mod fault;
 mod file;
 mod id;

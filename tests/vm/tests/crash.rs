@@ -1,3 +1,20 @@
-//! .
+//! The daemon dies, stops, or finds its state spoilt: afterwards a fault is whole or gone, never half,
+//! and never for longer than the lease.
 
-crate::harness::tests![];
+#[path = "crash/clock.rs"]
+mod clock;
+#[path = "crash/fail_points.rs"]
+mod fail_points;
+#[path = "crash/journal.rs"]
+mod journal;
+#[path = "crash/lease.rs"]
+mod lease;
+#[path = "crash/storage.rs"]
+mod storage;
+
+use libtest_mimic::Trial;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let parts = [fail_points::trials(), lease::trials(), journal::trials(), storage::trials(), clock::trials()];
+    parts.into_iter().flatten().collect()
+}

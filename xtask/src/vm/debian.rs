@@ -277,7 +277,7 @@ mod tests {
         ];
         let mut lines: Vec<String> = complete(&names.map(str::to_owned))
             .iter()
-            .map(|release| release.line())
+            .map(super::Release::line)
             .collect();
         lines.sort();
         assert_eq!(lines, ["6.18", "7.3"]);

@@ -31,7 +31,8 @@ pub(crate) struct Client {
 impl Client {
     /// Connects.
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // A thread of its own, so that the connection is alive between calls as that of any client.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let endpoint = Endpoint::try_from(format!("unix:{}", socket.display()))?;
         let channel = runtime
             .block_on(async { timeout(PATIENCE, endpoint.connect()).await })

@@ -102,6 +102,13 @@ impl<'a> Datagrams<'a> {
         self.from.1
     }
 
+    /// Fails when anything is lost, without waiting for what is late. For polling.
+    pub(crate) fn all_arrive_now(&self) -> Result<()> {
+        let round = self.round(self.usual(), 0)?;
+        ensure!(round.arrived.len() == self.usual() as usize, "{}: not all arrived: {round:?}", self.name);
+        Ok(())
+    }
+
     /// Port of the receiving socket.
     pub(crate) fn receiver_port(&self) -> u16 {
         self.to.1.local.port()

@@ -86,6 +86,16 @@ impl Mounted {
         &self.0
     }
 
+    /// Covers a folder of it by a read-only view of the same folder, as long as the value lives.
+    pub(crate) fn lid(&self, at: &Path) -> Result<Self> {
+        let flags = MsFlags::MS_BIND;
+        mount(Some(at), at, None::<&str>, flags, None::<&str>).context("cannot mount a folder over itself")?;
+        let lid = Self(at.to_owned());
+        let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, at, None::<&str>, flags, None::<&str>).context("cannot make a mount read-only")?;
+        Ok(lid)
+    }
+
     /// Makes it read-only.
     pub(crate) fn read_only(&self) -> nix::Result<()> {
         mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)

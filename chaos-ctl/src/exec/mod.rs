@@ -1,0 +1,119 @@
+//! Runs a command in a cgroup of its own with faults on it, by an engine inside this process.
+//!
+//! The command's process is made first and held at a gate (see [`crate::verb`]'s hidden `hold`), put
+//! into the cgroup, and let go once every fault is active: no packet of it goes unjudged. The engine
+//! keeps nothing outside of this process, so that even `kill -9` leaves no fault behind.
+
+mod cgroup;
+mod child;
+mod signals;
+
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use chaos_common::{
+    spec::{Spec, Untargeted},
+    target::Target,
+    value::Lifetime,
+};
+use chaos_daemon::{
+    engine::{Config, Engine, Parting, Which},
+    policy::Policy,
+    target::CgroupRoot,
+};
+
+pub(crate) use child::hold;
+use cgroup::FreshCgroup;
+use child::Child;
+use signals::Signals;
+
+/// How long faults go on if this process is stopped.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A command and the faults that it shall see.
+pub(crate) struct Job {
+    pub(crate) faults: Vec<Untargeted>,
+    pub(crate) command: Vec<OsString>,
+    /// Whether to say on standard error what the faults did.
+    pub(crate) summary: Summary,
+}
+
+/// Whether to say what the faults did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Summary {
+    Print,
+    Omit,
+}
+
+/// Runs the command and gives its exit code; 128 and the signal's number if one ended it.
+///
+/// # Errors
+/// When a fault could not be made; the command has not run then.
+pub(crate) fn run(job: Job) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "chaos exec loads eBPF programs, which takes root; run it with sudo"
+    );
+    // Before any thread begins, so that all of them leave the signals to us.
+    let signals = Signals::block().context("cannot take over the signals")?;
+    let root = CgroupRoot::find()?;
+    let cgroup = FreshCgroup::make(&root)?;
+    let engine = Engine::start(Config {
+        root,
+        policy: Policy::of_own_children(),
+        lease: LEASE,
+        durable: None,
+    })?;
+    let mut child = Child::start(&job.command)?;
+    let made = cgroup
+        .take_in(child.pid())
+        .and_then(|()| inject(&engine, &job.faults, &cgroup))
+        .and_then(|()| child.release());
+    let code = match made {
+        Ok(()) => signals.wait_for(&mut child),
+        Err(error) => {
+            child.abandon();
+            Err(error)
+        }
+    };
+    let summary = match job.summary {
+        Summary::Print => describe(&engine),
+        Summary::Omit => Vec::new(),
+    };
+    let left = engine.stop(Parting::Recover, "chaos exec");
+    for line in summary {
+        eprintln!("{line}");
+    }
+    for injection in left {
+        eprintln!("chaos: {} could not be undone: {}", injection.id, injection.message);
+    }
+    cgroup.remove();
+    code
+}
+
+fn inject(engine: &Arc<Engine>, faults: &[Untargeted], cgroup: &FreshCgroup) -> anyhow::Result<()> {
+    for untargeted in faults {
+        let Untargeted { fault, duration, times, seed } = untargeted.clone();
+        let spec = Spec {
+            target: Target::Cgroup(cgroup.path().clone()),
+            fault,
+            duration: duration.unwrap_or(Lifetime::MAX),
+            times,
+            seed,
+        };
+        engine.inject(None, spec, "chaos exec")?;
+    }
+    Ok(())
+}
+
+fn describe(engine: &Engine) -> Vec<String> {
+    let injections = engine.list(Which::AlsoEnded);
+    let line = |injection: &chaos_common::injection::Injection| {
+        let counters = injection.counters;
+        format!(
+            "chaos: {} (seed {}): matched {}, fired {}",
+            injection.spec.fault, injection.seed, counters.matched, counters.fired
+        )
+    };
+    injections.iter().map(line).collect()
+}

@@ -1,0 +1,131 @@
+//! A journal that cannot be read, or holds more than anybody wants.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::harness::{
+    Datagrams, Loss, Probe as _, Settings, Stage, active, chaos_to, run_command, tests,
+};
+
+tests![
+    a_truncated_entry_is_swept,
+    an_empty_entry_is_swept,
+    an_entry_of_another_shape_is_swept,
+    a_missing_entry_is_swept,
+    a_foreign_file_is_left_alone,
+    the_kill_switch_works_with_a_broken_journal,
+    ten_thousand_entries_are_settled,
+];
+
+/// Lets a daemon die with one live injection, and hands its journal file to `spoil`.
+fn after_a_crash(
+    stage: &Stage,
+    spoil: impl FnOnce(&PathBuf) -> Result<()>,
+) -> Result<Datagrams<'_>> {
+    let settings = Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
+    let daemon = stage.daemon_with(settings)?;
+    let out = stage.victim_udp()?;
+    daemon.client()?.inject_as("spoilt", Loss::all().lasting(Duration::from_secs(600)).on(&stage.target))?;
+    let files = daemon.journal()?;
+    let [file] = files.as_slice() else { anyhow::bail!("one injection has the files {files:?}") };
+    let path = stage.scratch.state().join("injections").join(file);
+    daemon.kill()?;
+    out.none_arrive()?;
+    spoil(&path)?;
+    Ok(out)
+}
+
+/// A daemon that cannot read what an earlier one wrote takes its fault away, and works.
+fn swept(stage: &Stage, out: &Datagrams<'_>) -> Result<()> {
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    out.all_arrive()?;
+    ensure!(client.list()?.is_empty());
+    stage.idle(&daemon)?;
+    active(&client.inject_as("spoilt", Loss::all().on(&stage.target))?)?;
+    out.none_arrive()?;
+    client.recover("spoilt")?;
+    out.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_truncated_entry_is_swept() -> Result<()> {
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| {
+        let text = fs::read(path)?;
+        Ok(fs::write(path, &text[..text.len() / 2])?)
+    })?;
+    swept(&stage, &out)
+}
+
+fn an_empty_entry_is_swept() -> Result<()> {
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| Ok(fs::write(path, "")?))?;
+    swept(&stage, &out)
+}
+
+fn an_entry_of_another_shape_is_swept() -> Result<()> {
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| Ok(fs::write(path, "{\"id\": \"spoilt\", \"colour\": [1, 2, null]}")?))?;
+    swept(&stage, &out)
+}
+
+/// Somebody cleaned up the state directory by hand.
+fn a_missing_entry_is_swept() -> Result<()> {
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| Ok(fs::remove_file(path)?))?;
+    swept(&stage, &out)
+}
+
+fn a_foreign_file_is_left_alone() -> Result<()> {
+    let stage = Stage::new()?;
+    let dir = stage.scratch.state().join("injections");
+    fs::create_dir_all(dir.join("folder"))?;
+    let mine = dir.join("README");
+    fs::write(&mine, "mine")?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    active(&client.inject(Loss::all().on(&stage.target))?)?;
+    client.recover_all()?;
+    daemon.stop()?;
+    ensure!(fs::read_to_string(&mine)? == "mine" && dir.join("folder").is_dir(), "a foreign file is gone");
+    fs::remove_dir_all(dir)?;
+    stage.clean()
+}
+
+fn the_kill_switch_works_with_a_broken_journal() -> Result<()> {
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| Ok(fs::write(path, "\0\0\0")?))?;
+    let daemon = stage.daemon()?;
+    let output = run_command(chaos_to(daemon.socket(), ["recover", "--all"])?, "")?;
+    ensure!(output.code == 0, "{output:?}");
+    out.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// What ten thousand injections of a dead daemon left: all are settled before anybody is served.
+fn ten_thousand_entries_are_settled() -> Result<()> {
+    const ENTRIES: usize = 10_000;
+    let stage = Stage::new()?;
+    let out = after_a_crash(&stage, |path| {
+        let text = fs::read_to_string(path)?;
+        let dir = path.parent().context("the journal lies in no folder")?;
+        for number in 0..ENTRIES {
+            // As long as the name that is replaced.
+            let id = format!("x{number:05}");
+            fs::write(dir.join(format!("{id}.json")), text.replace("spoilt", &id))?;
+        }
+        Ok(())
+    })?;
+    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
+    let client = daemon.client()?;
+    // They all speak of the one rule that is there, so that more than one of them cannot be true.
+    ensure!(client.list()?.len() <= 1, "{} injections share a rule", client.list()?.len());
+    client.recover_all()?;
+    out.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
