@@ -1,10 +1,14 @@
 //! `chaos recover`
 
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::anyhow;
 use chaos_common::{
     injection::{Injection, State},
     proto::v1::{Failure, RecoverAllResponse},
     spec::InjectionId,
 };
+use chaos_daemon::engine::{Durable, Swept, sweep_node};
 use serde::Serialize;
 
 use crate::{
@@ -25,23 +29,50 @@ pub(crate) struct Args {
     ids: Vec<InjectionId>,
 
     /// End all injections of this node, also those whose records cannot be read
+    ///
+    /// Works without a daemon too, as root: then everything is removed that one left behind.
     #[arg(short, long)]
     all: bool,
+
+    #[command(flatten)]
+    place: Place,
 }
+
+/// Where a daemon that does not answer kept things.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// State directory of the daemon, for --all when none answers
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/chaos")]
+    state_dir: PathBuf,
+
+    /// bpffs of the daemon, for --all when none answers
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    bpffs: PathBuf,
+}
+
+/// How long a daemon may take to end everything.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ends the injections; the ones that fail do not keep the others.
 ///
 /// # Errors
 /// When the daemon does not answer.
 pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
-    let mut client = match app.connect().await {
-        Ok(client) => client,
-        Err(error) if args.all => return sweep_without_daemon(error),
-        Err(error) => return Err(error.into()),
-    };
     if args.all {
-        return all(&client.recover_all().await?, app);
+        let asked = async { Ok::<_, anyhow::Error>(app.connect().await?.recover_all().await?) };
+        return match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(response)) => all(&response, app),
+            Ok(Err(error)) if error.downcast_ref::<ConnectError>().is_some() => {
+                sweep_without_daemon(&args.place, error, app)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let hangs = anyhow!("the daemon did not answer within {} s", PATIENCE.as_secs());
+                sweep_without_daemon(&args.place, hangs, app)
+            }
+        };
     }
+    let mut client = app.connect().await?;
     let mut tally = Tally::default();
     for id in &args.ids {
         match client.recover(id).await {
@@ -58,9 +89,25 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
 /// Ends everything on this node when no daemon answers.
 ///
 /// # Errors
-/// Always, for now: only the daemon can undo.
-fn sweep_without_daemon(error: ConnectError) -> anyhow::Result<Outcome> {
-    Err(error.into())
+/// When it may not, or something could not be removed.
+fn sweep_without_daemon(
+    place: &Place,
+    error: anyhow::Error,
+    app: &mut App,
+) -> anyhow::Result<Outcome> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(error.context("without a daemon, only root can end faults"));
+    }
+    let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
+    let Swept { journal, daemon_hangs } = sweep_node(&durable, "chaos recover --all")?;
+    eprintln!("note: {error:#}");
+    let hooks = if daemon_hangs {
+        "every hook was detached; the daemon that hangs keeps its journal"
+    } else {
+        "every hook and rule that a daemon left was removed"
+    };
+    eprintln!("note: {hooks}");
+    all(&RecoverAllResponse { recovered: journal, failed: Vec::new() }, app)
 }
 
 fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {

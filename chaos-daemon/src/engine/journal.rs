@@ -123,6 +123,18 @@ impl Journal {
         Ok(())
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether a file is one of ours, by its name.
+    pub(super) fn is_entry(path: &Path) -> bool {
+        matches!(
+            path.extension().and_then(|extension| extension.to_str()),
+            Some(RECORD | RECOVERING | TEMPORARY)
+        )
+    }
+
     fn path(&self, id: &InjectionId, extension: &str) -> PathBuf {
         self.dir.join(format!("{id}.{extension}"))
     }

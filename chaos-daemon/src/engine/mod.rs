@@ -24,11 +24,13 @@ mod keeper;
 mod record;
 mod recovery;
 mod start;
+mod sweep;
 mod world;
 
 pub use error::{EngineError, StartError, StorageError};
 pub use failpoint::reached;
 pub use start::{Config, Durable};
+pub use sweep::{Swept, sweep_node};
 
 use std::sync::Arc;
 

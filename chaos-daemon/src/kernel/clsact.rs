@@ -71,20 +71,14 @@ pub(super) fn attach(
 
 /// Detaches in the calling thread's network namespace. Nothing there is no error.
 pub(super) fn detach(index: u32, instance: Instance) -> io::Result<()> {
-    detach_where(index, |owner| owner == instance)
+    sweep(index, |owner| owner == instance)
 }
 
-/// Removes filters of runs whose process is gone.
-pub(super) fn sweep(index: u32) -> io::Result<()> {
-    detach_where(index, |owner| {
-        owner.pid().is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
-    })
-}
-
-fn detach_where(index: u32, is_ours: impl Fn(Instance) -> bool) -> io::Result<()> {
+/// Detaches the filters of some instances.
+pub(super) fn sweep(index: u32, is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
     let mut made_qdisc = false;
     for (_, handle) in filters(index, EGRESS)? {
-        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_ours(*owner)) {
+        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_doomed(*owner)) {
             delete_filter(index, handle)?;
             made_qdisc |= made;
         }

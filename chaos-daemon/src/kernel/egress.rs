@@ -145,25 +145,11 @@ impl Egress {
 
     /// Filters have no pins: look into every namespace of the node.
     fn sweep_filters(&self) {
-        for (inode, handle) in target::all_network_namespaces() {
-            let kept: Vec<u32> = self
-                .namespaces
-                .get(&inode)
-                .map(|namespace| namespace.hooks.keys().copied().collect())
-                .unwrap_or_default();
-            let swept = netns::within(handle.as_fd(), || {
-                for index in interfaces::list()?.into_keys() {
-                    clsact::sweep(index)?;
-                    if !kept.contains(&index) {
-                        clsact::detach(index, self.instance)?;
-                    }
-                }
-                Ok::<_, io::Error>(())
-            });
-            if let Err(error) | Ok(Err(error)) = swept {
-                tracing::warn!(%error, namespace = inode, "could not look for filters left behind");
-            }
-        }
+        each_interface(|inode, index| {
+            let hooks = self.namespaces.get(&inode).map(|namespace| &namespace.hooks);
+            let is_kept = hooks.is_some_and(|hooks| hooks.contains_key(&index));
+            clsact::sweep(index, |owner| owner.is_gone() || (owner == self.instance && !is_kept))
+        });
     }
 
     /// Reads where a target's processes are. What has no process now keeps what it had, since a unit
@@ -224,6 +210,23 @@ impl Egress {
             self.namespaces.remove(&inode);
         }
         Ok(())
+    }
+}
+
+/// Removes the filters of every daemon, and of runs whose process is gone.
+pub(super) fn sweep_node() {
+    each_interface(|_, index| clsact::sweep(index, |owner| owner.is_daemon() || owner.is_gone()));
+}
+
+/// Does something about every interface of every network namespace of the node, from inside.
+fn each_interface(work: impl Fn(u64, u32) -> io::Result<()> + Sync) {
+    for (inode, handle) in target::all_network_namespaces() {
+        let done = netns::within(handle.as_fd(), || {
+            interfaces::list()?.into_keys().try_for_each(|index| work(inode, index))
+        });
+        if let Err(error) | Ok(Err(error)) = done {
+            tracing::warn!(%error, namespace = inode, "could not look for filters left behind");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who owns an attachment that has no name of its own.
 
+use std::path::Path;
+
 /// Tells daemons and `chaos exec` runs on one node apart: in the handle of a clsact filter, and in
 /// the mark of packets that a run has judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ impl Instance {
 
     /// A daemon, the same after a restart on the same pins.
     #[must_use]
-    pub fn daemon(pins: &std::path::Path) -> Self {
+    pub fn daemon(pins: &Path) -> Self {
         let digest = pins.as_os_str().as_encoded_bytes().iter().fold(0x811C_9DC5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
@@ -46,10 +48,16 @@ impl Instance {
         }
     }
 
-    /// The process of a run; `None` for a daemon.
+    /// Whether it is a daemon and no run.
     #[must_use]
-    pub(super) const fn pid(self) -> Option<u32> {
-        if self.0 & Self::DAEMON == 0 { Some(self.0) } else { None }
+    pub(super) const fn is_daemon(self) -> bool {
+        self.0 & Self::DAEMON != 0
+    }
+
+    /// Whether it is a run whose process is gone.
+    #[must_use]
+    pub(super) fn is_gone(self) -> bool {
+        !self.is_daemon() && !Path::new(&format!("/proc/{}", self.0)).exists()
     }
 
     /// What a judged packet is marked with; never 0.
@@ -72,7 +80,10 @@ mod tests {
             assert_ne!(instance.mark(), 0);
         }
         assert_eq!(Instance::of_filter(1), None);
-        assert_eq!(Instance::process(4711).pid(), Some(4711));
-        assert_eq!(Instance::daemon("/x".as_ref()).pid(), None);
+        assert!(!Instance::process(std::process::id()).is_gone());
+        // Above the largest pid that Linux gives.
+        assert!(Instance::process((1 << 22) - 1).is_gone());
+        let daemon = Instance::daemon("/x".as_ref());
+        assert!(daemon.is_daemon() && !daemon.is_gone());
     }
 }

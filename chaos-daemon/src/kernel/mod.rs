@@ -24,7 +24,7 @@ pub use object::Counting;
 pub use probe::{EgressTier, Support};
 pub use rules::{RuleId, RuleSpec};
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, path::Path};
 
 use chaos_common::abi::RuleStats;
 
@@ -32,6 +32,16 @@ use crate::{
     boot_clock::BootTime,
     target::{Cgroup, CgroupRoot},
 };
+
+/// Detaches every hook of every daemon on this node, found by names and handles alone.
+///
+/// # Errors
+/// When a pin cannot be removed.
+pub fn sweep_node(bpffs: &Path) -> Result<(), KernelError> {
+    Pins::remove_all(bpffs)?;
+    egress::sweep_node();
+    Ok(())
+}
 
 /// The `net` engine in the kernel, and what of it is attached where.
 pub struct Kernel {

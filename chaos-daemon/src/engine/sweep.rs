@@ -1,0 +1,66 @@
+//! Ends every fault of this node without a daemon: the kill switch behind the kill switch.
+//!
+//! It reads no journal and loads no program: pins and filters are found by their names and handles,
+//! so that it works with whatever a daemon of any build left, and also beside one that hangs.
+
+use std::{fs, io};
+
+use super::{
+    audit::{Action, Audit},
+    error::{StartError, StorageError},
+    journal::Journal,
+    start::Durable,
+};
+use crate::kernel;
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Journal files that were removed, by their names.
+    pub journal: Vec<String>,
+    /// A daemon is there but did not answer; it keeps its journal.
+    pub daemon_hangs: bool,
+}
+
+/// Detaches every hook and forgets every rule of every daemon on this node.
+///
+/// # Errors
+/// When something could not be removed; what could be, was.
+pub fn sweep_node(place: &Durable, who: &str) -> Result<Swept, StartError> {
+    kernel::sweep_node(&place.bpffs)?;
+    if !place.state_dir.exists() {
+        return Ok(Swept::default());
+    }
+    match Journal::open(&place.state_dir) {
+        Err(StorageError::InUse { .. }) => Ok(Swept { journal: Vec::new(), daemon_hangs: true }),
+        Err(error) => Err(error.into()),
+        Ok(journal) => {
+            let names = journal.remove_all()?;
+            if let Ok(mut audit) = Audit::open(&place.state_dir) {
+                audit.log(who, Action::RecoverAll);
+            }
+            Ok(Swept { journal: names, daemon_hangs: false })
+        }
+    }
+}
+
+impl Journal {
+    /// Removes every entry, read or not.
+    fn remove_all(&self) -> Result<Vec<String>, StorageError> {
+        let dir = self.dir();
+        let mut names = Vec::new();
+        for file in fs::read_dir(dir).map_err(StorageError::at("list", dir))? {
+            let path = file.map_err(StorageError::at("list", dir))?.path();
+            if Self::is_entry(&path) {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(StorageError::at("remove", &path)(error));
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(names)
+    }
+}
