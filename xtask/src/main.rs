@@ -1,6 +1,7 @@
 //! Everything around the code: set-up, builds, tests under real kernels, checks. One verb per file.
 
 mod artifacts;
+mod bench;
 mod cache;
 mod check;
 mod kernel;
@@ -27,6 +28,8 @@ struct Cli {
 enum Verb {
     /// Installs the tools that building and testing take.
     Setup(setup::Options),
+    /// Measures speed and size on this machine.
+    Bench(bench::Options),
     /// Builds the static binaries.
     Build(artifacts::Options),
     /// Checks format, lints, dependencies and generated files.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = match Cli::parse().verb {
         Verb::Setup(options) => done(setup::run(&options)),
+        Verb::Bench(options) => done(bench::verb(&options)),
         Verb::Build(options) => done(artifacts::verb(&options)),
         Verb::Check => done(check::verb()),
         Verb::Kernel(options) => done(kernel::verb(&options)),

@@ -90,6 +90,24 @@ seed: 9
             }
         }
 
+        /// Bytes that are nearly a good message reach further than random ones.
+        #[test]
+        fn no_mutation_panics(at: prop::sample::Index, with: u8, cut: prop::sample::Index) {
+            let text = "
+target: {unit: a.service}
+fault: {networkLoss: {percent: 5, filter: {remote: [10.0.0.0/8], except: [10.0.0.1], remotePorts: ['1-2']}}}
+";
+            let spec = from_yaml::<Spec>(text).unwrap().remove(0);
+            let mut bytes = v1::Spec::from(&spec).encode_to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            for bytes in [&bytes[..], &bytes[..cut.index(bytes.len())]] {
+                if let Ok(wire) = v1::Spec::decode(bytes) {
+                    let _ = Spec::try_from(wire);
+                }
+            }
+        }
+
         #[test]
         fn no_duration_panics(seconds: i64, nanos: i32) {
             let _ = from_duration(prost_types::Duration { seconds, nanos });

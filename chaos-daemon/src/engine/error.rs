@@ -13,7 +13,7 @@ use crate::{fault::Unsupported, kernel::KernelError, policy::Refusal, target::Ta
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Another request has the id.
-    #[error("injection {0} exists already and is another one; choose another id, or recover it first")]
+    #[error("there is or was another injection under the id {0}; choose another id")]
     IdTaken(InjectionId),
     /// The id is not known.
     #[error("there is no injection {0}; `chaos ls --all` lists those that the daemon remembers")]
@@ -58,6 +58,13 @@ pub enum StartError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The cgroup tree begins somewhere in the middle.
+    #[error(
+        "{path} shows only a part of the host's cgroup tree, as in a cgroup namespace, and the kernel counts \
+         depths from the top; run in the host's cgroup namespace (in a container: `--cgroupns=host`)",
+        path = .0.display()
+    )]
+    PartOfTree(PathBuf),
     /// Something else that every machine has is missing.
     #[error("{what}: {source}")]
     Machine {

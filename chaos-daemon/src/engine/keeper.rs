@@ -4,9 +4,7 @@
 //! It sleeps until the next of these; with nothing live, for ever.
 
 use std::{
-    collections::HashSet,
     fs,
-    os::fd::{AsRawFd as _, RawFd},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -25,10 +23,10 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::{Engine, Firing, Notice, world::World};
+use super::{Engine, Firing, Notice, cgroup_watch::Heard, world::World};
 use crate::{
     boot_clock::BootTime,
-    kernel::Event,
+    kernel::{Event, KernelError},
     target,
 };
 
@@ -83,12 +81,26 @@ impl Keeper {
     }
 }
 
+/// What woke the thread, as the data of an epoll event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+enum Source {
+    Wake,
+    Cgroups,
+    Interfaces,
+    Firings,
+}
+
+impl Source {
+    fn readable(self) -> EpollEvent {
+        EpollEvent::new(EpollFlags::EPOLLIN, self as u64)
+    }
+}
+
 /// What the thread remembers between rounds.
 struct Round {
     epoll: Epoll,
-    /// Descriptors in the epoll set besides the fixed ones.
-    interfaces: HashSet<RawFd>,
-    ring: bool,
+    hears_firings: bool,
     swept: BootTime,
 }
 
@@ -103,122 +115,144 @@ fn run(engine: &Weak<Engine>) {
     };
     drop(first);
     while let Some(engine) = engine.upgrade() {
-        if engine.world.lock().closing {
+        let timeout = round.prepare(&engine);
+        let woken = round.wait(timeout);
+        if round.act(&engine, &woken) == Life::Over {
             return;
         }
-        round.turn(&engine);
     }
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    GoesOn,
+    Over,
 }
 
 impl Round {
     fn new(engine: &Engine) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let readable = EpollEvent::new(EpollFlags::EPOLLIN, 0);
-        epoll.add(&engine.keeper.wake, readable)?;
-        epoll.add(&engine.world.lock().cgroups, readable)?;
-        Ok(Self { epoll, interfaces: HashSet::new(), ring: false, swept: BootTime::now() })
+        epoll.add(&engine.keeper.wake, Source::Wake.readable())?;
+        epoll.add(&engine.world.lock().cgroups, Source::Cgroups.readable())?;
+        Ok(Self { epoll, hears_firings: false, swept: BootTime::now() })
     }
 
-    fn turn(&mut self, engine: &Engine) {
-        let timeout = {
-            let world = engine.world.lock();
-            self.listen(engine, &world);
-            let mut due = world.next_due();
-            if world.live.is_empty() {
-                // Nothing to sweep: the clock starts anew with the first injection.
-                self.swept = BootTime::now();
-            } else {
-                due = due.min(self.swept.after(SWEEP));
-            }
-            engine.keeper.wakes_at.store(due.nanos(), Ordering::Release);
-            // Something may have become due before that store was seen.
-            let due = due.min(world.next_due());
-            timeout_until(due)
-        };
-        let mut events = [EpollEvent::empty(); 8];
-        match self.epoll.wait(&mut events, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => {
-                tracing::error!(%errno, "the keeper could not wait");
-                thread::sleep(Duration::from_secs(1));
-            }
-        }
-        let _ = engine.keeper.wake.read();
+    /// Listens to all there is to hear, and says how long.
+    fn prepare(&mut self, engine: &Engine) -> EpollTimeout {
         let mut world = engine.world.lock();
-        if world.closing {
-            return;
-        }
-        self.carry_firings(engine, &mut world);
-        self.act(engine, &mut world);
-    }
-
-    /// Brings the epoll set in line with what there is to listen to.
-    fn listen(&mut self, engine: &Engine, world: &World) {
-        let readable = EpollEvent::new(EpollFlags::EPOLLIN, 0);
-        let mut now = HashSet::new();
         for watch in world.kernel.interface_watches() {
-            now.insert(watch.as_raw_fd());
-            if let Err(errno) = self.epoll.add(watch, readable)
+            // One that was closed left the set by itself, and one that is in it already is fine.
+            if let Err(errno) = self.epoll.add(watch, Source::Interfaces.readable())
                 && errno != Errno::EEXIST
             {
                 tracing::error!(%errno, "cannot follow the interfaces of a network namespace");
             }
         }
-        // Closed ones left the set by themselves.
-        self.interfaces = now;
-        let wanted = engine.notices.receiver_count() > 0;
-        if wanted != self.ring {
-            let ring = world.kernel.event_watch();
-            let changed =
-                if wanted { self.epoll.add(ring, readable) } else { self.epoll.delete(ring) };
-            if let Err(errno) = changed {
-                tracing::error!(%errno, "cannot follow the ring of events");
-            }
-            self.ring = wanted;
+        self.listen_to_firings(engine, &mut world);
+        let mut due = world.next_due();
+        if world.live.is_empty() {
+            // Nothing to sweep: the clock starts anew with the first injection.
+            self.swept = BootTime::now();
+        } else {
+            due = due.min(self.swept.after(SWEEP));
         }
+        // Under the lock, so that whoever changes what is due sees it.
+        engine.keeper.wakes_at.store(due.nanos(), Ordering::Release);
+        timeout_until(due)
     }
 
-    fn carry_firings(&self, engine: &Engine, world: &mut World) {
-        if !self.ring {
+    fn listen_to_firings(&mut self, engine: &Engine, world: &mut World) {
+        let wanted = engine.notices.receiver_count() > 0;
+        if wanted == self.hears_firings {
             return;
         }
-        let mut events = Vec::new();
-        world.kernel.take_events(|event| events.push(event));
-        for event in events {
-            let Some(id) = world.by_rule.get(&event.rule).cloned() else { continue };
-            let process = process(world, &id, &event);
-            let firing = Firing { id, event, process };
-            let _ = engine.notices.send(Notice::Firing(Arc::new(firing)));
+        if wanted {
+            // What nobody watched is old news.
+            world.kernel.take_events(|_| ());
+        }
+        let ring = world.kernel.event_watch();
+        let changed = if wanted {
+            self.epoll.add(ring, Source::Firings.readable())
+        } else {
+            self.epoll.delete(ring)
+        };
+        if let Err(errno) = changed {
+            tracing::error!(%errno, "cannot follow the ring of events");
+        }
+        self.hears_firings = wanted;
+    }
+
+    fn wait(&self, timeout: EpollTimeout) -> Vec<u64> {
+        let mut events = [EpollEvent::empty(); 16];
+        match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => events.iter().take(count).map(EpollEvent::data).collect(),
+            Err(Errno::EINTR) => Vec::new(),
+            Err(errno) => {
+                tracing::error!(%errno, "the keeper could not wait");
+                thread::sleep(Duration::from_secs(1));
+                Vec::new()
+            }
         }
     }
 
-    fn act(&mut self, engine: &Engine, world: &mut World) {
-        if !world.live.is_empty()
-            && let Err(error) = world.extend_lease()
-        {
-            tracing::error!(%error, "could not renew the lease; faults end by themselves");
+    fn act(&mut self, engine: &Engine, woken: &[u64]) -> Life {
+        let by = |source: Source| woken.contains(&(source as u64));
+        if by(Source::Wake) {
+            let _ = engine.keeper.wake.read();
         }
+        let mut world = engine.world.lock();
+        if world.closing {
+            return Life::Over;
+        }
+        if by(Source::Firings) {
+            carry_firings(engine, &mut world);
+        }
+        let is_renewed = !world.live.is_empty()
+            && world.extend_lease().unwrap_or_else(|error| {
+                tracing::error!(%error, "could not renew the lease; faults end by themselves");
+                false
+            });
         for (id, why) in world.due() {
-            engine.end(world, &id, why, SELF);
+            engine.end(&mut world, &id, why, SELF);
         }
-        let heard = world.cgroups.take();
+        let heard = if by(Source::Cgroups) { world.cgroups.take() } else { Heard::default() };
         let is_sweep = BootTime::now() >= self.swept.after(SWEEP);
         if heard.removed || is_sweep {
-            for id in vanished(world) {
-                engine.end(world, &id, End::TargetGone, SELF);
+            for id in vanished(&world) {
+                engine.end(&mut world, &id, End::TargetGone, SELF);
             }
         }
-        // Processes that change their namespace are noticed at the pace of the lease.
-        let refreshed = world.kernel.refresh_interfaces().and_then(|()| world.kernel.refresh_egress());
-        if let Err(error) = refreshed {
-            tracing::warn!(%error, "not every interface of every target is attached; tried again");
+        if by(Source::Interfaces) {
+            warn_of(world.kernel.refresh_interfaces());
+        }
+        // A process that changes its namespace tells nobody: noticed at the pace of the lease.
+        if heard.populated || is_renewed || is_sweep {
+            warn_of(world.kernel.refresh_egress());
         }
         if is_sweep {
             self.swept = BootTime::now();
-            if let Err(error) = world.kernel.sweep_rules() {
-                tracing::error!(%error, "could not sweep the kernel's tables");
-            }
+            warn_of(world.kernel.sweep_rules());
         }
+        Life::GoesOn
+    }
+}
+
+fn warn_of(result: Result<(), KernelError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "not everything is as it should be; tried again");
+    }
+}
+
+fn carry_firings(engine: &Engine, world: &mut World) {
+    let mut events = Vec::new();
+    world.kernel.take_events(|event| events.push(event));
+    for event in events {
+        let Some(id) = world.by_rule.get(&event.rule).cloned() else { continue };
+        let process = process(world, &id, &event);
+        let firing = Firing { id, event, process };
+        // Nobody listening any more is fine.
+        let _ = engine.notices.send(Notice::Firing(Arc::new(firing)));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     effect::Owner,
     kernel::{Instance, Kernel, Pins, RuleId},
     policy::Policy,
-    target::CgroupRoot,
+    target::{CgroupRoot, Extent},
 };
 
 /// Notices that a slow watcher may be behind before it misses some.
@@ -58,6 +58,9 @@ impl Engine {
     /// When the kernel, the state directory or bpffs cannot be used.
     pub fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let machine = |what| move |source| StartError::Machine { what, source };
+        if config.root.extent() == Extent::Part {
+            return Err(StartError::PartOfTree(config.root.path().to_owned()));
+        }
         lift_limits();
         let boot_id = boot_clock::boot_id().map_err(machine("read the boot id"))?;
         let (journal, audit, pins, instance) = match &config.durable {

@@ -139,7 +139,7 @@ impl World {
         let (record, effects) = (live.record.clone(), live.effects.clone());
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
-        let applied = self.extend_lease().and_then(|()| {
+        let applied = self.extend_lease().and_then(|_| {
             effects.iter().try_for_each(|effect| {
                 effect.apply(owner, &mut self.kernel)?;
                 failpoint::reached(effect.applied_step());
@@ -249,15 +249,16 @@ impl World {
         }
     }
 
-    /// Says to the kernel that we are alive, if it would soon doubt it.
-    pub(super) fn extend_lease(&mut self) -> Result<(), KernelError> {
+    /// Says to the kernel that we are alive, if it would soon doubt it. Returns whether it was time to.
+    pub(super) fn extend_lease(&mut self) -> Result<bool, KernelError> {
         let now = BootTime::now();
         if self.lease_until < now.after(self.lease * 2 / 3) {
             let until = now.after(self.lease);
             self.kernel.set_lease(until)?;
             self.lease_until = until;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// When the keeper has to act next: the lease while anything is live, or a deadline.

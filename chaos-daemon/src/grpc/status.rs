@@ -98,6 +98,7 @@ fn kernel(error: &KernelError) -> Status {
         | KernelError::Map { .. }
         | KernelError::Hook { .. }
         | KernelError::Pin { .. }
+        | KernelError::PinsInUse(_)
         | KernelError::NoBpffs(_) => (Code::Internal, "KERNEL"),
     };
     with(code, reason, &error.to_string(), [])

@@ -70,6 +70,9 @@ pub enum KernelError {
         /// Why not.
         source: io::Error,
     },
+    /// Another daemon's pins.
+    #[error("another chaos-daemon has its pins at {path}; stop it, or name another bpffs with --bpffs", path = .0.display())]
+    PinsInUse(PathBuf),
     /// The pin directory is no bpffs.
     #[error("{path} is no bpffs; mount one with `mount -t bpf bpf {path}`, or name another with --bpffs", path = .0.display())]
     NoBpffs(PathBuf),

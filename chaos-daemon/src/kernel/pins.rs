@@ -4,11 +4,17 @@
 //! takes maps of another shape for its own.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
 
 use super::{KernelError, object};
 
@@ -16,6 +22,7 @@ use super::{KernelError, object};
 #[derive(Clone, Debug)]
 pub struct Pins {
     dir: PathBuf,
+    _lock: Arc<Flock<File>>,
 }
 
 impl Pins {
@@ -38,11 +45,13 @@ impl Pins {
         for entry in fs::read_dir(&ours).map_err(at("list", &ours))?.flatten() {
             let foreign = entry.path();
             if foreign != dir {
+                lock(&foreign)?;
                 tracing::warn!(pins = %foreign.display(), "removing the pins of another build");
                 fs::remove_dir_all(&foreign).map_err(at("remove", &foreign))?;
             }
         }
-        Ok(Self { dir })
+        let lock = lock(&dir)?;
+        Ok(Self { dir, _lock: Arc::new(lock) })
     }
 
     /// Removes what any build left under a bpffs. For when no daemon runs.
@@ -85,6 +94,17 @@ impl Pins {
             let _ = fs::remove_dir(parent);
         }
         Ok(())
+    }
+}
+
+/// A daemon holds the lock of its directory as long as it lives.
+fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
+    let failed = |what| move |source| KernelError::Pin { what, path: dir.to_owned(), source };
+    let handle = File::open(dir).map_err(failed("open"))?;
+    match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, Errno::EWOULDBLOCK)) => Err(KernelError::PinsInUse(dir.to_owned())),
+        Err((_, errno)) => Err(failed("lock")(errno.into())),
     }
 }
 

@@ -23,6 +23,11 @@ pub(crate) fn mounts() -> Result<Vec<PathBuf>> {
     Ok(fields.filter(|field| field.get(2) == Some(&"cgroup2")).map(|field| field[1].into()).collect())
 }
 
+/// Where the tests see cgroup2.
+pub(crate) fn mount() -> Result<PathBuf> {
+    mounts()?.into_iter().next().context("cgroup2 is mounted nowhere")
+}
+
 /// A cgroup that is removed, with everything in it, at the end.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
@@ -35,7 +40,7 @@ impl Cgroup {
     /// A new one below the root: `chaos-test-<pid>-<number>`.
     pub(crate) fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let root = mounts()?.into_iter().next().context("cgroup2 is mounted nowhere")?;
+        let root = mount()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self::make(root, format!("/chaos-test-{}-{number}", std::process::id()))
     }
@@ -43,6 +48,14 @@ impl Cgroup {
     /// A new one inside.
     pub(crate) fn child(&self, name: &str) -> Result<Self> {
         Self::make(self.root.clone(), format!("{}/{name}", self.path))
+    }
+
+    /// One that somebody else left, to be removed as if it were ours.
+    pub(crate) fn left(dir: &Path) -> Result<Self> {
+        let root = mount()?;
+        let below = dir.strip_prefix(&root).context("this is no cgroup")?;
+        let path = format!("/{}", below.display());
+        Ok(Self { root, path })
     }
 
     fn make(root: PathBuf, path: String) -> Result<Self> {

@@ -21,7 +21,7 @@ mod stage;
 mod tcp_info;
 
 pub(crate) use agent::{Agent, Socket};
-pub(crate) use cgroup::Cgroup;
+pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, field, reason, refused};
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};

@@ -111,19 +111,24 @@ fn ten_thousand_entries_are_settled() -> Result<()> {
     const ENTRIES: usize = 10_000;
     let stage = Stage::new()?;
     let out = after_a_crash(&stage, |path| {
-        let text = fs::read_to_string(path)?;
+        let mut entry: serde_json::Value = serde_json::from_slice(&fs::read(path)?)?;
         let dir = path.parent().context("the journal lies in no folder")?;
+        let rule = entry["rule"].as_u64().context("an entry has no rule")?;
         for number in 0..ENTRIES {
-            // As long as the name that is replaced.
-            let id = format!("x{number:05}");
-            fs::write(dir.join(format!("{id}.json")), text.replace("spoilt", &id))?;
+            let id = format!("left-{number}");
+            entry["rule"] = (rule + 1 + number as u64).into();
+            entry["id"] = id.as_str().into();
+            fs::write(dir.join(format!("{id}.json")), entry.to_string())?;
         }
         Ok(())
     })?;
     let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
     let client = daemon.client()?;
-    // They all speak of the one rule that is there, so that more than one of them cannot be true.
-    ensure!(client.list()?.len() <= 1, "{} injections share a rule", client.list()?.len());
+    // Of all but one the kernel knows nothing.
+    let live = client.list()?;
+    ensure!(live.len() == 1 && live[0].id == "spoilt", "{} injections are live", live.len());
+    ensure!(daemon.journal()?.len() == 1, "{} files are left", daemon.journal()?.len());
+    out.none_arrive()?;
     client.recover_all()?;
     out.all_arrive()?;
     stage.idle(&daemon)?;

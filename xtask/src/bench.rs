@@ -1,0 +1,95 @@
+//! `cargo xtask bench`: speed and size, on this machine's kernel.
+//!
+//! Here is what builds; `bench/` is the program that measures. That one links the daemon's library and
+//! is optimized, so it is a program of its own, and the other verbs need neither.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::artifacts::{self, Profile};
+use crate::{cache, sh};
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only rows whose name begins with, or whose suite is called, one of these; default: all.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Also writes the rows as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also rewrites docs/benchmarks.md.
+    #[arg(long)]
+    write: bool,
+    /// Rounds of each comparison; fewer are quicker and less sure.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(3..))]
+    rounds: u32,
+}
+
+/// Builds everything that is measured, then measures it as root.
+pub(crate) fn verb(options: &Options) -> Result<()> {
+    let binaries = artifacts::build(Profile::Release)?;
+    sh::say("building the program that measures");
+    let empty = empty_object(&binaries.target)?;
+    let bench = bench_program(&binaries.target)?;
+    let mut command = as_root(bench)?;
+    command.arg("run");
+    command.arg("--daemon").arg(binaries.program("chaos-daemon")?);
+    command.arg("--chaos").arg(binaries.program("chaos")?);
+    command.arg("--empty").arg(empty);
+    command.arg("--cache").arg(cache::folder("bench")?);
+    command.arg("--rounds").arg(options.rounds.to_string());
+    if let Some(file) = &options.json {
+        let file = std::path::absolute(file).context("cannot name the JSON file")?;
+        command.arg("--json").arg(file);
+    }
+    if options.write {
+        command.arg("--document").arg(sh::workspace().join("docs/benchmarks.md"));
+    }
+    sh::run(command.args(&options.names))
+}
+
+fn as_root(program: PathBuf) -> Result<Command> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(Command::new(program));
+    }
+    ensure!(
+        sh::which("sudo").is_some(),
+        "loading eBPF programs takes root, and there is no sudo: run `cargo xtask bench` as root"
+    );
+    let mut sudo = Command::new("sudo");
+    // The path finds go, tc and ip.
+    sudo.arg("--preserve-env=PATH").arg(program);
+    Ok(sudo)
+}
+
+/// The programs that do nothing, built as the daemon's build script builds its own.
+fn empty_object(target: &std::path::Path) -> Result<PathBuf> {
+    let folder = target.join("bench-ebpf");
+    let arch = format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH);
+    let flags = [&arch, "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--package", "chaos-ebpf", "--bin", "empty", "--release", "--quiet"]);
+    cargo.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"]);
+    cargo.arg(&folder);
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    sh::run(&mut cargo)?;
+    Ok(folder.join("bpfel-unknown-none/release/empty"))
+}
+
+/// Built for the same target as the programs that it measures, so that most of it is built already.
+fn bench_program(target: &std::path::Path) -> Result<PathBuf> {
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--package", "xtask", "--features", "bench", "--bin", "bench"]);
+    cargo.args(["--release", "--quiet", "--target", artifacts::TARGET]);
+    sh::run(&mut cargo)?;
+    let program = target.join(artifacts::TARGET).join("release/bench");
+    if !program.is_file() {
+        bail!("the build made no {}", program.display());
+    }
+    Ok(program)
+}
