@@ -197,9 +197,10 @@ fn sentences(injection: &Injection, program: Program) -> [String; 2] {
         State::Applying | State::Active | State::Recovering => {
             format!("{ends}; `{program} recover {id}` ends it now")
         }
-        State::Ended(_) | State::Stuck(_) if message.is_empty() => {
-            format!("it is {}", state.word())
+        State::Ended(_) if message.is_empty() => {
+            format!("it ran before and is {}; another id starts it anew", state.word())
         }
+        State::Stuck(_) if message.is_empty() => format!("it is {}", state.word()),
         State::Ended(_) | State::Stuck(_) => format!("it is {}: {}", state.word(), clean(message)),
     };
     [first, format!("  {second}")]

@@ -242,13 +242,12 @@ impl Engine {
         }
         world.audit(who, audit::Action::RecoverAll);
         let ids: Vec<InjectionId> = world.in_order().map(|live| live.record.id.clone()).collect();
-        for id in &ids {
-            self.end(&mut world, id, End::Recovered, who);
-        }
+        let ended: Vec<Injection> =
+            ids.iter().filter_map(|id| self.end(&mut world, id, End::Recovered, who)).collect();
         if let Err(error) = world.kernel.sweep_rules().and_then(|()| world.kernel.sweep_hooks()) {
             tracing::error!(%error, "could not sweep the kernel");
         }
-        ids.iter().filter_map(|id| world.settled(id)).collect()
+        ended
     }
 
     /// One injection as it is now.
@@ -299,6 +298,7 @@ impl Engine {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
         let receiver = self.notices.subscribe();
+        self.world.lock().kernel.report_processes();
         self.keeper.wake();
         receiver
     }
@@ -333,13 +333,19 @@ impl Engine {
         }
     }
 
-    /// Ends one live injection and tells everybody.
-    fn end(&self, world: &mut World, id: &InjectionId, why: End, who: &str) {
-        if let Some(injection) = world.end(id, why, self.journal.as_ref()) {
-            world.audit(who, audit::Action::End { id, why, fired: injection.counters.fired });
-            self.announce(&injection);
-        }
+    /// Ends one live injection and tells everybody. Returns it as it is then.
+    fn end(
+        &self,
+        world: &mut World,
+        id: &InjectionId,
+        why: End,
+        who: &str,
+    ) -> Option<Injection> {
+        let injection = world.end(id, why, self.journal.as_ref())?;
+        world.audit(who, audit::Action::End { id, why, fired: injection.counters.fired });
+        self.announce(&injection);
         self.keeper.wake_by(world.next_due());
+        Some(injection)
     }
 
     fn announce(&self, injection: &Injection) {

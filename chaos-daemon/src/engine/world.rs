@@ -194,7 +194,10 @@ impl World {
             let mut injection = self.live.get(id)?.view(State::Ended(why), counters);
             injection.ended_at = Some(SystemTime::now());
             self.forget(id);
-            self.remember(injection.clone());
+            // One that never began is no answer to the same request made again.
+            if why != End::Failed {
+                self.remember(injection.clone());
+            }
             Some(injection)
         } else {
             let message = format!("undo failed and is retried: {}", failures.join("; "));

@@ -198,6 +198,11 @@ impl Kernel {
         self.events.watch()
     }
 
+    /// Makes firings say which process ran, from now on and where the kernel tells how to know.
+    pub fn report_processes(&mut self) {
+        self.events.report_processes();
+    }
+
     /// Takes the reported firings.
     pub fn take_events(&mut self, each: impl FnMut(Event)) {
         self.events.take_all(each);

@@ -6,7 +6,7 @@ use aya::{
     programs::{CgroupSkb, SchedClassifier},
 };
 
-use super::{Instance, KernelError, Pins, btf};
+use super::{Instance, KernelError, Pins};
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 
@@ -33,11 +33,9 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn load(pins: Option<&Pins>, instance: Instance) -> Result<Self, KernelError> {
-        let tgid_offset = btf::tgid_offset();
         let judged = instance.mark();
         let mut loader = EbpfLoader::new();
         loader.override_global("JUDGED", &judged, true);
-        loader.override_global("TASK_TGID_OFFSET", &tgid_offset, true);
         if let Some(pins) = pins {
             for map in PINNED_MAPS {
                 loader.map_pin_path(map, pins.path(&format!("map-{}", map.to_lowercase())));

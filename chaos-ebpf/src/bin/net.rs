@@ -18,7 +18,7 @@ use aya_ebpf::{
         bpf_get_current_task, bpf_probe_read_kernel, bpf_redirect, bpf_skb_ancestor_cgroup_id,
     },
     macros::{cgroup_skb, classifier, map},
-    maps::{HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SkBuffContext, TcContext},
 };
 use chaos_common::abi::{
@@ -60,9 +60,9 @@ static SUBJECT: PerCpuArray<Subject> = PerCpuArray::with_max_entries(3, 0);
 #[unsafe(no_mangle)]
 static JUDGED: u16 = 0;
 
-/// Offset of `tgid` in `struct task_struct`, or 0 if unknown. Set by the loader.
-#[unsafe(no_mangle)]
-static TASK_TGID_OFFSET: u32 = 0;
+/// One entry: the offset of `tgid` in `struct task_struct`, or 0 while nobody wants to know.
+#[map]
+static TGID_OFFSET: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Let the next program, and in the end the kernel, decide. The same number under clsact
 /// (`TC_ACT_UNSPEC`) and tcx (`TCX_NEXT`).
@@ -265,11 +265,7 @@ fn report(rule: u32, direction: u32, packet: &Packet, firing: &Firing) {
 /// The process that runs now, or 0. `bpf_get_current_pid_tgid` came to tc with Linux 6.10 only.
 #[inline(always)]
 fn current_process() -> u32 {
-    // SAFETY: the loader replaces the value before the program is loaded.
-    let offset = unsafe { (&raw const TASK_TGID_OFFSET).read_volatile() };
-    if offset == 0 {
-        return 0;
-    }
+    let Some(offset) = TGID_OFFSET.get(0).copied().filter(|offset| *offset != 0) else { return 0 };
     let mut pid = 0u32;
     // SAFETY: the helper copies four bytes from the task or fails; it never faults.
     let status = unsafe {
