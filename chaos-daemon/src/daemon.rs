@@ -1,7 +1,7 @@
 //! The daemon's life on one page: read the configuration, take up what an earlier daemon left, serve,
 //! and part on a signal.
 
-use std::{io::IsTerminal as _, sync::Arc};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,11 +12,15 @@ use tokio::{
 use crate::{
     args::Args,
     engine::{Config, Durable, Engine, Parting},
+    fault::Capability,
     grpc::{self, Access, Socket},
     metrics, notify,
     policy::Policy,
     target::CgroupRoot,
 };
+
+/// How long calls under way may take when a signal has come.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -28,56 +32,67 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         anyhow::bail!("loading eBPF programs takes root; run `sudo chaos-daemon`, or the systemd unit");
     }
     let policy = Policy::load(args.policy.as_deref())?;
-    let access = Access::group(args.group.as_deref())?;
-    let config = Config {
-        root: CgroupRoot::find()?,
-        policy,
-        lease: args.lease,
-        durable: Some(Durable { state_dir: args.state_dir.clone(), bpffs: args.bpffs.clone() }),
-    };
-    // Before the socket: whoever can connect finds an engine that has settled.
+    let root = CgroupRoot::find()?;
+    // First, so that a second daemon at the same place touches nothing; clients wait until we accept.
+    let socket = Socket::bind(&args.socket, Access::group(args.group.as_deref())?)?;
+    let durable = Durable { state_dir: args.state_dir.clone(), bpffs: args.bpffs.clone() };
+    let config = Config { root, policy, lease: args.lease, durable: Some(durable) };
     let engine = tokio::task::spawn_blocking(move || Engine::start(config)).await??;
-    let socket = Socket::bind(&args.socket, access)?;
-    for capability in engine.capabilities() {
-        match &capability.support {
-            Ok(mechanism) => tracing::info!(fault = %capability.fault, aspect = capability.aspect, mechanism, "supported"),
-            Err(reason) => tracing::warn!(fault = %capability.fault, aspect = capability.aspect, reason, "unsupported"),
+
+    let served = serve(&engine, socket, &args).await;
+    let parting = match &served {
+        Ok(()) if !args.handover => Parting::Recover,
+        // What was adopted is left to the next daemon: this one has never really been there.
+        Ok(()) | Err(_) => Parting::HandOver,
+    };
+    let left = tokio::task::spawn_blocking(move || engine.stop(parting, "chaos-daemon")).await?;
+    for injection in &left {
+        tracing::error!(injection = %injection.id, reason = injection.message, "left behind; the next start tries again");
+    }
+    served?;
+    anyhow::ensure!(
+        left.is_empty(),
+        "{} injections could not be undone; start the daemon again to retry",
+        left.len()
+    );
+    Ok(())
+}
+
+/// Serves until a signal comes.
+async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Result<()> {
+    for Capability { fault, aspect, support, .. } in engine.capabilities() {
+        match support {
+            Ok(mechanism) => tracing::info!(%fault, aspect, mechanism, "supported"),
+            Err(reason) => tracing::warn!(%fault, aspect, reason, "unsupported"),
         }
     }
-
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let (ending, mut ended) = watch::channel(false);
-    let on_signal = async move {
+    let (ending, ended) = watch::channel(false);
+    let is_ended = |mut ended: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is an end too.
+        let _ = ended.wait_for(|is_ended| *is_ended).await;
+    };
+    if let Some(address) = args.metrics {
+        metrics::serve(Arc::clone(engine), address, is_ended(ended.clone())).await?;
+    }
+    let serving = grpc::serve(Arc::clone(engine), socket, is_ended(ended));
+    tracing::info!(socket = %args.socket.display(), state = %args.state_dir.display(), "serving");
+    notify::ready();
+    let on_signal = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         notify::stopping();
         let _ = ending.send(true);
+        tokio::time::sleep(GRACE).await;
     };
-    if let Some(address) = args.metrics {
-        metrics::serve(Arc::clone(&engine), address, ended.clone()).await?;
+    tokio::select! {
+        served = serving => served.context("serve the socket"),
+        // Whoever is still connected keeps no fault alive.
+        () = on_signal => Ok(()),
     }
-    tracing::info!(socket = %args.socket.display(), state = %args.state_dir.display(), "serving");
-    notify::ready();
-    tokio::spawn(on_signal);
-    let until = async move {
-        let _ = ended.wait_for(|is_ending| *is_ending).await;
-    };
-    let served = grpc::serve(Arc::clone(&engine), socket, until).await;
-    if let Err(error) = &served {
-        tracing::error!(%error, "the socket failed; recovering everything");
-    }
-
-    let parting = if args.handover { Parting::HandOver } else { Parting::Recover };
-    let left = tokio::task::spawn_blocking(move || engine.stop(parting, "chaos-daemon")).await?;
-    for injection in &left {
-        tracing::error!(injection = %injection.id, reason = injection.message, "left behind; the next start tries again");
-    }
-    served.context("serve the socket")?;
-    anyhow::ensure!(left.is_empty(), "{} injections could not be undone; start the daemon again to retry", left.len());
-    Ok(())
 }
 
 fn log() {

@@ -11,18 +11,17 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use tokio::sync::watch;
 
 use crate::engine::{Engine, Which};
 
-/// Serves `/metrics` until `ended` turns true.
+/// Serves `/metrics` until `ended` is ready.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub(crate) async fn serve(
     engine: Arc<Engine>,
     address: SocketAddr,
-    mut ended: watch::Receiver<bool>,
+    ended: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(address)
         .await
@@ -30,11 +29,8 @@ pub(crate) async fn serve(
     let mut registry = Registry::with_prefix("chaos");
     registry.register_collector(Box::new(Injections(engine)));
     let router = Router::new().route("/metrics", get(page)).with_state(Arc::new(registry));
-    let until = async move {
-        let _ = ended.wait_for(|is_ended| *is_ended).await;
-    };
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
             tracing::error!(%error, "metrics are no longer served");
         }
     });

@@ -61,7 +61,12 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses to load, with its reason.
     pub fn load(root: &CgroupRoot, pins: Option<Pins>, instance: Instance) -> Result<Self, KernelError> {
-        let mut object = object::Object::load(pins.as_ref(), instance)?;
+        let loaded = object::Object::load(pins.as_ref(), instance);
+        let mut object = loaded.inspect_err(|_| {
+            if let Some(pins) = &pins {
+                pins.abandon();
+            }
+        })?;
         let support = probe::probe(&mut object, instance);
         Ok(Self {
             rules: rules::Rules::take(&mut object)?,

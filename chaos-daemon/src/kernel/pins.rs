@@ -22,6 +22,8 @@ use super::{KernelError, object};
 #[derive(Clone, Debug)]
 pub struct Pins {
     dir: PathBuf,
+    /// Nothing was there before.
+    is_new: bool,
     _lock: Arc<Flock<File>>,
 }
 
@@ -41,6 +43,7 @@ impl Pins {
             let path = path.to_owned();
             move |source| KernelError::Pin { what, path, source }
         };
+        let is_new = !dir.exists();
         fs::create_dir_all(&dir).map_err(at("make", &dir))?;
         for entry in fs::read_dir(&ours).map_err(at("list", &ours))?.flatten() {
             let foreign = entry.path();
@@ -51,7 +54,7 @@ impl Pins {
             }
         }
         let lock = lock(&dir)?;
-        Ok(Self { dir, _lock: Arc::new(lock) })
+        Ok(Self { dir, is_new, _lock: Arc::new(lock) })
     }
 
     /// Removes what any build left under a bpffs. For when no daemon runs.
@@ -83,6 +86,15 @@ impl Pins {
                 Err(KernelError::Pin { what: "remove pin", path, source })
             }
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes the directory if this process made it, for when it comes to nothing.
+    pub(super) fn abandon(&self) {
+        if self.is_new
+            && let Err(error) = self.remove()
+        {
+            tracing::warn!(%error, "pins are left behind");
         }
     }
 
