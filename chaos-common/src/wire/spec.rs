@@ -109,8 +109,12 @@ fault: {networkLoss: {percent: 5, filter: {remote: [10.0.0.0/8], except: [10.0.0
         }
 
         #[test]
-        fn no_duration_panics(seconds: i64, nanos: i32) {
+        fn no_time_panics(
+            seconds in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)],
+            nanos in prop_oneof![any::<i32>(), Just(i32::MIN), Just(i32::MAX)],
+        ) {
             let _ = from_duration(prost_types::Duration { seconds, nanos });
+            let _ = crate::wire::from_timestamp(prost_types::Timestamp { seconds, nanos });
         }
     }
 }

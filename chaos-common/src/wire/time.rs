@@ -4,15 +4,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{invalid::Invalid, value::Lifetime};
 
+/// Nanoseconds in a second.
+const NANOS: u32 = 1_000_000_000;
+
 /// A lifetime from the wire.
 ///
 /// # Errors
 /// When it is negative, zero or too long.
 pub fn from_duration(wire: prost_types::Duration) -> Result<Lifetime, Invalid> {
-    let shown = format!("{} s {} ns", wire.seconds, wire.nanos);
-    Duration::try_from(wire)
-        .map_err(|_| Invalid::new(format!("{shown} is negative or out of range")))?
-        .try_into()
+    let prost_types::Duration { seconds, nanos } = wire;
+    match (u64::try_from(seconds), u32::try_from(nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < NANOS => Duration::new(seconds, nanos).try_into(),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => {
+            Err(Invalid::new(format!("{seconds} s {nanos} ns is negative or out of range")))
+        }
+    }
 }
 
 /// A lifetime for the wire.
@@ -26,10 +32,15 @@ pub fn to_duration(lifetime: Lifetime) -> prost_types::Duration {
     }
 }
 
-/// A moment from the wire; what is out of range becomes the epoch.
+/// A moment from the wire; what is before 1970 or out of range becomes the epoch.
 #[must_use]
 pub fn from_timestamp(wire: prost_types::Timestamp) -> SystemTime {
-    SystemTime::try_from(wire).unwrap_or(UNIX_EPOCH)
+    match (u64::try_from(wire.seconds), u32::try_from(wire.nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < NANOS => {
+            UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)).unwrap_or(UNIX_EPOCH)
+        }
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => UNIX_EPOCH,
+    }
 }
 
 /// A moment for the wire.
