@@ -4,6 +4,7 @@
 //! both kinds of hook, look the same.
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::bpf_skb_load_bytes_relative,
 };
@@ -66,7 +67,8 @@ impl Packet {
 
     /// Reads the headers. `None` for what is not IP or is cut short.
     #[inline(always)]
-    pub fn read(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
+    pub fn read(&mut self, ctx: &impl EbpfContext, direction: Direction) -> Option<()> {
+        let skb: *mut __sk_buff = ctx.as_ptr().cast();
         // SAFETY: the context is valid while the program runs; these fields are readable in both hooks.
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
         let (mut source, mut destination) = ([0; 16], [0; 16]);

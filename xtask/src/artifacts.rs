@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::setup::{self, Need};
 use crate::sh;
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
+/// Static binaries come from this target.
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Some optimization, because it runs in an emulator; no symbols, because it travels in an initramfs.
 const TEST_PROFILE: &[&str] = &[
@@ -59,9 +60,7 @@ impl Binaries {
 
     /// All programs: name and path.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.programs
-            .iter()
-            .map(|(name, path)| (name.as_str(), path.as_path()))
+        self.programs.iter().map(|(name, path)| (name.as_str(), path.as_path()))
     }
 }
 
@@ -78,12 +77,7 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
     setup::ensure(&[Need::Build])?;
     sh::say("building the static programs");
     let mut cargo = sh::cargo();
-    cargo.args([
-        "build",
-        "--target",
-        TARGET,
-        "--message-format=json-render-diagnostics",
-    ]);
+    cargo.args(["build", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     cargo.args([
         "--package",
         "chaos-daemon",
@@ -111,10 +105,7 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
         cargo.env("CC_x86_64_unknown_linux_musl", "cc");
     }
     let messages = sh::capture_text(&mut cargo)?;
-    let target = metadata()?
-        .get("target_directory")
-        .and_then(Value::as_str)
-        .map(PathBuf::from);
+    let target = metadata()?.get("target_directory").and_then(Value::as_str).map(PathBuf::from);
     Ok(Binaries {
         target: target.context("cargo names no target folder")?,
         programs: executables(&messages),

@@ -8,9 +8,7 @@ use anyhow::{Context as _, Result};
 /// Where downloads and built kernels are kept: `CHAOS_CACHE`, else `chaos` in the user's cache folder.
 pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     let set = |variable: &str| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+        std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
     };
     let base = set("CHAOS_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("chaos")))
@@ -30,7 +28,6 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
 pub(crate) fn lock() -> Result<File> {
     let path = folder("")?.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }

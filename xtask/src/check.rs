@@ -12,9 +12,7 @@ pub(crate) fn verb() -> Result<()> {
     type Check = fn() -> Result<()>;
     setup::ensure(&[Need::Build, Need::Deny])?;
     let checks: [(&str, Check); 5] = [
-        ("format", || {
-            sh::run(sh::cargo().args(["fmt", "--all", "--check"]))
-        }),
+        ("format", || sh::run(sh::cargo().args(["fmt", "--all", "--check"]))),
         ("generated files", proto::check),
         ("dependencies", || {
             sh::run(sh::cargo().args(["deny", "check", "bans", "licenses", "sources"]))

@@ -36,17 +36,12 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
     let is_built =
         image.exists() && std::fs::read_to_string(&stamp).is_ok_and(|built| built == config);
     if is_built && !options.force && !options.only_config {
-        sh::say(format_args!(
-            "{} is already built from this configuration",
-            image.display()
-        ));
+        sh::say(format_args!("{} is already built from this configuration", image.display()));
         return Ok(());
     }
     setup::ensure(&[Need::Kernel])?;
 
-    let scratch = tempfile::Builder::new()
-        .prefix("build-")
-        .tempdir_in(cache::folder("build")?)?;
+    let scratch = tempfile::Builder::new().prefix("build-").tempdir_in(cache::folder("build")?)?;
     let tree = unpack(scratch.path())?;
     configure(&tree, &fragment, &config)?;
     if options.only_config {
@@ -72,19 +67,11 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
 /// Fetches and unpacks the source; returns its top folder.
 fn unpack(scratch: &Path) -> Result<PathBuf> {
     let root = Suite::Trixie.apt_root()?;
-    sh::say(format_args!(
-        "fetching {SOURCE} of {}",
-        Suite::Trixie.name()
-    ));
+    sh::say(format_args!("fetching {SOURCE} of {}", Suite::Trixie.name()));
     root.update()?;
     root.download(&[SOURCE.to_owned()], scratch)?;
     let package = only_file(scratch, "deb")?;
-    sh::run_quietly(
-        Command::new("dpkg-deb")
-            .arg("--extract")
-            .arg(&package)
-            .arg(scratch),
-    )?;
+    sh::run_quietly(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(scratch))?;
     std::fs::remove_file(&package)
         .with_context(|| format!("cannot remove {}", package.display()))?;
     let archive = only_file(&scratch.join("usr/src"), "xz")?;
@@ -98,23 +85,14 @@ fn unpack(scratch: &Path) -> Result<PathBuf> {
             .arg(scratch),
     )?;
     let tree = scratch.join(SOURCE);
-    ensure!(
-        tree.join("Kbuild").exists(),
-        "{} does not hold {SOURCE}/Kbuild",
-        archive.display()
-    );
+    ensure!(tree.join("Kbuild").exists(), "{} does not hold {SOURCE}/Kbuild", archive.display());
     Ok(tree)
 }
 
 fn configure(tree: &Path, fragment: &Path, config: &str) -> Result<()> {
     sh::run_quietly(make(tree).arg("tinyconfig"))?;
     let mut merge = Command::new("scripts/kconfig/merge_config.sh");
-    sh::run_quietly(
-        merge
-            .args(["-m", ".config"])
-            .arg(fragment)
-            .current_dir(tree),
-    )?;
+    sh::run_quietly(merge.args(["-m", ".config"]).arg(fragment).current_dir(tree))?;
     sh::run_quietly(make(tree).arg("olddefconfig"))?;
     let path = tree.join(".config");
     let result = std::fs::read_to_string(&path)
@@ -157,12 +135,7 @@ fn only_file(folder: &Path, ending: &str) -> Result<PathBuf> {
         std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
     let found = paths.find(|path| path.extension().is_some_and(|other| other == ending));
-    found.with_context(|| {
-        format!(
-            "{} holds no file that ends with .{ending}",
-            folder.display()
-        )
-    })
+    found.with_context(|| format!("{} holds no file that ends with .{ending}", folder.display()))
 }
 
 #[cfg(test)]

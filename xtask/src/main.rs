@@ -4,6 +4,7 @@ mod artifacts;
 mod bench;
 mod cache;
 mod check;
+mod demo;
 mod kernel;
 mod proto;
 mod setup;
@@ -34,6 +35,8 @@ enum Verb {
     Build(artifacts::Options),
     /// Checks format, lints, dependencies and generated files.
     Check,
+    /// Shows one fault on real traffic.
+    Demo(demo::Options),
     /// Builds the test kernel that has bpf_override_return.
     Kernel(kernel::Options),
     /// Generates the wire code.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Bench(options) => done(bench::verb(&options)),
         Verb::Build(options) => done(artifacts::verb(&options)),
         Verb::Check => done(check::verb()),
+        Verb::Demo(options) => demo::verb(&options),
         Verb::Kernel(options) => done(kernel::verb(&options)),
         Verb::Proto(options) => done(proto::verb(&options)),
         Verb::Test(options) => test::verb(&options),

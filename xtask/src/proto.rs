@@ -53,10 +53,7 @@ fn generate() -> Result<Vec<(PathBuf, Vec<u8>)>> {
     // The reflection service shows comments, so the descriptions keep them.
     let descriptions = protox::Compiler::new([&sources])
         .and_then(|mut compiler| {
-            compiler
-                .include_imports(true)
-                .include_source_info(true)
-                .open_file(FILE)?;
+            compiler.include_imports(true).include_source_info(true).open_file(FILE)?;
             Ok(compiler.file_descriptor_set())
         })
         .with_context(|| format!("cannot compile {}", sources.join(FILE).display()))?;
@@ -71,8 +68,5 @@ fn generate() -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let code = std::fs::read(scratch.path().join("chaos.v1.rs"))
         .context("the generator wrote no chaos.v1.rs")?;
     let at = |name: &str| Path::new(&sh::workspace()).join(GENERATED).join(name);
-    Ok(vec![
-        (at("chaos.v1.rs"), code),
-        (at("chaos.v1.bin"), encoded),
-    ])
+    Ok(vec![(at("chaos.v1.rs"), code), (at("chaos.v1.bin"), encoded)])
 }

@@ -34,11 +34,7 @@ pub(crate) struct Options {
 /// Installs what is missing of the wanted groups.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let default = [Need::Build, Need::Deny, Need::Vm, Need::Packages];
-    let needs = if options.needs.is_empty() {
-        &default[..]
-    } else {
-        &options.needs
-    };
+    let needs = if options.needs.is_empty() { &default[..] } else { &options.needs };
     ensure(needs)?;
     say("everything needed is installed");
     Ok(())

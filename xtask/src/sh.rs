@@ -22,9 +22,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs to the end with our own standard streams.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", line(command)))?;
     expect_success(command, status)
 }
 
@@ -76,10 +74,7 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
 /// The command as a person would type it.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Tells the user what happens next.

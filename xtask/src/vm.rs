@@ -20,7 +20,7 @@ use clap::Args;
 pub(crate) use console::Echo;
 pub(crate) use image::GuestFile;
 pub(crate) use matrix::Prepared;
-pub(crate) use qemu::Outcome;
+pub(crate) use qemu::{Clock, Outcome};
 
 use crate::artifacts::{self, Profile};
 use crate::setup::{self, Need};
@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Kills the VM after this many seconds.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
+    /// How the VM's time passes.
+    #[arg(long, value_enum, default_value = "skipping")]
+    clock: Clock,
     /// Lists the kernels instead.
     #[arg(long)]
     list: bool,
@@ -63,18 +66,24 @@ pub(crate) struct Guest {
     /// Static programs beside those of the project.
     pub(crate) files: Vec<GuestFile>,
     pub(crate) memory_mib: u32,
+    pub(crate) clock: Clock,
     pub(crate) timeout: Duration,
     pub(crate) echo: Echo,
 }
 
 impl Guest {
-    /// A guest that runs `argv` with the usual memory and time.
+    /// A guest with the usual memory and time limit. Waiting takes its time if a person watches every byte.
     pub(crate) fn new(argv: &[&str], echo: Echo) -> Self {
+        let clock = match echo {
+            Echo::Lines(_) => Clock::Skipping,
+            Echo::Raw => Clock::Waiting,
+        };
         Self {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: Vec::new(),
             files: Vec::new(),
             memory_mib: 1024,
+            clock,
             timeout: Duration::from_secs(30 * 60),
             echo,
         }
@@ -104,22 +113,13 @@ pub(crate) fn run(
     let folder = binaries.target.join("vm").join(&kernel.name);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    let scratch = tempfile::Builder::new()
-        .prefix("boot-")
-        .tempdir_in(&folder)?;
+    let scratch = tempfile::Builder::new().prefix("boot-").tempdir_in(&folder)?;
     let initrd = scratch.path().join("initramfs.cpio");
 
-    let modules = kernel
-        .modules
-        .as_deref()
-        .map(modules::collect)
-        .transpose()?
-        .unwrap_or_default();
+    let modules = kernel.modules.as_deref().map(modules::collect).transpose()?.unwrap_or_default();
     let own = binaries.all().filter(|(name, _)| *name != INIT);
-    let own = own.map(|(name, from)| GuestFile {
-        at: format!("/bin/{name}"),
-        from: from.to_owned(),
-    });
+    let own =
+        own.map(|(name, from)| GuestFile { at: format!("/bin/{name}"), from: from.to_owned() });
     let files: Vec<GuestFile> = own.chain(guest.files.iter().cloned()).collect();
     let contents = image::Contents {
         init: binaries.program(INIT)?,
@@ -138,6 +138,7 @@ pub(crate) fn run(
         kernel: &kernel.image,
         initrd: &initrd,
         memory_mib: guest.memory_mib,
+        clock: guest.clock,
         timeout: guest.timeout,
     };
     let mut outcome = qemu::boot(&machine, |bytes| console.feed(bytes))?;
@@ -146,22 +147,11 @@ pub(crate) fn run(
     if let (Outcome::Exited(code), Some(exact)) = (&mut outcome, exact_code(&lines)) {
         *code = exact;
     }
-    Ok(Finished {
-        complaints: complaints(&lines),
-        outcome,
-        lines,
-        elapsed: started.elapsed(),
-        log,
-    })
+    Ok(Finished { complaints: complaints(&lines), outcome, lines, elapsed: started.elapsed(), log })
 }
 
 fn exact_code(lines: &[String]) -> Option<i32> {
-    lines
-        .iter()
-        .rev()
-        .find_map(|line| line.strip_prefix(EXIT_LINE))?
-        .parse()
-        .ok()
+    lines.iter().rev().find_map(|line| line.strip_prefix(EXIT_LINE))?.parse().ok()
 }
 
 /// What the init program reports of the kernel's log, and what a dying kernel prints itself.
@@ -170,9 +160,7 @@ fn complaints(lines: &[String]) -> Vec<String> {
         let dying = ["Kernel panic - not syncing", "] BUG: ", "] Oops: "]
             .iter()
             .any(|sign| line.contains(sign));
-        line.strip_prefix(KERNEL_LINE)
-            .map(str::to_owned)
-            .or_else(|| dying.then(|| line.clone()))
+        line.strip_prefix(KERNEL_LINE).map(str::to_owned).or_else(|| dying.then(|| line.clone()))
     };
     let mut found: Vec<String> = lines.iter().filter_map(of).collect();
     found.dedup();
@@ -201,15 +189,12 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
     if !options.argv.is_empty() {
         guest.argv.clone_from(&options.argv);
     }
+    guest.clock = options.clock;
     guest.timeout = Duration::from_secs(options.timeout);
     for file in &options.file {
-        let (from, at) = file
-            .split_once('=')
-            .with_context(|| format!("`--file {file}` is not HOST=GUEST"))?;
-        guest.files.push(GuestFile {
-            at: at.to_owned(),
-            from: PathBuf::from(from),
-        });
+        let (from, at) =
+            file.split_once('=').with_context(|| format!("`--file {file}` is not HOST=GUEST"))?;
+        guest.files.push(GuestFile { at: at.to_owned(), from: PathBuf::from(from) });
     }
     let finished = run(&kernel, &binaries, &guest)?;
     for complaint in &finished.complaints {

@@ -1,6 +1,7 @@
 //! Programs that do nothing, on the hooks of the others: the least that any program costs there.
 #![no_std]
 #![no_main]
+#![expect(missing_docs, reason = "the macros make undocumented functions")]
 
 // For its panic handler.
 use chaos_ebpf as _;

@@ -12,7 +12,7 @@
 #![expect(missing_docs, reason = "the macros make undocumented statics and functions")]
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{__sk_buff, BPF_F_NO_PREALLOC},
     helpers::generated::{
         bpf_get_current_task, bpf_probe_read_kernel, bpf_redirect, bpf_skb_ancestor_cgroup_id,
@@ -105,7 +105,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     if unsafe { (*skb).tc_index } == judged {
         return NEXT;
     }
-    if lost::<C>(skb, Direction::Out, || {
+    if lost::<C>(ctx, Direction::Out, || {
         // SAFETY: as above; the field may be written in tc programs.
         unsafe { (*skb).tc_index = judged };
     }) {
@@ -118,22 +118,22 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
 
 #[inline(always)]
 fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
-    if lost::<C>(ctx.as_ptr().cast(), Direction::In, || ()) { DISCARD } else { DELIVER }
+    if lost::<C>(ctx, Direction::In, || ()) { DISCARD } else { DELIVER }
 }
 
 /// Whether a rule makes this packet vanish. `seen` runs when the packet is a target's.
 #[inline(always)]
-fn lost<C: Judge>(skb: *mut __sk_buff, direction: Direction, seen: impl Fn()) -> bool {
+fn lost<C: Judge>(ctx: &impl EbpfContext, direction: Direction, seen: impl Fn()) -> bool {
     let Some(subject) = SUBJECT.get_ptr_mut(direction as u32) else { return false };
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
     let subject = unsafe { &mut *subject };
     // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
-    let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(skb.cast(), level as i32) };
+    let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(ctx.as_ptr().cast(), level as i32) };
     if !subject.found.find(ancestor) {
         return false;
     }
     seen();
-    subject.packet.read(skb, direction).is_some() && C::judge_all(direction) != 0
+    subject.packet.read(ctx, direction).is_some() && C::judge_all(direction) != 0
 }
 
 /// Which of the twins below a program calls.

@@ -267,7 +267,7 @@ fn no_daemon_is_said_so() -> Result<()> {
     let stage = Stage::new()?;
     let nowhere = stage.scratch.join("nowhere.sock");
     let nowhere_shown = nowhere.to_string_lossy().into_owned();
-    for words in [&["ls"][..], &["doctor"], &["targets"], &["recover", "--all"], &["get", "a"]] {
+    for words in [&["ls"][..], &["doctor"], &["targets"], &["recover", "a"], &["get", "a"]] {
         let output = run_command(chaos_to(&nowhere, words)?, "")?;
         ensure!(output.code == 1 && output.err.contains(&nowhere_shown), "{words:?}: {output:?}");
     }

@@ -7,6 +7,8 @@ mod clock;
 mod fail_points;
 #[path = "crash/journal.rs"]
 mod journal;
+#[path = "crash/kill_switch.rs"]
+mod kill_switch;
 #[path = "crash/lease.rs"]
 mod lease;
 #[path = "crash/storage.rs"]
@@ -15,6 +17,13 @@ mod storage;
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let parts = [fail_points::trials(), lease::trials(), journal::trials(), storage::trials(), clock::trials()];
+    let parts = [
+        fail_points::trials(),
+        lease::trials(),
+        kill_switch::trials(),
+        journal::trials(),
+        storage::trials(),
+        clock::trials(),
+    ];
     parts.into_iter().flatten().collect()
 }

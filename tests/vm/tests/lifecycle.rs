@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::harness::{
     Agent, Daemon, Handover, Loss, Mounted, Place, Probe as _, Settings, Stage, active, balanced, poll,
-    reason, refused, tests,
+    reason, refused, same, tests,
 };
 
 tests![
@@ -53,7 +53,7 @@ fn inject_is_idempotent() -> Result<()> {
     let spec = || Loss::percent(30.0).times(9).on(&stage.target);
     let first = client.inject_as("again", spec())?;
     let again = client.inject_as("again", spec())?;
-    ensure!(first.created_at == again.created_at && first.expires_at == again.expires_at && first.seed == again.seed);
+    same(&first, &again)?;
     ensure!(client.list()?.len() == 1 && daemon.journal()?.len() == 1);
     client.recover("again")?;
     // The daemon still knows how it ended, and does not start it anew.
@@ -145,7 +145,8 @@ fn recover_is_idempotent() -> Result<()> {
     let injection = client.inject(Loss::all().on(&stage.target))?;
     let first = client.recover(&injection.id)?;
     let second = client.recover(&injection.id)?;
-    ensure!(first.end() == End::Recovered && first == second, "{first:?} and then {second:?}");
+    ensure!(first.end() == End::Recovered, "{first:?}");
+    same(&first, &second)?;
     let status = refused(client.recover("nobody"), "UNKNOWN_INJECTION")?;
     ensure!(status.code() == Code::NotFound && status.message().contains("nobody"), "{status:?}");
     stage.idle(&daemon)?;
@@ -187,7 +188,7 @@ fn list_and_get_agree() -> Result<()> {
     let live = client.list()?;
     ensure!(ids(&live) == ["b", "a", "c"], "not oldest first: {:?}", ids(&live));
     for injection in &live {
-        ensure!(client.get(&injection.id)? == *injection);
+        same(&client.get(&injection.id)?, injection)?;
         ensure!(injection.cgroup == stage.target.path() && injection.cgroup_id == stage.target.id()?);
         ensure!(injection.seed == 77 && injection.requested_by.contains("uid 0"), "{injection:?}");
         let asked = injection.spec.clone().context("no spec")?;

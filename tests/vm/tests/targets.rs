@@ -5,7 +5,7 @@ use chaos_common::proto::v1::{TargetKind, target::Target};
 use tonic::Code;
 
 use crate::harness::{
-    Agent, Client, Family, Loss, Place, Probe as _, Stage, field, net, phases, refused, tests,
+    Agent, Client, Family, Loss, Place, Stage, field, net, phases, refused, tests,
 };
 
 tests![

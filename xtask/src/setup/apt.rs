@@ -20,26 +20,17 @@ enum Present {
 }
 
 const fn program(name: &'static str, package: &'static str) -> Tool {
-    Tool {
-        present: Present::Program(name),
-        package,
-    }
+    Tool { present: Present::Program(name), package }
 }
 
 const fn header(path: &'static str, package: &'static str) -> Tool {
-    Tool {
-        present: Present::File(path),
-        package,
-    }
+    Tool { present: Present::File(path), package }
 }
 
 pub(crate) const VM: &[Tool] = &[program("qemu-system-x86_64", "qemu-system-x86")];
 
-pub(crate) const PACKAGES: &[Tool] = &[
-    program("dpkg-deb", "dpkg"),
-    program("xz", "xz-utils"),
-    program("zstd", "zstd"),
-];
+pub(crate) const PACKAGES: &[Tool] =
+    &[program("dpkg-deb", "dpkg"), program("xz", "xz-utils"), program("zstd", "zstd")];
 
 pub(crate) const KERNEL: &[Tool] = &[
     program("dpkg-deb", "dpkg"),
@@ -59,11 +50,8 @@ pub(crate) const KERNEL: &[Tool] = &[
 
 /// Installs the packages of those tools that are missing.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<&str> = tools
-        .iter()
-        .filter(|tool| !is_there(tool))
-        .map(|tool| tool.package)
-        .collect();
+    let missing: Vec<&str> =
+        tools.iter().filter(|tool| !is_there(tool)).map(|tool| tool.package).collect();
     if missing.is_empty() {
         return Ok(());
     }

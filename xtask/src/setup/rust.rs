@@ -29,15 +29,11 @@ pub(crate) fn toolchain() -> Result<()> {
     let missing = match installed(&toolchain.channel) {
         Ok(have) => {
             let have = |wanted: &&String| {
-                have.lines()
-                    .any(|line| line == *wanted || is_for_host(line, wanted))
+                have.lines().any(|line| line == *wanted || is_for_host(line, wanted))
             };
             let std = |target: &String| format!("rust-std-{target}");
-            let wanted = toolchain
-                .components
-                .iter()
-                .cloned()
-                .chain(toolchain.targets.iter().map(std));
+            let wanted =
+                toolchain.components.iter().cloned().chain(toolchain.targets.iter().map(std));
             wanted.filter(|wanted| !have(&wanted)).collect()
         }
         Err(_) => vec![toolchain.channel.clone()],
@@ -73,22 +69,16 @@ pub(crate) fn program(name: &str, version: Option<&str>) -> Result<()> {
     if sh::which(name).is_some_and(|path| is_version(&path, version)) {
         return Ok(());
     }
-    let version: Vec<&str> = version
-        .into_iter()
-        .flat_map(|version| ["--version", version])
-        .collect();
+    let version: Vec<&str> =
+        version.into_iter().flat_map(|version| ["--version", version]).collect();
     sh::say(format_args!(
         "installing {name} {} with cargo; this takes some minutes",
         version.join(" ")
     ));
     let mut install = sh::cargo();
-    install
-        .args(["install", "--locked", "--force", name])
-        .args(version);
+    install.args(["install", "--locked", "--force", name]).args(version);
     // A tool that runs for seconds need not be optimized for minutes.
-    install
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    install.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     sh::run(&mut install)
 }
 
@@ -96,10 +86,7 @@ fn installed(channel: &str) -> Result<String> {
     let mut list = Command::new("rustup");
     list.args(["component", "list", "--installed", "--toolchain", channel]);
     let output = list.output().context("cannot start rustup")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "the toolchain {channel} is not installed"
-    );
+    anyhow::ensure!(output.status.success(), "the toolchain {channel} is not installed");
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -113,8 +100,6 @@ fn is_version(path: &std::path::Path, version: Option<&str>) -> bool {
     let Some(version) = version else { return true };
     let output = Command::new(path).arg("--version").output();
     output.is_ok_and(|output| {
-        String::from_utf8_lossy(&output.stdout)
-            .split_whitespace()
-            .any(|word| word == version)
+        String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == version)
     })
 }

@@ -25,20 +25,15 @@ pub(crate) fn all(
     };
     let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap_or_default())
-            .collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     });
     runs.sort_by_key(|(at, _)| *at);
     runs.into_iter().map(|(_, run)| run).collect()
 }
 
 fn one(kernel: &Prepared, binaries: &Binaries, filter: Option<&str>) -> Run {
-    let mut guest = Guest::new(
-        &["/bin/vm-tests", "--color=never"],
-        Echo::Lines(kernel.name.clone()),
-    );
+    let mut guest =
+        Guest::new(&["/bin/vm-tests", "--color=never"], Echo::Lines(kernel.name.clone()));
     guest.argv.extend(filter.map(str::to_owned));
     let finished = match vm::run(kernel, binaries, &guest) {
         Ok(finished) => finished,
@@ -52,23 +47,11 @@ fn one(kernel: &Prepared, binaries: &Binaries, filter: Option<&str>) -> Run {
     };
     let mut trouble = Vec::new();
     if !explained {
-        trouble.push(format!(
-            "{} (console: {})",
-            finished.outcome,
-            finished.log.display()
-        ));
+        trouble.push(format!("{} (console: {})", finished.outcome, finished.log.display()));
     }
     if !finished.complaints.is_empty() {
-        trouble.push(format!(
-            "the kernel complained:\n{}",
-            finished.complaints.join("\n")
-        ));
+        trouble.push(format!("the kernel complained:\n{}", finished.complaints.join("\n")));
     }
     let trouble = (!trouble.is_empty()).then(|| trouble.join("\n"));
-    Run {
-        name: kernel.name.clone(),
-        results,
-        trouble,
-        elapsed: finished.elapsed,
-    }
+    Run { name: kernel.name.clone(), results, trouble, elapsed: finished.elapsed }
 }

@@ -34,17 +34,13 @@ pub(crate) fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Results {
     let mut printing: Option<Failure> = None;
     for line in lines {
         if let Some(test) = failure_heading(line) {
-            results.failures.extend(printing.replace(Failure {
-                test: test.to_owned(),
-                output: String::new(),
-            }));
+            results
+                .failures
+                .extend(printing.replace(Failure { test: test.to_owned(), output: String::new() }));
         } else if let Some(residue) = line.strip_prefix("RESIDUE ") {
             results.failed += 1;
             let output = format!("{residue}\n");
-            results.failures.push(Failure {
-                test: "residue".to_owned(),
-                output,
-            });
+            results.failures.push(Failure { test: "residue".to_owned(), output });
         } else if line == "failures:" {
             results.failures.extend(printing.take());
         } else if let Some(closing) = closing(line) {
@@ -52,9 +48,7 @@ pub(crate) fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Results {
             results.passed += closing.passed;
             results.failed += closing.failed;
             results.closed += 1;
-            results
-                .skips
-                .append(&mut skips(&mut ignored, &mut explained, closing.ignored));
+            results.skips.append(&mut skips(&mut ignored, &mut explained, closing.ignored));
         } else if let Some(failure) = &mut printing {
             failure.output.push_str(line);
             failure.output.push('\n');
@@ -66,9 +60,7 @@ pub(crate) fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Results {
     // A binary that died: what it had said so far.
     results.failures.extend(printing);
     let count = ignored.len();
-    results
-        .skips
-        .append(&mut skips(&mut ignored, &mut explained, count));
+    results.skips.append(&mut skips(&mut ignored, &mut explained, count));
     results
 }
 
@@ -81,10 +73,7 @@ fn skips(ignored: &mut Vec<Skip>, explained: &mut Vec<Skip>, count: usize) -> Ve
         }
     }
     while skips.len() < count {
-        skips.push(Skip {
-            test: "(not named)".to_owned(),
-            reason: "no reason given".to_owned(),
-        });
+        skips.push(Skip { test: "(not named)".to_owned(), reason: "no reason given".to_owned() });
     }
     skips
 }
@@ -97,30 +86,17 @@ fn failure_heading(line: &str) -> Option<&str> {
 
 /// `SKIP <test>: <reason>`, also behind a test's name when both share a line.
 fn explained_skip(line: &str) -> Option<Skip> {
-    let at = if line.starts_with("SKIP ") {
-        0
-    } else {
-        line.find("... SKIP ")? + "... ".len()
-    };
+    let at = if line.starts_with("SKIP ") { 0 } else { line.find("... SKIP ")? + "... ".len() };
     let (test, reason) = line[at..].strip_prefix("SKIP ")?.split_once(": ")?;
-    Some(Skip {
-        test: test.to_owned(),
-        reason: reason.trim_end().to_owned(),
-    })
+    Some(Skip { test: test.to_owned(), reason: reason.trim_end().to_owned() })
 }
 
 /// `test name ... ignored`, then `, reason` by Rust's runner or ` (reason)` by libtest-mimic, which also pads names.
 fn ignored_test(line: &str) -> Option<Skip> {
     let (test, rest) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
     let in_brackets = || rest.strip_prefix(" (")?.strip_suffix(')');
-    let reason = rest
-        .strip_prefix(", ")
-        .or_else(in_brackets)
-        .unwrap_or("no reason given");
-    Some(Skip {
-        test: test.trim_end().to_owned(),
-        reason: reason.to_owned(),
-    })
+    let reason = rest.strip_prefix(", ").or_else(in_brackets).unwrap_or("no reason given");
+    Some(Skip { test: test.trim_end().to_owned(), reason: reason.to_owned() })
 }
 
 struct Closing {
@@ -134,15 +110,9 @@ fn closing(line: &str) -> Option<Closing> {
     let (_, counts) = line.split_once("test result: ")?;
     let (_, counts) = counts.split_once(". ")?;
     let count = |what: &str| {
-        counts
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
+        counts.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
     };
-    Some(Closing {
-        passed: count("passed")?,
-        failed: count("failed")?,
-        ignored: count("ignored")?,
-    })
+    Some(Closing { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
 }
 
 #[cfg(test)]
@@ -150,10 +120,7 @@ mod tests {
     use super::*;
 
     fn skip(test: &str, reason: &str) -> Skip {
-        Skip {
-            test: test.to_owned(),
-            reason: reason.to_owned(),
-        }
+        Skip { test: test.to_owned(), reason: reason.to_owned() }
     }
 
     #[test]
@@ -167,10 +134,7 @@ mod tests {
         assert_eq!(results.skips, [skip("b", "needs root")]);
         assert_eq!(
             results.failures,
-            [Failure {
-                test: "c".to_owned(),
-                output: "left\nright\n\n".to_owned()
-            }]
+            [Failure { test: "c".to_owned(), output: "left\nright\n\n".to_owned() }]
         );
     }
 

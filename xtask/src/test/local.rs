@@ -59,24 +59,15 @@ fn run(name: &str, command: &mut Command) -> Run {
     let unexplained = !status.success() && results.failed == 0;
     let trouble = (unexplained || results.closed == 0)
         .then(|| format!("`{line}` ended with {status}, see its output above"));
-    Run {
-        name: name.to_owned(),
-        results,
-        trouble,
-        elapsed: started.elapsed(),
-    }
+    Run { name: name.to_owned(), results, trouble, elapsed: started.elapsed() }
 }
 
 /// Shows the output as it comes, and returns it.
 fn stream(name: &str, command: &mut Command) -> Result<(Vec<String>, ExitStatus)> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", sh::line(command)))?;
-    let stdout = child
-        .stdout
-        .take()
-        .context("a child was started without a pipe")?;
+    let mut child =
+        command.spawn().with_context(|| format!("cannot start `{}`", sh::line(command)))?;
+    let stdout = child.stdout.take().context("a child was started without a pipe")?;
     let mut lines = Vec::new();
     for line in BufReader::new(stdout).split(b'\n') {
         let line =
@@ -85,8 +76,7 @@ fn stream(name: &str, command: &mut Command) -> Result<(Vec<String>, ExitStatus)
         println!("[{name}] {line}");
         lines.push(line);
     }
-    let status = child
-        .wait()
-        .with_context(|| format!("cannot wait for `{}`", sh::line(command)))?;
+    let status =
+        child.wait().with_context(|| format!("cannot wait for `{}`", sh::line(command)))?;
     Ok((lines, status))
 }

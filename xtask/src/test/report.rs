@@ -29,20 +29,9 @@ impl Run {
 
     /// A run that was left out, and why.
     pub(crate) fn skipped(name: &str, reason: impl fmt::Display) -> Self {
-        let skip = Skip {
-            test: "everything".to_owned(),
-            reason: reason.to_string(),
-        };
-        let results = Results {
-            skips: vec![skip],
-            ..Results::default()
-        };
-        Self {
-            name: name.to_owned(),
-            results,
-            trouble: None,
-            elapsed: Duration::ZERO,
-        }
+        let skip = Skip { test: "everything".to_owned(), reason: reason.to_string() };
+        let results = Results { skips: vec![skip], ..Results::default() };
+        Self { name: name.to_owned(), results, trouble: None, elapsed: Duration::ZERO }
     }
 
     fn failed(&self) -> usize {
@@ -104,12 +93,7 @@ impl Report {
     }
 
     fn table(&self, out: &mut String) -> fmt::Result {
-        let width = self
-            .0
-            .iter()
-            .map(|run| run.name.len())
-            .max()
-            .unwrap_or_default();
+        let width = self.0.iter().map(|run| run.name.len()).max().unwrap_or_default();
         writeln!(
             out,
             "\n{:width$} {:>7} {:>7} {:>8} {:>8}",
@@ -135,10 +119,7 @@ impl fmt::Display for Report {
         self.failures(&mut out)?;
         self.skips(&mut out)?;
         self.table(&mut out)?;
-        let (passed, failed) = (
-            self.total(|run| run.results.passed),
-            self.total(Run::failed),
-        );
+        let (passed, failed) = (self.total(|run| run.results.passed), self.total(Run::failed));
         let skipped = self.total(|run| run.results.skips.len());
         writeln!(out, "\n{passed} passed, {failed} failed, {skipped} skipped")?;
         f.write_str(&out)
@@ -155,10 +136,7 @@ mod tests {
         let results = Results {
             passed: 3,
             failed: 1,
-            failures: vec![Failure {
-                test: "a".to_owned(),
-                output: "left != right\n".to_owned(),
-            }],
+            failures: vec![Failure { test: "a".to_owned(), output: "left != right\n".to_owned() }],
             ..Results::default()
         };
         let good = Run {
@@ -174,10 +152,7 @@ mod tests {
         ]);
         let text = report.to_string();
         assert!(!report.is_good());
-        assert!(
-            text.ends_with("\n3 passed, 2 failed, 1 skipped\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("\n3 passed, 2 failed, 1 skipped\n"), "{text}");
         for part in [
             "FAILED [6.12] a\nleft != right\n",
             "FAILED [7.3] the kernel panicked\n",

@@ -22,17 +22,10 @@ impl AptRoot {
                 .with_context(|| format!("cannot create {}", part.display()))?;
         }
         let line = |kind: &str, uri: &str, suite: &str, components: &str| {
-            format!(
-                "{kind} [signed-by={}] {uri} {suite} {components}\n",
-                mirror.keyring.display()
-            )
+            format!("{kind} [signed-by={}] {uri} {suite} {components}\n", mirror.keyring.display())
         };
         let mut sources = line("deb", &mirror.main, suite, "main");
-        if let Some(security) = mirror
-            .security
-            .as_ref()
-            .filter(|_| has_security_suite(suite))
-        {
+        if let Some(security) = mirror.security.as_ref().filter(|_| has_security_suite(suite)) {
             sources += &line("deb", security, &format!("{suite}-security"), "main");
         }
         for (name, text) in [("sources.list", sources), ("apt.conf", settings(&folder))] {
@@ -45,10 +38,7 @@ impl AptRoot {
 
     /// Fetches the package indexes.
     pub(crate) fn update(&self) -> Result<()> {
-        sh::run_quietly(
-            self.apt("apt-get")
-                .args(["update", "--quiet=2", "--error-on=any"]),
-        )
+        sh::run_quietly(self.apt("apt-get").args(["update", "--quiet=2", "--error-on=any"]))
     }
 
     /// The names of all packages that begin with `prefix`.
@@ -60,19 +50,13 @@ impl AptRoot {
     /// Downloads packages into `folder`.
     pub(crate) fn download(&self, packages: &[String], folder: &Path) -> Result<()> {
         sh::run_quietly(
-            self.apt("apt-get")
-                .args(["download", "--quiet=2"])
-                .args(packages)
-                .current_dir(folder),
+            self.apt("apt-get").args(["download", "--quiet=2"]).args(packages).current_dir(folder),
         )
     }
 
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command
-            .env("LC_ALL", "C")
-            .arg("--config-file")
-            .arg(self.folder.join("apt.conf"));
+        command.env("LC_ALL", "C").arg("--config-file").arg(self.folder.join("apt.conf"));
         command
     }
 }
@@ -91,20 +75,11 @@ fn settings(folder: &Path) -> String {
         // The cache lies in the user's home, where apt's own unprivileged user cannot write.
         ("APT::Sandbox::User", "root".to_owned()),
         ("Acquire::Languages", "none".to_owned()),
-        (
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled",
-            "false".to_owned(),
-        ),
-        (
-            "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled",
-            "false".to_owned(),
-        ),
+        ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+        ("Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled", "false".to_owned()),
         ("Acquire::Retries", "3".to_owned()),
     ];
-    settings
-        .iter()
-        .map(|(key, value)| format!("{key} \"{value}\";\n"))
-        .collect()
+    settings.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect()
 }
 
 /// Backports and sid have no security suite of their own.

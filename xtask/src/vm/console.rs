@@ -22,12 +22,7 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(echo: Echo, log: File) -> Self {
-        Self {
-            echo,
-            log,
-            partial: Vec::new(),
-            lines: Vec::new(),
-        }
+        Self { echo, log, partial: Vec::new(), lines: Vec::new() }
     }
 
     /// Takes the next piece of output.
@@ -59,11 +54,7 @@ impl Console {
         let line = String::from_utf8_lossy(&bytes).replace('\r', "");
         if let Echo::Lines(label) = &self.echo {
             // One write per line, so that two VMs' lines do not mix.
-            drop(
-                std::io::stdout()
-                    .lock()
-                    .write_all(format!("[{label}] {line}\n").as_bytes()),
-            );
+            drop(std::io::stdout().lock().write_all(format!("[{label}] {line}\n").as_bytes()));
         }
         self.lines.push(line);
     }

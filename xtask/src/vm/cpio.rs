@@ -27,22 +27,12 @@ impl<W: Write> Archive<W> {
 
     /// Adds a folder; its parents must have been added before.
     pub(crate) fn folder(&mut self, path: &str) -> io::Result<()> {
-        self.entry(&Entry {
-            path,
-            mode: FOLDER | 0o755,
-            device: (0, 0),
-            data: &[],
-        })
+        self.entry(&Entry { path, mode: FOLDER | 0o755, device: (0, 0), data: &[] })
     }
 
     /// Adds a file with these permission bits.
     pub(crate) fn file(&mut self, path: &str, permissions: u32, data: &[u8]) -> io::Result<()> {
-        self.entry(&Entry {
-            path,
-            mode: FILE | permissions,
-            device: (0, 0),
-            data,
-        })
+        self.entry(&Entry { path, mode: FILE | permissions, device: (0, 0), data })
     }
 
     /// Adds a character device.
@@ -57,12 +47,7 @@ impl<W: Write> Archive<W> {
 
     /// Ends the archive.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.entry(&Entry {
-            path: "TRAILER!!!",
-            mode: 0,
-            device: (0, 0),
-            data: &[],
-        })?;
+        self.entry(&Entry { path: "TRAILER!!!", mode: 0, device: (0, 0), data: &[] })?;
         self.out.flush()
     }
 
@@ -101,8 +86,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn pad(&mut self, written: usize) -> io::Result<()> {
-        self.out
-            .write_all(&[0; 3][..written.next_multiple_of(4) - written])
+        self.out.write_all(&[0; 3][..written.next_multiple_of(4) - written])
     }
 }
 

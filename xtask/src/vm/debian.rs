@@ -29,13 +29,8 @@ pub(crate) enum Suite {
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Bullseye,
-        Self::Bookworm,
-        Self::Trixie,
-        Self::TrixieBackports,
-        Self::Sid,
-    ];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bullseye, Self::Bookworm, Self::Trixie, Self::TrixieBackports, Self::Sid];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -73,19 +68,13 @@ impl Suite {
         let _lock = cache::lock()?;
         match self.look_up() {
             Ok(releases) => {
-                let lines: String = releases
-                    .iter()
-                    .map(|release| format!("{release}\n"))
-                    .collect();
+                let lines: String = releases.iter().map(|release| format!("{release}\n")).collect();
                 std::fs::write(known, lines)
                     .with_context(|| format!("cannot write {}", known.display()))?;
                 remove_superseded(&releases)
             }
             Err(error) if known.exists() => {
-                sh::say(format_args!(
-                    "{}: using the kernels known before: {error:#}",
-                    self.name()
-                ));
+                sh::say(format_args!("{}: using the kernels known before: {error:#}", self.name()));
                 Ok(())
             }
             Err(error) => Err(error)
@@ -106,11 +95,7 @@ impl Suite {
     }
 
     pub(crate) fn apt_root(self) -> Result<AptRoot> {
-        AptRoot::new(
-            cache::folder("apt")?.join(self.name()),
-            self.name(),
-            &mirror::find()?,
-        )
+        AptRoot::new(cache::folder("apt")?.join(self.name()), self.name(), &mirror::find()?)
     }
 }
 
@@ -128,14 +113,8 @@ fn complete(names: &[String]) -> Vec<Release> {
 }
 
 fn age(path: &Path) -> Option<Duration> {
-    let changed = std::fs::metadata(path)
-        .and_then(|data| data.modified())
-        .ok()?;
-    Some(
-        SystemTime::now()
-            .duration_since(changed)
-            .unwrap_or_default(),
-    )
+    let changed = std::fs::metadata(path).and_then(|data| data.modified()).ok()?;
+    Some(SystemTime::now().duration_since(changed).unwrap_or_default())
 }
 
 /// An unpacked kernel.
@@ -161,13 +140,8 @@ pub(crate) fn fetch(suite: Suite, release: &Release) -> Result<Unpacked> {
 }
 
 fn fetch_into(folder: &Path, suite: Suite, release: &Release) -> Result<()> {
-    sh::say(format_args!(
-        "fetching kernel {release} of {}",
-        suite.name()
-    ));
-    let scratch = tempfile::Builder::new()
-        .prefix(SCRATCH)
-        .tempdir_in(cache::folder("kernels")?)?;
+    sh::say(format_args!("fetching kernel {release} of {}", suite.name()));
+    let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(cache::folder("kernels")?)?;
     let root = suite.apt_root()?;
     let packages = packages_of(&root, release)?;
     root.download(&packages, scratch.path()).with_context(|| {
@@ -188,11 +162,7 @@ fn packages_of(root: &AptRoot, release: &Release) -> Result<Vec<String>> {
     let mut packages = Vec::new();
     for part in ["linux-image", "linux-binary", "linux-modules", "linux-base"] {
         let name = format!("{part}-{release}-cloud-amd64");
-        packages.extend(
-            root.package_names(&name)?
-                .into_iter()
-                .filter(|found| *found == name),
-        );
+        packages.extend(root.package_names(&name)?.into_iter().filter(|found| *found == name));
     }
     if packages.is_empty() {
         bail!("no package of the suite holds kernel {release}");
@@ -204,12 +174,7 @@ fn unpack(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let package = entry?.path();
         if package.extension().is_some_and(|ending| ending == "deb") {
-            sh::run_quietly(
-                Command::new("dpkg-deb")
-                    .arg("--extract")
-                    .arg(&package)
-                    .arg(folder),
-            )?;
+            sh::run_quietly(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder))?;
             std::fs::remove_file(&package)?;
         }
     }
@@ -231,11 +196,7 @@ fn locate(folder: &Path, release: &Release) -> Result<Unpacked> {
         (Some(image), Some(modules)) => Ok(Unpacked { image, modules }),
         (image, _) => bail!(
             "the packages of kernel {release} hold no {}: remove {} to fetch them again",
-            if image.is_none() {
-                "vmlinuz"
-            } else {
-                "modules"
-            },
+            if image.is_none() { "vmlinuz" } else { "modules" },
             folder.display()
         ),
     }
@@ -275,10 +236,8 @@ mod tests {
             "linux-binary-7.3.4+deb13-cloud-amd64",
             "linux-modules-7.3.4+deb13-cloud-amd64",
         ];
-        let mut lines: Vec<String> = complete(&names.map(str::to_owned))
-            .iter()
-            .map(super::Release::line)
-            .collect();
+        let mut lines: Vec<String> =
+            complete(&names.map(str::to_owned)).iter().map(super::Release::line).collect();
         lines.sort();
         assert_eq!(lines, ["6.18", "7.3"]);
     }

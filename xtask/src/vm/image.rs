@@ -34,10 +34,7 @@ pub(crate) struct Contents<'a> {
 /// (`KEY=value` per line) and `/etc/modules` (names in load order).
 pub(crate) fn write(path: &Path, contents: &Contents<'_>) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    let mut image = Image {
-        archive: Archive::new(BufWriter::new(file)),
-        folders: BTreeSet::new(),
-    };
+    let mut image = Image { archive: Archive::new(BufWriter::new(file)), folders: BTreeSet::new() };
     image
         .fill(contents)
         .with_context(|| format!("cannot write the VM image {}", path.display()))?;
@@ -61,23 +58,13 @@ impl<W: Write> Image<W> {
         for (name, content) in &contents.modules.ordered {
             self.file(&format!("/lib/modules/{name}.ko"), 0o644, content)?;
         }
-        let names = contents
-            .modules
-            .ordered
-            .iter()
-            .map(|(name, _)| name.clone());
+        let names = contents.modules.ordered.iter().map(|(name, _)| name.clone());
         self.lines("/etc/modules", names)?;
-        self.lines(
-            "/etc/modules.missing",
-            contents.modules.missing.iter().cloned(),
-        )?;
+        self.lines("/etc/modules.missing", contents.modules.missing.iter().cloned())?;
         self.lines("/etc/run", contents.argv.iter().cloned())?;
         self.lines(
             "/etc/environment",
-            contents
-                .env
-                .iter()
-                .map(|(key, value)| format!("{key}={value}")),
+            contents.env.iter().map(|(key, value)| format!("{key}={value}")),
         )
     }
 

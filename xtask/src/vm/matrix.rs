@@ -75,17 +75,11 @@ impl Kernel {
     }
 
     fn missing(name: &str, reason: String) -> Self {
-        Self {
-            name: name.to_owned(),
-            source: Source::Missing(reason),
-        }
+        Self { name: name.to_owned(), source: Source::Missing(reason) }
     }
 
     fn debian(suite: Suite, release: Release) -> Self {
-        Self {
-            name: release.line(),
-            source: Source::Debian { suite, release },
-        }
+        Self { name: release.line(), source: Source::Debian { suite, release } }
     }
 }
 
@@ -99,26 +93,16 @@ pub(crate) fn select(prefixes: &[String]) -> Result<Vec<Kernel>> {
     let mut selected: Vec<Kernel> = Vec::new();
     for prefix in prefixes {
         let matching = |kernels: &[Kernel]| -> Vec<Kernel> {
-            kernels
-                .iter()
-                .filter(|kernel| is_prefix(prefix, &kernel.name))
-                .cloned()
-                .collect()
+            kernels.iter().filter(|kernel| is_prefix(prefix, &kernel.name)).cloned().collect()
         };
         let mut found = matching(&matrix);
         if found.is_empty() {
             found = matching(&others(&matrix));
         }
         if found.is_empty() {
-            let names: Vec<String> = matrix
-                .iter()
-                .chain(&others(&matrix))
-                .map(|kernel| kernel.name.clone())
-                .collect();
-            bail!(
-                "no kernel matches `{prefix}`; there are {}",
-                names.join(", ")
-            );
+            let names: Vec<String> =
+                matrix.iter().chain(&others(&matrix)).map(|kernel| kernel.name.clone()).collect();
+            bail!("no kernel matches `{prefix}`; there are {}", names.join(", "));
         }
         found.retain(|kernel| !selected.iter().any(|other| other.name == kernel.name));
         selected.append(&mut found);
@@ -138,10 +122,9 @@ fn matrix() -> Result<Vec<Kernel>> {
     for suite in Suite::ALL {
         let kernel = match suite.releases() {
             Ok(releases) => newest(suite, releases),
-            Err(error) => Kernel::missing(
-                suite.own_line().unwrap_or(suite.name()),
-                format!("{error:#}"),
-            ),
+            Err(error) => {
+                Kernel::missing(suite.own_line().unwrap_or(suite.name()), format!("{error:#}"))
+            }
         };
         kernels.retain(|other| other.name != kernel.name);
         kernels.push(kernel);
@@ -165,10 +148,7 @@ fn newest(suite: Suite, releases: Vec<Release>) -> Kernel {
         Some(release) => Kernel::debian(suite, release),
         None => {
             let line = suite.own_line().unwrap_or(suite.name());
-            Kernel::missing(
-                line,
-                format!("{} offers no cloud kernel {line}", suite.name()),
-            )
+            Kernel::missing(line, format!("{} offers no cloud kernel {line}", suite.name()))
         }
     }
 }
@@ -189,9 +169,8 @@ pub(crate) fn others(matrix: &[Kernel]) -> Vec<Kernel> {
 
 /// Ready images `bzImage-<name>`: from `CHAOS_KERNELS`, then those that `cargo xtask kernel` built.
 fn own_images() -> Result<Vec<Kernel>> {
-    let given = std::env::var_os("CHAOS_KERNELS")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
+    let given =
+        std::env::var_os("CHAOS_KERNELS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut kernels: Vec<Kernel> = Vec::new();
     if let Some(folder) = given {
         kernels.extend(
@@ -211,15 +190,10 @@ fn images_in(folder: &Path) -> Result<Vec<Kernel>> {
     let mut kernels = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if let Some(name) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.strip_prefix("bzImage-"))
+        if let Some(name) =
+            entry.file_name().to_str().and_then(|name| name.strip_prefix("bzImage-"))
         {
-            kernels.push(Kernel {
-                name: name.to_owned(),
-                source: Source::Image(entry.path()),
-            });
+            kernels.push(Kernel { name: name.to_owned(), source: Source::Image(entry.path()) });
         }
     }
     kernels.sort_by(|a, b| a.name.cmp(&b.name));

@@ -24,24 +24,13 @@ pub(crate) fn find() -> Result<Mirror> {
         .into_iter()
         .find(|path| path.exists())
         .context("the keys of Debian's archive are not on this machine: install the package debian-archive-keyring")?;
-    if let Some(main) = std::env::var(OVERRIDE)
-        .ok()
-        .filter(|value| !value.is_empty())
-    {
+    if let Some(main) = std::env::var(OVERRIDE).ok().filter(|value| !value.is_empty()) {
         let main = main.trim_end_matches('/').to_owned();
-        return Ok(Mirror {
-            security: Some(format!("{main}-security")),
-            main,
-            keyring,
-        });
+        return Ok(Mirror { security: Some(format!("{main}-security")), main, keyring });
     }
     let archives: Vec<Archive> = source_files().iter().flat_map(|path| read(path)).collect();
     match choose(&archives) {
-        Some((main, security)) => Ok(Mirror {
-            main,
-            security,
-            keyring,
-        }),
+        Some((main, security)) => Ok(Mirror { main, security, keyring }),
         None => bail!(
             "this machine's apt sources name no Debian archive to fetch the test kernels from: \
              set {OVERRIDE} to a Debian mirror's address (the folder that holds `dists/`)"
@@ -70,25 +59,19 @@ fn choose(archives: &[Archive]) -> Option<(String, Option<String>)> {
         "unstable",
     ];
     let offers = |wanted: fn(&str) -> bool| {
-        let found = archives
-            .iter()
-            .find(|archive| archive.suites.iter().any(|suite| wanted(suite)));
+        let found =
+            archives.iter().find(|archive| archive.suites.iter().any(|suite| wanted(suite)));
         found.map(|archive| archive.uri.trim_end_matches('/').to_owned())
     };
     let main = offers(|suite| RELEASES.contains(&suite))?;
     let security = offers(|suite| {
-        suite
-            .strip_suffix("-security")
-            .is_some_and(|release| RELEASES.contains(&release))
+        suite.strip_suffix("-security").is_some_and(|release| RELEASES.contains(&release))
     });
     Some((main, security))
 }
 
 fn source_files() -> Vec<PathBuf> {
-    let folder = std::fs::read_dir("/etc/apt/sources.list.d")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let folder = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.path()).collect();
     files.sort();
     files.insert(0, PathBuf::from("/etc/apt/sources.list"));
@@ -108,17 +91,10 @@ fn read(path: &Path) -> Vec<Archive> {
 fn one_line(text: &str) -> Vec<Archive> {
     let entry = |line: &str| {
         let rest = line.trim().strip_prefix("deb ")?.trim_start();
-        let rest = if rest.starts_with('[') {
-            rest.split_once(']')?.1
-        } else {
-            rest
-        };
+        let rest = if rest.starts_with('[') { rest.split_once(']')?.1 } else { rest };
         let mut words = rest.split_whitespace();
         let uri = words.next()?.to_owned();
-        Some(Archive {
-            uri,
-            suites: vec![words.next()?.to_owned()],
-        })
+        Some(Archive { uri, suites: vec![words.next()?.to_owned()] })
     };
     text.lines().filter_map(entry).collect()
 }
@@ -126,26 +102,15 @@ fn one_line(text: &str) -> Vec<Archive> {
 /// Stanzas of `Key: value` with `URIs` and `Suites`.
 fn deb822(text: &str) -> Vec<Archive> {
     let stanza = |stanza: &str| {
-        let field = |key: &str| {
-            stanza
-                .lines()
-                .find_map(|line| line.strip_prefix(key))
-                .map(str::trim)
-        };
+        let field =
+            |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         if field("Enabled:").is_some_and(|value| value.eq_ignore_ascii_case("no")) {
             return Vec::new();
         }
-        let suites: Vec<String> = field("Suites:")
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
+        let suites: Vec<String> =
+            field("Suites:").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         let uris = field("URIs:").unwrap_or_default().split_whitespace();
-        uris.map(|uri| Archive {
-            uri: uri.to_owned(),
-            suites: suites.clone(),
-        })
-        .collect()
+        uris.map(|uri| Archive { uri: uri.to_owned(), suites: suites.clone() }).collect()
     };
     text.split("\n\n").flat_map(stanza).collect()
 }
@@ -171,10 +136,7 @@ mod tests {
 
     #[test]
     fn other_distributions_are_no_debian_mirror() {
-        assert_eq!(
-            choose(&one_line("deb http://mirror.test/ubuntu noble main")),
-            None
-        );
+        assert_eq!(choose(&one_line("deb http://mirror.test/ubuntu noble main")), None);
         assert_eq!(
             choose(&deb822(
                 "Types: deb\nEnabled: no\nURIs: http://mirror.test/debian\nSuites: sid\n"

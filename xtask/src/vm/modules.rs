@@ -61,12 +61,8 @@ pub(crate) fn collect(tree: &Path) -> Result<Modules> {
     let builtin = builtin(tree)?;
     let mut files = HashMap::new();
     index(&tree.join("kernel"), &mut files)?;
-    let mut collector = Collector {
-        files,
-        builtin,
-        seen: HashSet::new(),
-        modules: Modules::default(),
-    };
+    let mut collector =
+        Collector { files, builtin, seen: HashSet::new(), modules: Modules::default() };
     for name in WANTED {
         collector.add(name)?;
     }
@@ -102,10 +98,7 @@ fn builtin(tree: &Path) -> Result<HashSet<String>> {
     let path = tree.join("modules.builtin");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| module_name(Path::new(line)))
-        .collect())
+    Ok(text.lines().filter_map(|line| module_name(Path::new(line))).collect())
 }
 
 fn index(folder: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
@@ -135,16 +128,9 @@ fn decompress(path: &Path) -> Result<Vec<u8>> {
         }
         Some("xz") => "xz",
         Some("zst") => "zstd",
-        _ => bail!(
-            "cannot decompress {}: only .ko, .ko.xz and .ko.zst are known",
-            path.display()
-        ),
+        _ => bail!("cannot decompress {}: only .ko, .ko.xz and .ko.zst are known", path.display()),
     };
-    sh::capture(
-        Command::new(tool)
-            .args(["--decompress", "--stdout", "--quiet"])
-            .arg(path),
-    )
+    sh::capture(Command::new(tool).args(["--decompress", "--stdout", "--quiet"]).arg(path))
 }
 
 /// Reads `depends=a,b` from the module's own information (the packages come without `modules.dep`).
@@ -153,16 +139,9 @@ fn depends(content: &[u8]) -> Vec<String> {
     let Some(start) = content.windows(KEY.len()).position(|window| window == KEY) else {
         return Vec::new();
     };
-    let value = content[start + KEY.len()..]
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
+    let value = content[start + KEY.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
     let value = String::from_utf8_lossy(value);
-    value
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(|name| name.replace('-', "_"))
-        .collect()
+    value.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
 #[cfg(test)]
@@ -181,10 +160,7 @@ mod tests {
 
     #[test]
     fn names_use_underscores() {
-        assert_eq!(
-            module_name(Path::new("kernel/a/x-y.ko.xz")).as_deref(),
-            Some("x_y")
-        );
+        assert_eq!(module_name(Path::new("kernel/a/x-y.ko.xz")).as_deref(), Some("x_y"));
         assert_eq!(module_name(Path::new("modules.order")), None);
     }
 }

@@ -85,10 +85,7 @@ fn load_modules() -> Result<()> {
 fn move_to_new_root() -> Result<()> {
     mount_at("/new", "tmpfs", MsFlags::empty())?;
     for folder in ["bin", "etc"] {
-        copy_folder(
-            &Path::new("/").join(folder),
-            &Path::new("/new").join(folder),
-        )?;
+        copy_folder(&Path::new("/").join(folder), &Path::new("/new").join(folder))?;
     }
     // Only there when the kernel has modules.
     if Path::new("/lib").exists() {
@@ -97,14 +94,8 @@ fn move_to_new_root() -> Result<()> {
     for folder in ["/proc", "/sys"] {
         let target = format!("/new{folder}");
         fs::create_dir_all(&target).with_context(|| format!("cannot create {target}"))?;
-        mount(
-            Some(folder),
-            target.as_str(),
-            None::<&str>,
-            MsFlags::MS_MOVE,
-            None::<&str>,
-        )
-        .with_context(|| format!("cannot move {folder} to {target}"))?;
+        mount(Some(folder), target.as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+            .with_context(|| format!("cannot move {folder} to {target}"))?;
     }
     chdir("/new").context("cannot enter /new")?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
@@ -203,9 +194,7 @@ fn loopback_up() -> Result<()> {
 
 fn run_command() -> Result<i32> {
     let argv = read_lines("/etc/run")?;
-    let Some((program, arguments)) = argv.split_first() else {
-        bail!("/etc/run names no command")
-    };
+    let Some((program, arguments)) = argv.split_first() else { bail!("/etc/run names no command") };
     let environment = read_lines("/etc/environment")?;
     let child = Command::new(program)
         .args(arguments)
@@ -242,8 +231,7 @@ impl KernelLog {
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/kmsg")
             .context("cannot open /dev/kmsg")?;
-        file.seek(SeekFrom::End(0))
-            .context("cannot go to the end of /dev/kmsg")?;
+        file.seek(SeekFrom::End(0)).context("cannot go to the end of /dev/kmsg")?;
         Ok(Self(file))
     }
 

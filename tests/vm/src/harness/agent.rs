@@ -78,12 +78,6 @@ impl Agent {
         super::exit_code(&mut child, PATIENCE)
     }
 
-    /// Whether it has not ended.
-    pub(crate) fn is_running(&self) -> Result<bool> {
-        let mut child = self.child.lock().map_err(|_| poisoned())?;
-        Ok(child.try_wait()?.is_none())
-    }
-
     /// Kills what was started, which may be the parent of the agent itself.
     pub(crate) fn kill(&self) -> Result<()> {
         let mut child = self.child.lock().map_err(|_| poisoned())?;

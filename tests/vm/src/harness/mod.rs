@@ -25,7 +25,7 @@ pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, field, reason, refused};
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
-pub(crate) use flow::{Connections, Datagrams, Probe, Round};
+pub(crate) use flow::{Connections, Datagrams, Probe};
 pub(crate) use net::{Family, Net};
 pub(crate) use netlink::Netlink;
 pub(crate) use netns::NetNs;
@@ -35,7 +35,7 @@ pub(crate) use runner::{run, tests, trial};
 pub(crate) use scratch::{Mounted, Scratch, own_mounts};
 pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::Loss;
-pub(crate) use stage::{Stage, Transport, active, balanced, phases};
+pub(crate) use stage::{Stage, Transport, active, balanced, phases, same};
 pub(crate) use tcp_info::TcpInfo;
 
 use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Child, time::Duration};

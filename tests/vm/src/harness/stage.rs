@@ -271,3 +271,14 @@ pub(crate) fn balanced(injection: &v1::Injection) -> Result<v1::Counters> {
     ensure!(matched == sum, "the counters do not add up: {counters:?}");
     Ok(counters)
 }
+
+/// Fails when two answers are not about the same injection in the same state. Its expiry is kept on the
+/// boot clock and shown on the wall clock, which are read one after the other.
+pub(crate) fn same(one: &v1::Injection, other: &v1::Injection) -> Result<()> {
+    let shown = |injection: &v1::Injection| injection.expires_at.map(|at| at.seconds as f64 + f64::from(at.nanos) / 1e9);
+    let apart = shown(one).zip(shown(other)).map(|(one, other)| (one - other).abs());
+    ensure!(apart.is_some_and(|apart| apart < 0.1), "the deadline moved by {apart:?} s");
+    let without = |injection: &v1::Injection| v1::Injection { expires_at: None, ..injection.clone() };
+    ensure!(without(one) == without(other), "{one:?} is not {other:?}");
+    Ok(())
+}

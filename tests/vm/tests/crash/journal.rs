@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::harness::{
-    Datagrams, Loss, Probe as _, Settings, Stage, active, chaos_to, run_command, tests,
+    Datagrams, Loss, Probe as _, Settings, Stage, active, tests,
 };
 
 tests![
@@ -14,7 +14,6 @@ tests![
     an_entry_of_another_shape_is_swept,
     a_missing_entry_is_swept,
     a_foreign_file_is_left_alone,
-    the_kill_switch_works_with_a_broken_journal,
     ten_thousand_entries_are_settled,
 ];
 
@@ -93,17 +92,6 @@ fn a_foreign_file_is_left_alone() -> Result<()> {
     ensure!(fs::read_to_string(&mine)? == "mine" && dir.join("folder").is_dir(), "a foreign file is gone");
     fs::remove_dir_all(dir)?;
     stage.clean()
-}
-
-fn the_kill_switch_works_with_a_broken_journal() -> Result<()> {
-    let stage = Stage::new()?;
-    let out = after_a_crash(&stage, |path| Ok(fs::write(path, "\0\0\0")?))?;
-    let daemon = stage.daemon()?;
-    let output = run_command(chaos_to(daemon.socket(), ["recover", "--all"])?, "")?;
-    ensure!(output.code == 0, "{output:?}");
-    out.all_arrive()?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
 }
 
 /// What ten thousand injections of a dead daemon left: all are settled before anybody is served.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use chaos_common::proto::v1::Direction;
 use libtest_mimic::Trial;
 
-use crate::harness::{Family, Loss, Probe, Stage, Transport, net, phases, skip, trial};
+use crate::harness::{Family, Loss, Stage, Transport, net, phases, skip, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();

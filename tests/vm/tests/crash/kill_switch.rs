@@ -1,0 +1,141 @@
+//! `chaos recover --all` ends every fault: with a daemon, without one, and beside one that hangs.
+
+use std::{fs, process::Command, time::Duration};
+
+use anyhow::{Result, ensure};
+use chaos_common::proto::v1::Direction;
+use nix::sys::signal::Signal;
+
+use crate::harness::{
+    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net, run_command, tests,
+};
+
+tests![
+    with_the_daemon,
+    after_a_crash_and_a_restart,
+    with_no_daemon,
+    with_no_daemon_and_a_broken_journal,
+    with_no_daemon_and_nothing_to_do,
+    beside_a_daemon_that_hangs,
+    only_for_root,
+];
+
+/// The command, told of this test's own places.
+fn switch(stage: &Stage, place: Place) -> Result<Command> {
+    let mut command = chaos(place, ["recover", "--all"])?;
+    command.arg("--state-dir").arg(stage.scratch.state()).arg("--bpffs").arg(stage.scratch.bpffs());
+    command.env("CHAOS_SOCKET", stage.scratch.socket());
+    Ok(command)
+}
+
+fn pull(stage: &Stage) -> Result<Output> {
+    let output = run_command(switch(stage, Place::default())?, "")?;
+    ensure!(output.code == 0, "{output:?}");
+    Ok(output)
+}
+
+/// A daemon with a long lease, two live faults and what they hit.
+fn faults(stage: &Stage) -> Result<(Daemon, [Datagrams<'_>; 2])> {
+    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() })?;
+    let client = daemon.client()?;
+    for (id, direction) in [("one", Direction::Out), ("two", Direction::In)] {
+        client.inject_as(id, Loss::all().direction(direction).on(&stage.target))?;
+    }
+    let ends = ((&stage.far, net::far(Family::V4)), (&stage.victim, net::near(Family::V4)));
+    let flows = [stage.victim_udp()?, stage.udp("victim, in", ends.0, ends.1)?];
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    Ok((daemon, flows))
+}
+
+fn with_the_daemon() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    pull(&stage)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    ensure!(daemon.client()?.list()?.is_empty());
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn after_a_crash_and_a_restart() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    daemon.kill()?;
+    let daemon = stage.daemon()?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    pull(&stage)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Removes what a killed daemon left in its socket's place.
+fn without_socket(stage: &Stage) -> Result<()> {
+    if stage.scratch.socket().exists() {
+        fs::remove_file(stage.scratch.socket())?;
+    }
+    Ok(())
+}
+
+fn with_no_daemon() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    daemon.kill()?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    pull(&stage)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    without_socket(&stage)?;
+    stage.clean()?;
+    // Nothing is left for a daemon that comes later, and it works.
+    let daemon = stage.daemon()?;
+    ensure!(daemon.client()?.list()?.is_empty());
+    stage.finish(daemon)
+}
+
+fn with_no_daemon_and_a_broken_journal() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    let dir = stage.scratch.state().join("injections");
+    let files = daemon.journal()?;
+    daemon.kill()?;
+    fs::write(dir.join(&files[0]), "\0\0")?;
+    fs::write(dir.join(&files[1]), "{\"id\": 5}")?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    pull(&stage)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    without_socket(&stage)?;
+    stage.clean()
+}
+
+fn with_no_daemon_and_nothing_to_do() -> Result<()> {
+    let stage = Stage::new()?;
+    pull(&stage)?;
+    stage.clean()
+}
+
+fn beside_a_daemon_that_hangs() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    daemon.signal(Signal::SIGSTOP)?;
+    pull(&stage)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    // When it wakes it must not bring its faults back, unless it is still right to say they are on.
+    daemon.signal(Signal::SIGCONT)?;
+    let client = daemon.client()?;
+    client.recover_all()?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn only_for_root() -> Result<()> {
+    let stage = Stage::new()?;
+    let (daemon, flows) = faults(&stage)?;
+    daemon.kill()?;
+    let output = run_command(switch(&stage, Place::default().user(65534, 65534))?, "")?;
+    ensure!(output.code == 1 && output.err.contains("root"), "{output:?}");
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    pull(&stage)?;
+    without_socket(&stage)?;
+    stage.clean()
+}

@@ -1,0 +1,76 @@
+//! A server, and clients that may reach it through a proxy.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::statistics::median;
+
+/// Serves until the agent ends. Returns the address of what sends back and that of what swallows.
+pub(super) fn serve() -> Result<String> {
+    let echo = TcpListener::bind("127.0.0.1:0")?;
+    let sink = TcpListener::bind("127.0.0.1:0")?;
+    let addresses = format!("{} {}", echo.local_addr()?, sink.local_addr()?);
+    thread::spawn(move || {
+        each(&echo, |mut stream| io::copy(&mut stream.try_clone()?, &mut stream))
+    });
+    thread::spawn(move || {
+        each(&sink, |mut stream| {
+            let mut buffer = vec![0; 256 * 1024];
+            let mut total = 0;
+            loop {
+                match stream.read(&mut buffer)? {
+                    // Says that all of it arrived.
+                    0 => return stream.write_all(b"x").map(|()| total),
+                    bytes => total += bytes as u64,
+                }
+            }
+        })
+    });
+    Ok(addresses)
+}
+
+fn each(
+    listener: &TcpListener,
+    work: impl Fn(TcpStream) -> io::Result<u64> + Copy + Send + 'static,
+) {
+    for stream in listener.incoming().flatten() {
+        let _ = stream.set_nodelay(true);
+        // The client sees what goes wrong.
+        thread::spawn(move || drop(work(stream)));
+    }
+}
+
+/// One byte there and back. Returns the nanoseconds of one trip.
+pub(super) fn trips(address: SocketAddr, times: usize) -> Result<f64> {
+    let mut stream = TcpStream::connect(address).context("cannot connect")?;
+    stream.set_nodelay(true)?;
+    let mut taken = Vec::with_capacity(times);
+    for _ in 0..times {
+        let begin = Instant::now();
+        stream.write_all(b"x")?;
+        stream.read_exact(&mut [0])?;
+        taken.push(begin.elapsed().as_nanos() as f64);
+    }
+    Ok(median(&taken))
+}
+
+/// As much as goes through. Returns bytes a second.
+pub(super) fn bulk(address: SocketAddr, duration: Duration) -> Result<f64> {
+    let mut stream = TcpStream::connect(address).context("cannot connect")?;
+    let buffer = vec![0; 64 * 1024];
+    let begin = Instant::now();
+    let mut sent = 0;
+    while begin.elapsed() < duration {
+        stream.write_all(&buffer)?;
+        sent += buffer.len();
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    stream.read_exact(&mut [0]).context("the other end did not get it all")?;
+    Ok(sent as f64 / begin.elapsed().as_secs_f64())
+}

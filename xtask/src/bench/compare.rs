@@ -1,0 +1,61 @@
+//! Two or more conditions, measured in turn.
+//!
+//! Every round visits every condition, each round beginning with another one, so that what changes slowly
+//! (clock speed, other guests of the machine) hits all alike. What counts is the median over the rounds of the
+//! ratio within one round.
+
+use anyhow::Result;
+
+use crate::statistics::median;
+
+/// Takes a condition back.
+pub(crate) type Leave<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
+
+/// A state of the machine.
+pub(crate) type Condition<'a> = Box<dyn FnMut() -> Result<Leave<'a>> + 'a>;
+
+/// The machine as it is.
+pub(crate) fn nothing<'a>() -> Condition<'a> {
+    Box::new(|| Ok(Box::new(|| Ok(()))))
+}
+
+/// By condition, operation and round.
+pub(crate) struct Samples(Vec<Vec<Vec<f64>>>);
+
+impl Samples {
+    /// The ratio of two conditions.
+    pub(crate) fn ratio(&self, of: usize, to: usize, operation: usize) -> f64 {
+        let rounds = self.0[of][operation].iter().zip(&self.0[to][operation]);
+        median(&rounds.map(|(of, to)| of / to).collect::<Vec<_>>())
+    }
+
+    /// The figure of one condition.
+    pub(crate) fn figure(&self, condition: usize, operation: usize) -> f64 {
+        median(&self.0[condition][operation])
+    }
+}
+
+/// Measures; one round before the first does not count.
+pub(crate) fn compare(
+    rounds: u32,
+    conditions: &mut [Condition<'_>],
+    mut measure: impl FnMut() -> Result<Vec<f64>>,
+) -> Result<Samples> {
+    let mut samples = vec![Vec::new(); conditions.len()];
+    for round in 0..=rounds as usize {
+        for turn in 0..conditions.len() {
+            let at = (round + turn) % conditions.len();
+            let leave = conditions[at]()?;
+            let figures = measure()?;
+            leave()?;
+            if round == 0 {
+                samples[at] = vec![Vec::new(); figures.len()];
+            } else {
+                for (kept, figure) in samples[at].iter_mut().zip(figures) {
+                    kept.push(figure);
+                }
+            }
+        }
+    }
+    Ok(Samples(samples))
+}

@@ -1,0 +1,196 @@
+//! A daemon under measurement, and calls to it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use chaos_common::proto::v1::{
+    self, chaos_daemon_client::ChaosDaemonClient, fault::Fault, network_loss::Model, target::Target,
+};
+use hyper_util::rt::TokioIo;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::{net::UnixStream, runtime::Runtime};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::{compare::Leave, place::Cgroup, setting::Subjects};
+
+/// No program waits longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running daemon with a state of its own. At the end it stops and recovers what is left.
+pub(crate) struct Daemon {
+    child: Child,
+    runtime: Runtime,
+    client: ChaosDaemonClient<Channel>,
+    socket: PathBuf,
+    _scratch: TempDir,
+}
+
+impl Daemon {
+    /// Starts one and waits until it serves.
+    pub(crate) fn start(subjects: &Subjects) -> Result<Self> {
+        // On a disk, as `/var/lib` is: what a flush costs is part of the measurement.
+        let scratch = tempfile::tempdir_in(&subjects.cache).context("cannot make a folder")?;
+        let [bpffs, state, socket, log] =
+            ["bpf", "state", "socket", "log"].map(|name| scratch.path().join(name));
+        fs::create_dir(&bpffs)?;
+        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a bpffs")?;
+        let log = fs::File::create(log)?;
+        let mut child = Command::new(&subjects.daemon)
+            .arg("--state-dir")
+            .arg(state)
+            .arg("--socket")
+            .arg(&socket)
+            .arg("--bpffs")
+            .arg(bpffs)
+            .env("CHAOS_LOG", "error")
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start the daemon")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        match runtime.block_on(connect(&socket, &mut child)) {
+            Ok(client) => Ok(Self { child, runtime, client, socket, _scratch: scratch }),
+            Err(error) => {
+                let said = fs::read_to_string(scratch.path().join("log")).unwrap_or_default();
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.context(said))
+            }
+        }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Starts one fault; returns its id.
+    pub(crate) fn inject(&self, spec: v1::Spec) -> Result<String> {
+        let request = v1::InjectRequest { id: String::new(), spec: Some(spec) };
+        let mut client = self.client.clone();
+        Ok(self.runtime.block_on(client.inject(request))?.into_inner().id)
+    }
+
+    /// Ends one.
+    pub(crate) fn recover(&self, id: String) -> Result<()> {
+        let mut client = self.client.clone();
+        self.runtime.block_on(client.recover(v1::RecoverRequest { id }))?;
+        Ok(())
+    }
+
+    /// As a condition: the fault, until left.
+    pub(crate) fn during<'a>(&'a self, spec: v1::Spec) -> Result<Leave<'a>> {
+        let id = self.inject(spec)?;
+        Ok(Box::new(move || self.recover(id)))
+    }
+
+    /// Starts many, several clients at a time.
+    pub(crate) fn inject_all(&self, specs: Vec<v1::Spec>, clients: usize) -> Result<()> {
+        let share = specs.len().div_ceil(clients);
+        self.runtime.block_on(async {
+            let mut calls = Vec::new();
+            for share in specs.chunks(share) {
+                let (share, mut client) = (share.to_vec(), self.client.clone());
+                calls.push(tokio::spawn(async move {
+                    for spec in share {
+                        client
+                            .inject(v1::InjectRequest { id: String::new(), spec: Some(spec) })
+                            .await?;
+                    }
+                    Ok::<_, tonic::Status>(())
+                }));
+            }
+            for call in calls {
+                call.await??;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends all.
+    pub(crate) fn recover_all(&self) -> Result<()> {
+        let mut client = self.client.clone();
+        let all = self.runtime.block_on(client.recover_all(v1::RecoverAllRequest {}))?.into_inner();
+        match all.failed.first() {
+            None => Ok(()),
+            Some(failure) => bail!("{} was not recovered: {}", failure.id, failure.reason),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        eprintln!("bench: the daemon did not stop; killing it");
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn connect(socket: &Path, child: &mut Child) -> Result<ChaosDaemonClient<Channel>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            bail!("the daemon ended with {status}");
+        }
+        let path = socket.to_owned();
+        let connector = tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost");
+        if let Ok(channel) = endpoint.connect_with_connector(connector).await {
+            return Ok(ChaosDaemonClient::new(channel));
+        }
+        ensure!(Instant::now() < end, "the daemon does not serve");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Loses every packet of a cgroup that the filter matches.
+pub(crate) fn loss(cgroup: &Cgroup, filter: v1::NetworkFilter) -> v1::Spec {
+    let fault = v1::NetworkLoss { filter: Some(filter), model: Some(Model::Percent(100.0)) };
+    v1::Spec {
+        target: Some(v1::Target { target: Some(Target::Cgroup(cgroup.path().to_owned())) }),
+        fault: Some(v1::Fault { fault: Some(Fault::NetworkLoss(fault)) }),
+        ..v1::Spec::default()
+    }
+}
+
+/// Matches every packet that leaves.
+pub(crate) fn everything() -> v1::NetworkFilter {
+    v1::NetworkFilter::default()
+}
+
+/// Matches nothing that the bench sends: nobody uses the port.
+pub(crate) fn never(direction: v1::Direction) -> v1::NetworkFilter {
+    v1::NetworkFilter {
+        direction: direction.into(),
+        remote_ports: vec![v1::PortRange { first: 9, last: None }],
+        ..v1::NetworkFilter::default()
+    }
+}

@@ -1,0 +1,119 @@
+//! Groups of rows that share a setting. A row's name begins with its suite's.
+
+mod classic;
+mod idle;
+mod inject;
+mod neighbour;
+mod program;
+mod proxy;
+mod rules;
+mod size;
+mod start;
+mod target;
+
+use anyhow::Result;
+
+use crate::{
+    compare::Samples,
+    row::{Goal, Row},
+    setting::{OPERATIONS, Subjects},
+};
+
+/// One group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// What others pay for a fault.
+    Neighbour,
+    /// What a target pays for a rule that does not match.
+    Target,
+    /// Many rules on the node.
+    Rules,
+    /// The programs themselves.
+    Program,
+    /// What tools without eBPF do.
+    Classic,
+    /// What a proxy in the way does.
+    Proxy,
+    /// From the call to the effect.
+    Inject,
+    /// A daemon with nothing to do.
+    Idle,
+    /// How long programs take to begin.
+    Start,
+    /// How big they are.
+    Size,
+}
+
+impl Suite {
+    /// In the order of the table.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Neighbour,
+        Self::Target,
+        Self::Rules,
+        Self::Program,
+        Self::Classic,
+        Self::Proxy,
+        Self::Inject,
+        Self::Idle,
+        Self::Start,
+        Self::Size,
+    ];
+
+    /// What its rows begin with.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Neighbour => "neighbour",
+            Self::Target => "target",
+            Self::Rules => "rules",
+            Self::Program => "program",
+            Self::Classic => "classic",
+            Self::Proxy => "proxy",
+            Self::Inject => "inject",
+            Self::Idle => "idle",
+            Self::Start => "start",
+            Self::Size => "size",
+        }
+    }
+
+    /// Measures.
+    pub(crate) fn run(self, subjects: &Subjects) -> Result<Vec<Row>> {
+        match self {
+            Self::Neighbour => neighbour::run(subjects),
+            Self::Target => target::run(subjects),
+            Self::Rules => rules::run(subjects),
+            Self::Program => program::run(subjects),
+            Self::Classic => classic::run(subjects),
+            Self::Proxy => proxy::run(subjects),
+            Self::Inject => inject::run(subjects),
+            Self::Idle => idle::run(subjects),
+            Self::Start => start::run(subjects),
+            Self::Size => size::run(subjects),
+        }
+    }
+}
+
+/// One condition held against another.
+struct Against {
+    of: usize,
+    to: usize,
+    /// What `to` is.
+    baseline: &'static str,
+    goal: Option<Goal>,
+}
+
+/// A row for each operation.
+fn ratios<'a>(
+    name: &'a str,
+    samples: &'a Samples,
+    against: Against,
+) -> impl Iterator<Item = Row> + 'a {
+    OPERATIONS.iter().enumerate().map(move |(at, operation)| {
+        let baseline = format!("{}: {:.0} ns", against.baseline, samples.figure(against.to, at));
+        let ratio = samples.ratio(against.of, against.to, at);
+        let row = Row::ratio(format!("{name}: {operation}"), ratio, baseline);
+        match against.goal {
+            Some(goal) => row.goal(goal),
+            None => row,
+        }
+    })
+}

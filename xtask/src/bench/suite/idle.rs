@@ -1,0 +1,45 @@
+//! A daemon that nobody asks for anything.
+
+use std::{thread::sleep, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    daemon::{Daemon, everything, loss},
+    process,
+    row::{Goal, Row},
+    setting::{Scene, Subjects},
+};
+
+/// After what was done last.
+const REST: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(10);
+/// The lease of 15 s is renewed after a third of it.
+const RENEWALS: f64 = 2.0;
+
+pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
+    let daemon = Daemon::start(subjects)?;
+    sleep(REST);
+    let memory = process::memory(daemon.pid())?;
+    let idle = wake_ups(daemon.pid())?;
+    let scene = Scene::new()?;
+    let id = daemon.inject(loss(&scene.cgroup, everything()))?;
+    sleep(REST);
+    let leased = wake_ups(daemon.pid())?;
+    daemon.recover(id)?;
+    Ok(vec![
+        Row::new("idle: daemon's memory", memory, "MiB")
+            .against("chaosmetad: 30 MB, Chaos Mesh's daemon: 48 MB")
+            .goal(Goal::AtMost(15.0)),
+        Row::new("idle: wake-ups in 10 s, no injections", idle, "").goal(Goal::AtMost(0.0)),
+        Row::new("idle: wake-ups in 10 s, one injection", leased, "")
+            .against("the lease is renewed every 5 s")
+            .goal(Goal::AtMost(RENEWALS)),
+    ])
+}
+
+fn wake_ups(pid: u32) -> Result<f64> {
+    let before = process::wake_ups(pid)?;
+    sleep(WATCHED);
+    Ok(process::wake_ups(pid)?.saturating_sub(before) as f64)
+}

@@ -1,0 +1,116 @@
+//! The bench's end of an agent.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::place::{Cgroup, NetNs};
+
+/// A running agent. It is killed at the end.
+pub(crate) struct Worker {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    /// Starts one.
+    pub(crate) fn start(cgroup: &Cgroup, netns: &NetNs) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("agent")
+            .arg("--cgroup")
+            .arg(cgroup.dir())
+            .arg("--netns")
+            .arg(netns.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start an agent")?;
+        let orders = child.stdin.take().context("the agent has no input")?;
+        let answers = BufReader::new(child.stdout.take().context("the agent has no output")?);
+        let mut worker = Self { child, orders, answers };
+        // Once it obeys, it is where it has to be.
+        worker.ask("link start 127.0.0.1 -")?;
+        Ok(worker)
+    }
+
+    /// Makes a link over `lo`.
+    pub(crate) fn link_loopback(&mut self, name: &str) -> Result<()> {
+        self.ask(&format!("link {name} 127.0.0.1 -")).map(drop)
+    }
+
+    /// Makes a link to an address of another namespace.
+    pub(crate) fn link(&mut self, name: &str, address: &str, far: &NetNs) -> Result<()> {
+        self.ask(&format!("link {name} {address} {}", far.path().display())).map(drop)
+    }
+
+    /// Nanoseconds of a send of one byte over UDP.
+    pub(crate) fn send(&mut self, link: &str, batches: u32) -> Result<f64> {
+        self.number(&format!("send {link} {batches}"))
+    }
+
+    /// Nanoseconds of a write of 64 KiB over TCP.
+    pub(crate) fn write(&mut self, link: &str, times: u32) -> Result<f64> {
+        self.number(&format!("write {link} {times}"))
+    }
+
+    /// Lets it send until something is lost; returns when it sends.
+    pub(crate) fn begin_race(&mut self, link: &str) -> Result<()> {
+        let answer = self.ask(&format!("race {link}"))?;
+        ensure!(answer == "going", "the agent answered {answer:?}");
+        Ok(())
+    }
+
+    /// When the first lost datagram was sent, in nanoseconds of the monotonic clock.
+    pub(crate) fn end_race(&mut self) -> Result<i64> {
+        Ok(self.answer("race")?.parse()?)
+    }
+
+    /// Starts a server; returns the addresses of what echoes and of what swallows.
+    pub(crate) fn serve(&mut self) -> Result<(SocketAddr, SocketAddr)> {
+        let answer = self.ask("serve")?;
+        let (echo, sink) = answer.split_once(' ').context("the agent names one address")?;
+        Ok((echo.parse()?, sink.parse()?))
+    }
+
+    /// Nanoseconds of one byte there and back.
+    pub(crate) fn trips(&mut self, address: SocketAddr, times: u32) -> Result<f64> {
+        self.number(&format!("trips {address} {times}"))
+    }
+
+    /// Bytes a second.
+    pub(crate) fn bulk(&mut self, address: SocketAddr, duration: Duration) -> Result<f64> {
+        self.number(&format!("bulk {address} {}", duration.as_millis()))
+    }
+
+    fn number(&mut self, order: &str) -> Result<f64> {
+        Ok(self.ask(order)?.parse()?)
+    }
+
+    fn ask(&mut self, order: &str) -> Result<String> {
+        writeln!(self.orders, "{order}")
+            .and_then(|()| self.orders.flush())
+            .context("the agent is gone")?;
+        self.answer(order)
+    }
+
+    fn answer(&mut self, order: &str) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        ensure!(!line.is_empty(), "the agent ended at {order:?}");
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
