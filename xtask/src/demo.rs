@@ -67,6 +67,7 @@ fn show(options: &Options) -> Result<ExitCode> {
 
 /// The demo's own program; it is small and no part of what is tested or shipped.
 fn build_program(binaries: &Binaries) -> Result<PathBuf> {
+    sh::say("building the demo");
     let mut cargo = sh::cargo();
     cargo.args(["build", "--release", "--quiet", "--target", TARGET, "--package", PROGRAM]);
     sh::run(&mut cargo)?;

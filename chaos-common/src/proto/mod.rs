@@ -1,5 +1,5 @@
 //! The wire: code generated from `proto/chaos/v1/chaos.proto` by `cargo xtask proto`.
-#![expect(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, clippy::semicolon_if_nothing_returned, unused_qualifications, reason = "generated")]
+#![expect(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated")]
 
 #[rustfmt::skip]
 #[path = "chaos.v1.rs"]

@@ -1,7 +1,6 @@
 //! Programs that do nothing, on the hooks of the others: the least that any program costs there.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the macros make undocumented functions")]
 
 // For its panic handler.
 use chaos_ebpf as _;
@@ -13,15 +12,13 @@ use aya_ebpf::{
 
 /// Let the next program decide.
 #[classifier]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn empty_out(_ctx: TcContext) -> i32 {
+fn empty_out(_ctx: TcContext) -> i32 {
     -1
 }
 
 /// The socket gets the packet.
 #[cgroup_skb]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn empty_in(_ctx: SkBuffContext) -> i32 {
+fn empty_in(_ctx: SkBuffContext) -> i32 {
     1
 }
 

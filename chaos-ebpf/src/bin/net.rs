@@ -9,7 +9,6 @@
 //! Every other verdict leaves the packet to whoever comes next.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the macros make undocumented statics and functions")]
 
 use aya_ebpf::{
     EbpfContext,
@@ -73,26 +72,22 @@ const DELIVER: i32 = 1;
 const DISCARD: i32 = 0;
 
 #[classifier]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn net_out(ctx: TcContext) -> i32 {
+fn net_out(ctx: TcContext) -> i32 {
     out::<Exact>(&ctx)
 }
 
 #[classifier]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn net_out_close(ctx: TcContext) -> i32 {
+fn net_out_close(ctx: TcContext) -> i32 {
     out::<Close>(&ctx)
 }
 
 #[cgroup_skb]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn net_in(ctx: SkBuffContext) -> i32 {
+fn net_in(ctx: SkBuffContext) -> i32 {
     incoming::<Exact>(&ctx)
 }
 
 #[cgroup_skb]
-#[expect(unreachable_pub, reason = "the macro exports it")]
-pub fn net_in_close(ctx: SkBuffContext) -> i32 {
+fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
 }
 

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -138,16 +137,22 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
+        // The connection has to be polled meanwhile, or it would not hear that the daemon goes.
+        let ended = self.runtime.block_on(async {
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
+                if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            thread::sleep(Duration::from_millis(5));
+            false
+        });
+        if !ended {
+            eprintln!("bench: the daemon did not stop; killing it");
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
-        eprintln!("bench: the daemon did not stop; killing it");
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the kernel says of a process, and of the programs that it has loaded.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
@@ -14,14 +14,20 @@ pub(crate) fn memory(pid: u32) -> Result<f64> {
     Ok(resident as f64 / 1024.0)
 }
 
-/// How often its threads have slept and come back.
-pub(crate) fn wake_ups(pid: u32) -> Result<u64> {
-    let mut sum = 0;
+/// How often each of its threads has gone to sleep, by the thread's number.
+pub(crate) type Sleeps = HashMap<String, u64>;
+
+/// Counts them.
+pub(crate) fn sleeps(pid: u32) -> Result<Sleeps> {
+    let mut sleeps = HashMap::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).context("the process is gone")? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        sum += number(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        let thread = thread?;
+        // It may just have ended.
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        let count = number(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        sleeps.insert(thread.file_name().to_string_lossy().into_owned(), count);
     }
-    Ok(sum)
+    Ok(sleeps)
 }
 
 /// An eBPF program.

@@ -11,8 +11,8 @@ use crate::{
     setting::{Scene, Subjects},
 };
 
-/// After what was done last.
-const REST: Duration = Duration::from_secs(2);
+/// After what was done last: threads for what may block end when they had nothing to do for ten seconds.
+const REST: Duration = Duration::from_secs(12);
 const WATCHED: Duration = Duration::from_secs(10);
 /// The lease of 15 s is renewed after a third of it.
 const RENEWALS: f64 = 2.0;
@@ -38,8 +38,11 @@ pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     ])
 }
 
+/// A thread that wakes sleeps again.
 fn wake_ups(pid: u32) -> Result<f64> {
-    let before = process::wake_ups(pid)?;
+    let before = process::sleeps(pid)?;
     sleep(WATCHED);
-    Ok(process::wake_ups(pid)?.saturating_sub(before) as f64)
+    let after = process::sleeps(pid)?;
+    let more = |(thread, count): (&String, &u64)| count - before.get(thread).unwrap_or(&0);
+    Ok(after.iter().map(more).sum::<u64>() as f64)
 }
