@@ -63,3 +63,19 @@ pub fn shown(text: &str) -> String {
     }
     format!("\"{shown}\"")
 }
+
+/// An error and its causes in one line, each said once: many errors quote their cause already.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

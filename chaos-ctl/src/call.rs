@@ -45,7 +45,7 @@ impl CallError {
         let info = details.error_info();
         Self(Box::new(Call {
             doing,
-            sentence: sentence(status, &fields),
+            sentence: sentence(status, info.is_some(), &fields),
             code: status.code(),
             reason: info.map(|info| info.reason.clone()),
             metadata: info
@@ -62,13 +62,18 @@ impl CallError {
 
     /// Whether the daemon may or may not have done it.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+        // What the daemon itself refused, it did not do.
+        self.0.reason.is_none()
+            && matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
     }
 }
 
-fn sentence(status: &Status, fields: &[Field]) -> String {
+/// What to tell a person. A daemon that gave a reason has said it all; otherwise the words are those of
+/// something on the way to it.
+fn sentence(status: &Status, gave_reason: bool, fields: &[Field]) -> String {
     let said = status.message();
     let mut sentence = match status.code() {
+        _ if gave_reason && !said.is_empty() => said.to_owned(),
         Code::Unavailable => format!(
             "the daemon went away or is shutting down ({said}); see that it runs and try again"
         ),
@@ -129,6 +134,17 @@ mod tests {
         assert_eq!(said("the spec is refused"), text);
         let text = "cannot inject a: duration: 5h is too long";
         assert_eq!(said("duration: 5h is too long"), text);
+    }
+
+    #[test]
+    fn a_reason_of_the_daemon_s_is_passed_on_and_leaves_nothing_open() {
+        for code in [Code::Unimplemented, Code::Unavailable] {
+            let details = ErrorDetails::with_error_info("WHY", "chaos.v1", []);
+            let status = Status::with_error_details(code, "no tc here", details);
+            let error = CallError::new("inject a".into(), &status);
+            assert_eq!(error.to_string(), "cannot inject a: no tc here");
+            assert!(!error.is_open());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io::Write as _, process::ExitCode};
 
+use chaos_common::invalid::causes;
 use serde::Serialize;
 use tonic::Code;
 
@@ -58,7 +59,7 @@ fn view(error: &anyhow::Error) -> View<'_> {
 }
 
 fn sentence_of(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let text = causes(error.as_ref());
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 

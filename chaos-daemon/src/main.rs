@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chaos-daemon: {error:#}");
+            eprintln!("chaos-daemon: {}", chaos_common::invalid::causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -77,6 +77,12 @@ impl Packet {
             ETH_P_IPV6 => read_v6(skb, &mut source, &mut destination)?,
             _ => return None,
         };
+        if let (IPPROTO_ICMPV6, Some(at)) = (header.protocol, header.transport)
+            && let [kind] = load::<1>(skb, at)?
+            && is_link_upkeep(kind)
+        {
+            return None;
+        }
         let ports: Option<[u8; 4]> = match (header.protocol, header.transport) {
             (IPPROTO_TCP | IPPROTO_UDP, Some(at)) => load(skb, at),
             _ => None,
@@ -101,6 +107,13 @@ impl Packet {
         }
         Some(())
     }
+}
+
+/// Neighbour discovery and multicast membership (RFC 4861, 2710, 3810). The kernel speaks them for all
+/// who share a network namespace, through a socket that belongs to whoever made the namespace.
+#[inline(always)]
+fn is_link_upkeep(kind: u8) -> bool {
+    matches!(kind, 130..=137 | 143)
 }
 
 #[inline(always)]

@@ -69,7 +69,7 @@ pub struct TargetInfo {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SocketCount {
-    /// Internet sockets that the processes of this cgroup hold.
+    /// Internet sockets that the processes of this cgroup and of those below hold.
     #[prost(uint32, tag = "1")]
     pub held: u32,
     /// Of those, made in a cgroup that is neither this one nor below it: a fault will not hit them.
@@ -373,7 +373,7 @@ pub struct Packet {
     pub remote_address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub remote_port: u32,
-    /// Bytes from the network header on.
+    /// In bytes; outgoing, with the link header where the device has one.
     #[prost(uint32, tag = "7")]
     pub length: u32,
 }

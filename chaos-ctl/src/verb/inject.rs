@@ -75,6 +75,15 @@ struct Job {
     duration: Duration,
 }
 
+/// What came of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    /// What was asked for.
+    AsAsked,
+    /// Nothing: the same request ran under this id before, and is over.
+    OverBefore,
+}
+
 /// Where a duration comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Duration {
@@ -98,7 +107,8 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
             inject(job, &mut client, app).await
         };
         match done {
-            Ok(()) => tally.done(),
+            Ok(Made::AsAsked) => tally.done(),
+            Ok(Made::OverBefore) => tally.failed(),
             // A single one says by its exit code whether it was refused or failed.
             Err(error) if jobs.len() == 1 => return Err(error),
             Err(error) if error.is::<CallError>() => {
@@ -155,13 +165,13 @@ fn from_text(path: &Path, text: &str, id: Option<&InjectionId>) -> anyhow::Resul
     specs.into_iter().zip(glimpses).enumerate().map(job).collect()
 }
 
-async fn plan(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<()> {
+async fn plan(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<Made> {
     let plan = client.plan(&job.spec).await?;
     app.out.each(&plan::View::new(&job.spec, &plan), |out| plan::block(out, &job.spec, &plan))?;
-    Ok(())
+    Ok(Made::AsAsked)
 }
 
-async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<()> {
+async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<Made> {
     let Job { id, spec, duration } = job;
     let injection = match client.inject(id, spec).await {
         Ok(injection) => injection,
@@ -184,7 +194,7 @@ async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result
     app.out.each(&View::from(&injection), |out| {
         sentences(&injection, program).iter().try_for_each(|line| out.line(line))
     })?;
-    Ok(())
+    Ok(if injection.state.is_live() { Made::AsAsked } else { Made::OverBefore })
 }
 
 fn sentences(injection: &Injection, program: Program) -> [String; 2] {

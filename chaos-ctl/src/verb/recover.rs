@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use chaos_common::{
+    invalid::causes,
     injection::{Injection, State},
     proto::v1::{Failure, RecoverAllResponse},
     spec::InjectionId,
@@ -100,7 +101,7 @@ fn sweep_without_daemon(
     }
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
     let Swept { journal, daemon_hangs } = sweep_node(&durable, "chaos recover --all")?;
-    eprintln!("note: {error:#}");
+    eprintln!("note: {}", causes(error.as_ref()));
     let hooks = if daemon_hangs {
         "every hook was detached; the daemon that hangs keeps its journal"
     } else {

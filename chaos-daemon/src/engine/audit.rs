@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -43,6 +44,7 @@ impl Audit {
         let file = File::options()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(&path)
             .map_err(StorageError::at("open", &path))?;
         Ok(Self { file })

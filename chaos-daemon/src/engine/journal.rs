@@ -5,8 +5,9 @@
 //! cannot be read is moved to `corrupt/` and never deleted; one whose name is not ours is let alone.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +42,12 @@ impl Journal {
     /// Opens a state directory, making it where it is missing.
     pub(super) fn open(state_dir: &Path) -> Result<Self, StorageError> {
         let dir = state_dir.join("injections");
-        fs::create_dir_all(&dir).map_err(StorageError::at("make", &dir))?;
+        // Who does what to whom is for root to read.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(StorageError::at("make", &dir))?;
         let lock_path = state_dir.join("lock");
         let lock = File::options()
             .create(true)

@@ -226,6 +226,13 @@ impl Round {
         if by(Source::Interfaces) {
             warn_of(world.kernel.refresh_interfaces());
         }
+        if (is_renewed || is_sweep) && !world.kernel.is_intact() {
+            tracing::error!("hooks were removed from outside; ending what used them");
+            for id in world.ids() {
+                engine.end(&mut world, &id, End::Interrupted, SELF);
+            }
+            warn_of(world.kernel.restore_pins());
+        }
         // A process that changes its namespace tells nobody: noticed at the pace of the lease.
         if heard.populated || is_renewed || is_sweep {
             warn_of(world.kernel.refresh_egress());

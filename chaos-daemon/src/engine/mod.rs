@@ -241,7 +241,7 @@ impl Engine {
             self.settled.wait(&mut world);
         }
         world.audit(who, audit::Action::RecoverAll);
-        let ids: Vec<InjectionId> = world.in_order().map(|live| live.record.id.clone()).collect();
+        let ids = world.ids();
         let ended: Vec<Injection> =
             ids.iter().filter_map(|id| self.end(&mut world, id, End::Recovered, who)).collect();
         if let Err(error) = world.kernel.sweep_rules().and_then(|()| world.kernel.sweep_hooks()) {

@@ -12,6 +12,8 @@ pub(super) struct Facts<'a> {
     pub(super) boot_id: &'a str,
     /// Now.
     pub(super) now: BootTime,
+    /// Until when the earlier daemon counted as alive; with no tables left of it, zero.
+    pub(super) lease: BootTime,
     /// The target's cgroup is there and is still the same one.
     pub(super) target_is_there: bool,
     /// The rule is in the kernel's tables.
@@ -41,8 +43,9 @@ pub(super) fn decide(entry: &Entry, facts: &Facts<'_>) -> Decision {
     if !facts.target_is_there {
         return Decision::End(End::TargetGone);
     }
-    // The rule is written last, so that where it is, everything is.
-    if facts.rule_is_there { Decision::Adopt } else { Decision::End(End::Interrupted) }
+    // The rule is written last, so that where it is, everything is. After the lease the fault was over for
+    // its target, and must not come back unasked.
+    if facts.rule_is_there && facts.now < facts.lease { Decision::Adopt } else { Decision::End(End::Interrupted) }
 }
 
 #[cfg(test)]
@@ -73,6 +76,17 @@ mod tests {
             is_recovering,
         };
         let end = Decision::End;
+        let leases = [(99, false), (100, true)].map(|(lease, held)| {
+            let facts = Facts {
+                boot_id: "this",
+                now: BootTime::from_nanos(99),
+                lease: BootTime::from_nanos(lease),
+                target_is_there: true,
+                rule_is_there: true,
+            };
+            (decide(&entry(false), &facts) == Decision::Adopt) == held
+        });
+        assert_eq!(leases, [true, true], "adopted only within the lease");
         // boot, now, recovering, target there, rule there
         for (boot_id, now, is_recovering, target_is_there, rule_is_there, wanted) in [
             ("this", 99, false, true, true, Decision::Adopt),
@@ -87,7 +101,8 @@ mod tests {
             ("other", 0, true, true, false, end(End::Interrupted)),
         ] {
             let now = BootTime::from_nanos(now);
-            let facts = Facts { boot_id, now, target_is_there, rule_is_there };
+            let lease = BootTime::NEVER;
+            let facts = Facts { boot_id, now, lease, target_is_there, rule_is_there };
             assert_eq!(decide(&entry(is_recovering), &facts), wanted, "{facts:?} {is_recovering}");
         }
     }

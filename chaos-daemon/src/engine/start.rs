@@ -78,10 +78,12 @@ impl Engine {
         let mut world =
             World::new(config.root.clone(), kernel, cgroups, audit, config.lease, boot_id);
         if let Some(journal) = &journal {
+            // Read before the first adoption renews it.
+            let lease = world.kernel.lease();
             let mut entries = journal.load()?;
             entries.sort_by_key(|entry| entry.record.rule);
             for entry in entries {
-                settle(&mut world, entry, journal);
+                settle(&mut world, entry, lease, journal);
             }
         }
         world.kernel.sweep_rules()?;
@@ -102,7 +104,7 @@ impl Engine {
 }
 
 /// Decides about one journal entry, and acts.
-fn settle(world: &mut World, entry: Entry, journal: &Journal) {
+fn settle(world: &mut World, entry: Entry, lease: BootTime, journal: &Journal) {
     let record = &entry.record;
     let id = record.id.clone();
     let target = record.target();
@@ -112,6 +114,7 @@ fn settle(world: &mut World, entry: Entry, journal: &Journal) {
     let facts = Facts {
         boot_id: &boot_id,
         now: BootTime::now(),
+        lease,
         target_is_there: matches!(now, Ok(Some(now)) if now.id == record.cgroup_id),
         rule_is_there: rules.contains(&record.rule),
     };

@@ -303,6 +303,11 @@ impl World {
         live.into_iter()
     }
 
+    /// Ids of all that is live, oldest first.
+    pub(super) fn ids(&self) -> Vec<InjectionId> {
+        self.in_order().map(|live| live.record.id.clone()).collect()
+    }
+
     pub(super) fn ended_in_order(&self) -> vec_deque::Iter<'_, Injection> {
         self.ended.iter()
     }

@@ -66,7 +66,7 @@ pub(super) fn of(error: &EngineError) -> Status {
             &message,
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
-        EngineError::Storage(_) => with(Code::Unavailable, "STORAGE", &message, []),
+        EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
         EngineError::Kernel(error) => kernel(error),
         EngineError::ShuttingDown => with(Code::Unavailable, "SHUTTING_DOWN", &message, []),
     }

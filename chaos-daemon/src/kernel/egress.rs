@@ -117,6 +117,16 @@ impl Egress {
         self.attach_missing(object)
     }
 
+    /// Whether every hook is where it was put: somebody may have removed the pins by hand.
+    pub(super) fn is_intact(&self) -> bool {
+        let Some(pins) = &self.pins else { return true };
+        let hooks = self.namespaces.values().flat_map(|namespace| namespace.hooks.values());
+        hooks.into_iter().all(|hook| match hook {
+            Hook::Pin(name) => pins.has(name),
+            Hook::Link { .. } | Hook::Filter => true,
+        })
+    }
+
     pub(super) fn has_claims(&self) -> bool {
         !self.claims.is_empty()
     }
@@ -159,8 +169,11 @@ impl Egress {
         let found = target::network_namespaces(&self.root, &claim.target.path, &|inode| {
             self.namespaces.contains_key(&inode)
         });
-        // A cgroup that vanished ends its injections elsewhere.
-        let Ok(found) = found else { return Ok(()) };
+        let found = found.map_err(|error| KernelError::Hook {
+            what: "find the network namespaces of the processes",
+            place: claim.target.path.to_string(),
+            reason: error.to_string(),
+        })?;
         let mut inodes = BTreeSet::new();
         for namespace in found {
             inodes.insert(namespace.inode);

@@ -81,7 +81,7 @@ pub enum KernelError {
 fn privilege_hint(error: &EbpfError) -> &'static str {
     let text = format!("{error:?}");
     if text.contains("PermissionDenied") {
-        " (run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"
+        " (run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN; before Linux 5.11 also with an unlimited RLIMIT_MEMLOCK)"
     } else {
         ""
     }

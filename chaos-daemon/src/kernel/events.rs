@@ -31,7 +31,7 @@ pub struct Event {
     pub local: (IpAddr, u16),
     /// The other end.
     pub remote: (IpAddr, u16),
-    /// Bytes from the network header on.
+    /// In bytes; outgoing, with the link header where the device has one.
     pub length: u32,
 }
 

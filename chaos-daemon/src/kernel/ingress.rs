@@ -87,6 +87,15 @@ impl Ingress {
         Ok(())
     }
 
+    /// Whether every hook is where it was put: somebody may have removed the pins by hand.
+    pub(super) fn is_intact(&self) -> bool {
+        let Some(pins) = &self.pins else { return true };
+        self.claims.values().all(|claim| match &claim.hook {
+            Some(Hook::Pin(name)) => pins.has(name),
+            Some(Hook::Link { .. }) | None => true,
+        })
+    }
+
     /// Removes what an earlier process left attached and nobody claimed since.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
         let Some(pins) = &self.pins else { return Ok(()) };

@@ -63,7 +63,10 @@ impl Instance {
     /// What a judged packet is marked with; never 0.
     #[must_use]
     pub(super) const fn mark(self) -> u16 {
-        ((self.0 ^ (self.0 >> 16)) as u16) | 1
+        match (self.0 ^ (self.0 >> 16)) as u16 {
+            0 => u16::MAX,
+            mark => mark,
+        }
     }
 }
 
@@ -78,6 +81,7 @@ mod tests {
                 assert_eq!(Instance::of_filter(instance.filter_handle(made)), Some((instance, made)));
             }
             assert_ne!(instance.mark(), 0);
+            assert_ne!(Instance::process(0x1_0001).mark(), 0);
         }
         assert_eq!(Instance::of_filter(1), None);
         assert!(!Instance::process(std::process::id()).is_gone());

@@ -192,6 +192,27 @@ impl Kernel {
         self.ingress.sweep()
     }
 
+    /// Whether every hook is where it was put. Pins can be removed by hand, and `chaos recover --all`
+    /// beside a daemon that hangs does so.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.egress.is_intact() && self.ingress.is_intact()
+    }
+
+    /// Makes room for pins again, after [`Kernel::is_intact`] said no and everything was ended.
+    ///
+    /// # Errors
+    /// When bpffs cannot be written.
+    pub fn restore_pins(&self) -> Result<(), KernelError> {
+        self.pins.as_ref().map_or(Ok(()), Pins::restore)
+    }
+
+    /// Until when an earlier process counted as alive.
+    #[must_use]
+    pub fn lease(&self) -> BootTime {
+        self.rules.lease()
+    }
+
     /// Descriptors that become readable when interfaces come or go where we are attached.
     pub fn interface_watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.egress.watches()

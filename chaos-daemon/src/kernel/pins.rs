@@ -89,6 +89,20 @@ impl Pins {
         }
     }
 
+    /// Whether everything of this name is still pinned.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// Makes the directory again, after somebody removed it.
+    pub(super) fn restore(&self) -> Result<(), KernelError> {
+        fs::create_dir_all(&self.dir).map_err(|source| KernelError::Pin {
+            what: "make",
+            path: self.dir.clone(),
+            source,
+        })
+    }
+
     /// Removes the directory if this process made it, for when it comes to nothing.
     pub(super) fn abandon(&self) {
         if self.is_new

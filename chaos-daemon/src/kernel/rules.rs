@@ -95,6 +95,10 @@ impl Rules {
         self.lease.set(0, &until.nanos(), 0).map_err(at("write the lease"))
     }
 
+    pub(super) fn lease(&self) -> BootTime {
+        self.lease.get(&0, 0).map_or(BootTime::ZERO, BootTime::from_nanos)
+    }
+
     pub(super) fn put(
         &mut self,
         id: RuleId,

@@ -64,13 +64,16 @@ pub fn all_network_namespaces() -> Vec<(u64, OwnedFd)> {
     opened(found)
 }
 
-/// As [`network_namespaces`], of some processes, all opened.
-pub(super) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Result<Vec<(u64, OwnedFd)>, TargetError> {
+/// As [`network_namespaces`], of some processes, all opened. A process that may not be looked at, as the
+/// first one of some containers, is left out.
+pub(super) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Vec<(u64, OwnedFd)> {
     let mut found = BTreeMap::new();
     for pid in pids {
-        add(pid, &|_| false, &mut found)?;
+        if let Err(error) = add(pid, &|_| false, &mut found) {
+            tracing::debug!(pid, %error, "its network namespace is left out");
+        }
     }
-    Ok(opened(found))
+    opened(found)
 }
 
 fn of_process(pid: u32) -> String {

@@ -61,12 +61,12 @@ impl SocketSurvey {
     /// Linux 5.9, or was built without `INET_DIAG` or `INET_UDP_DIAG`.
     ///
     /// # Errors
-    /// When the kernel does not answer, or the daemon may not look (needs `CAP_SYS_ADMIN` and
-    /// `CAP_SYS_PTRACE`). Processes that end meanwhile are no error.
+    /// When the kernel does not answer. Processes that end meanwhile, or that may not be looked at (needs
+    /// `CAP_SYS_ADMIN` and `CAP_SYS_PTRACE`), are left out.
     pub fn take(targets: &[TargetInfo]) -> Result<Option<Self>, TargetError> {
         let pids: HashSet<u32> = targets.iter().flat_map(|info| info.pids.iter().copied()).collect();
         let mut made_in = HashMap::new();
-        for (inode, handle) in namespaces::of_pids(pids)? {
+        for (inode, handle) in namespaces::of_pids(pids) {
             let sockets = netns::within(handle.as_fd(), diag::sockets)
                 .and_then(std::convert::identity)
                 .map_err(TargetError::io("list the sockets of", format!("net:[{inode}]")))?;
@@ -77,7 +77,12 @@ impl SocketSurvey {
         for info in targets {
             let mut sockets = Vec::new();
             for pid in &info.pids {
-                sockets.extend(held(*pid)?.into_iter().filter(|inode| made_in.contains_key(inode)));
+                match held(*pid) {
+                    Ok(held) => {
+                        sockets.extend(held.into_iter().filter(|inode| made_in.contains_key(inode)));
+                    }
+                    Err(error) => tracing::debug!(pid, %error, "its sockets are left out"),
+                }
             }
             cgroups.insert(info.cgroup.path.to_string(), Members { id: info.cgroup.id, sockets });
         }
