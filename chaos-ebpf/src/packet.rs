@@ -45,14 +45,6 @@ pub struct Packet {
     pub remote: [u8; 16],
 }
 
-/// Where an IP header says that things are.
-struct Header {
-    family: u32,
-    protocol: u8,
-    /// Where the transport's header is; `None` in a later fragment.
-    transport: Option<u32>,
-}
-
 impl Packet {
     /// The bit of `NetRule::protocols`, or 0.
     #[inline(always)]
@@ -65,48 +57,117 @@ impl Packet {
         }
     }
 
-    /// Reads the headers. `None` for what is not IP or is cut short.
+    /// Reads the headers. `None` for what is not IP, is cut short, or is the kernel's own.
     #[inline(always)]
     pub fn read(&mut self, ctx: &impl EbpfContext, direction: Direction) -> Option<()> {
         let skb: *mut __sk_buff = ctx.as_ptr().cast();
         // SAFETY: the context is valid while the program runs; these fields are readable in both hooks.
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
-        let (mut source, mut destination) = ([0; 16], [0; 16]);
-        let header = match ethertype {
-            ETH_P_IP => read_v4(skb, &mut source, &mut destination)?,
-            ETH_P_IPV6 => read_v6(skb, &mut source, &mut destination)?,
-            _ => return None,
-        };
-        if let (IPPROTO_ICMPV6, Some(at)) = (header.protocol, header.transport)
-            && let [kind] = load::<1>(skb, at)?
-            && is_link_upkeep(kind)
-        {
-            return None;
-        }
-        let ports: Option<[u8; 4]> = match (header.protocol, header.transport) {
-            (IPPROTO_TCP | IPPROTO_UDP, Some(at)) => load(skb, at),
-            _ => None,
-        };
-        let (source_port, destination_port) = match ports {
-            Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-            None => (0, 0),
-        };
-        self.family = header.family;
-        self.protocol = u32::from(header.protocol);
         self.length = length;
-        self.has_ports = u32::from(ports.is_some());
-        match direction {
-            Direction::Out => {
-                (self.local, self.remote) = (source, destination);
-                (self.local_port, self.remote_port) = (source_port, destination_port);
+        (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
+        match ethertype {
+            ETH_P_IP => self.read_v4(skb, direction),
+            ETH_P_IPV6 => self.read_v6(skb, direction),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn read_v4(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
+        // Nearly every header has no options, and the ports behind it: one copy for both. What is too short
+        // for that can have no ports.
+        let header: [u8; 24] = match load(skb, 0) {
+            Some(header) => header,
+            None => {
+                let short: [u8; 20] = load(skb, 0)?;
+                let mut header = [0; 24];
+                header[..20].copy_from_slice(&short);
+                header
             }
-            Direction::In => {
-                (self.local, self.remote) = (destination, source);
-                (self.local_port, self.remote_port) = (destination_port, source_port);
-            }
+        };
+        self.family = FAMILY_V4;
+        self.protocol = u32::from(header[9]);
+        let (local, remote) = match direction {
+            Direction::Out => (12, 16),
+            Direction::In => (16, 12),
+        };
+        self.local[..4].copy_from_slice(&header[local..local + 4]);
+        self.remote[..4].copy_from_slice(&header[remote..remote + 4]);
+        let is_later_fragment = (header[6] & 0x1f) | header[7] != 0;
+        if has_ports(header[9]) && !is_later_fragment {
+            let words = header[0] & 0x0f;
+            let ports = if words == 5 {
+                Some([header[20], header[21], header[22], header[23]])
+            } else {
+                load(skb, u32::from(words) * 4)
+            };
+            self.set_ports(ports, direction);
         }
         Some(())
     }
+
+    #[inline(always)]
+    fn read_v6(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
+        let header: [u8; 40] = load(skb, 0)?;
+        self.family = FAMILY_V6;
+        let (local, remote) = match direction {
+            Direction::Out => (8, 24),
+            Direction::In => (24, 8),
+        };
+        self.local.copy_from_slice(&header[local..local + 16]);
+        self.remote.copy_from_slice(&header[remote..remote + 16]);
+        let mut protocol = header[6];
+        let mut at = 40;
+        let mut is_later_fragment = false;
+        for _ in 0..MAX_EXTENSIONS {
+            let length = match protocol {
+                IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH
+                | IPPROTO_FRAGMENT => {
+                    let extension: [u8; 4] = load(skb, at)?;
+                    let length = match protocol {
+                        IPPROTO_AH => (u32::from(extension[1]) + 2) * 4,
+                        IPPROTO_FRAGMENT => {
+                            is_later_fragment |= extension[2] | (extension[3] & 0xf8) != 0;
+                            8
+                        }
+                        _ => (u32::from(extension[1]) + 1) * 8,
+                    };
+                    protocol = extension[0];
+                    length
+                }
+                _ => break,
+            };
+            at += length;
+        }
+        self.protocol = u32::from(protocol);
+        if is_later_fragment {
+            return Some(());
+        }
+        if protocol == IPPROTO_ICMPV6 {
+            let [kind] = load::<1>(skb, at)?;
+            return (!is_link_upkeep(kind)).then_some(());
+        }
+        if has_ports(protocol) {
+            self.set_ports(load(skb, at), direction);
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn set_ports(&mut self, ports: Option<[u8; 4]>, direction: Direction) {
+        let Some([a, b, c, d]) = ports else { return };
+        let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        (self.local_port, self.remote_port) = match direction {
+            Direction::Out => (source, destination),
+            Direction::In => (destination, source),
+        };
+        self.has_ports = 1;
+    }
+}
+
+#[inline(always)]
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, IPPROTO_TCP | IPPROTO_UDP)
 }
 
 /// Neighbour discovery and multicast membership (RFC 4861, 2710, 3810). The kernel speaks them for all
@@ -114,56 +175,6 @@ impl Packet {
 #[inline(always)]
 fn is_link_upkeep(kind: u8) -> bool {
     matches!(kind, 130..=137 | 143)
-}
-
-#[inline(always)]
-fn read_v4(
-    skb: *mut __sk_buff,
-    source: &mut [u8; 16],
-    destination: &mut [u8; 16],
-) -> Option<Header> {
-    let header: [u8; 20] = load(skb, 0)?;
-    source[..4].copy_from_slice(&header[12..16]);
-    destination[..4].copy_from_slice(&header[16..20]);
-    let is_later_fragment = (header[6] & 0x1f) | header[7] != 0;
-    let at = u32::from(header[0] & 0x0f) * 4;
-    let transport = if is_later_fragment { None } else { Some(at) };
-    Some(Header { family: FAMILY_V4, protocol: header[9], transport })
-}
-
-#[inline(always)]
-fn read_v6(
-    skb: *mut __sk_buff,
-    source: &mut [u8; 16],
-    destination: &mut [u8; 16],
-) -> Option<Header> {
-    let header: [u8; 40] = load(skb, 0)?;
-    source.copy_from_slice(&header[8..24]);
-    destination.copy_from_slice(&header[24..40]);
-    let mut protocol = header[6];
-    let mut at = 40;
-    let mut is_later_fragment = false;
-    for _ in 0..MAX_EXTENSIONS {
-        let length = match protocol {
-            IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH | IPPROTO_FRAGMENT => {
-                let extension: [u8; 4] = load(skb, at)?;
-                let length = match protocol {
-                    IPPROTO_AH => (u32::from(extension[1]) + 2) * 4,
-                    IPPROTO_FRAGMENT => {
-                        is_later_fragment |= extension[2] | (extension[3] & 0xf8) != 0;
-                        8
-                    }
-                    _ => (u32::from(extension[1]) + 1) * 8,
-                };
-                protocol = extension[0];
-                length
-            }
-            _ => break,
-        };
-        at += length;
-    }
-    let transport = if is_later_fragment { None } else { Some(at) };
-    Some(Header { family: FAMILY_V6, protocol, transport })
 }
 
 /// Copies bytes from behind the start of the network header.

@@ -56,8 +56,7 @@ pub(crate) struct Options {
 /// # Errors
 /// With what is to be said, and the exit code.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let interrupt = Interrupt::listen().and_then(|interrupt| mount::leave().map(|()| interrupt));
-    let interrupt = interrupt.map_err(Failure::CannotHere)?;
+    let interrupt = prepare().map_err(Failure::CannotHere)?;
     let load = Load { rate: options.rate, per_connection: options.per_connection };
     let mut view = View::new(options.plain, options.size);
     view.say("loading the programs, starting two HTTP servers and their clients …");
@@ -93,6 +92,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             if complaints.is_empty() { Ok(()) } else { Err(Failure::Verdict) }
         }
     }
+}
+
+/// What comes before everything else.
+fn prepare() -> Result<Interrupt> {
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "loading eBPF programs takes root");
+    mount::leave()?;
+    Interrupt::listen()
 }
 
 fn scene(stage: &Stage, load: Load) -> Scene {

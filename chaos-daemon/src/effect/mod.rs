@@ -2,7 +2,8 @@
 //!
 //! # Contract
 //! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done.
-//! * `undo` may be repeated, and takes "was never applied" for done.
+//! * `undo` may be repeated, and takes "was never applied" for done. Effects do not build on each other,
+//!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
 //!   is whole; if not, `undo` is due.
 //!

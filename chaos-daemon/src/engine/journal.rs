@@ -100,8 +100,7 @@ impl Journal {
         let path = self.path(&record.id, RECORD);
         let write = || {
             let mut file = File::create(&temporary)?;
-            serde_json::to_writer(&mut file, record)?;
-            file.flush()?;
+            file.write_all(&serde_json::to_vec(record)?)?;
             file.sync_data()?;
             fs::rename(&temporary, &path)?;
             self.handle.sync_all()

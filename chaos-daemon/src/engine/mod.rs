@@ -2,8 +2,7 @@
 //!
 //! # Flow
 //! `inject`: policy → plan → journal (fsync) → effects in order → active. `recover`, the deadline, the
-//! target's removal and the engine's own end: journal says so → effects undone in reverse → journal
-//! entry gone.
+//! target's removal and the engine's own end: journal says so → effects undone → journal entry gone.
 //!
 //! # Guarantees
 //! * No effect is on the node without a journal entry that was on disk before it.

@@ -43,8 +43,8 @@ pub(super) fn decide(entry: &Entry, facts: &Facts<'_>) -> Decision {
     if !facts.target_is_there {
         return Decision::End(End::TargetGone);
     }
-    // The rule is written last, so that where it is, everything is. After the lease the fault was over for
-    // its target, and must not come back unasked.
+    // Adoption attaches every hook anew, so the rule is all that has to be there. After the lease the fault
+    // was over for its target, and must not come back unasked.
     if facts.rule_is_there && facts.now < facts.lease { Decision::Adopt } else { Decision::End(End::Interrupted) }
 }
 

@@ -178,7 +178,7 @@ impl World {
         let counters = self.kernel.stats(record.rule);
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
-        for effect in effects.iter().rev() {
+        for effect in &effects {
             match effect.undo(owner, &mut self.kernel) {
                 Ok(()) => failpoint::reached(effect.undone_step()),
                 Err(error) => failures.push(error.to_string()),

@@ -269,8 +269,12 @@ impl Place<'_> {
                 pins.unpin(&name)?;
             }
         }
+        // The kernel takes some 10 ms for each link; most traffic does not wait for the loopback's.
+        let is_loopback = |(_, name): &(&u32, &String)| *name == "lo";
+        let mut order: Vec<_> = interfaces.iter().collect();
+        order.sort_by_key(is_loopback);
         let mut result = Ok(());
-        for (index, name) in &interfaces {
+        for (index, name) in order {
             if hooks.contains_key(index) {
                 continue;
             }

@@ -8,7 +8,10 @@ use crate::phase::Phase;
 /// The last second.
 pub(super) fn line(scene: &Scene) -> String {
     let second = scene.now.since(scene.course.began).as_secs();
-    let phase = scene.course.of(scene.now).map_or("…", Phase::name);
+    // The line is about the second that has just passed.
+    let middle =
+        scene.course.began.after(Duration::from_millis((second * 1000).saturating_sub(500)));
+    let phase = scene.course.of(middle).map_or("…", Phase::name);
     let mut line = format!("{second:>3} s {phase:<6}");
     for (name, requests) in ["A", "B"].into_iter().zip(&scene.requests) {
         let figures = recent(requests, scene.now, Duration::from_secs(1));

@@ -7,8 +7,8 @@ use chaos_common::proto::v1::{self, network_loss::Model};
 use tonic::Code;
 
 use crate::harness::{
-    Client, Daemon, Loss, Output, Place, Probe as _, Settings, Stage, chaos, chaos_to, field, refused,
-    run_command, tests,
+    Client, Daemon, Loss, Output, Place, Probe as _, Settings, Stage, chaos, chaos_to, field,
+    refused, run_command, tests,
 };
 
 tests![
@@ -35,7 +35,10 @@ fn wrong(client: &Client, spec: v1::Spec, at: &str) -> Result<()> {
         let status = refused(answer, "INVALID_SPEC").with_context(|| shown.clone())?;
         ensure!(status.code() == Code::InvalidArgument, "{status:?}");
         let named = field(&status).unwrap_or_default();
-        ensure!(named == format!("spec.{at}"), "{shown}: names the field {named}, not spec.{at}: {status:?}");
+        ensure!(
+            named == format!("spec.{at}"),
+            "{shown}: names the field {named}, not spec.{at}: {status:?}"
+        );
         one_sentence(status.message())?;
     }
     Ok(())
@@ -114,17 +117,24 @@ fn filters_that_contradict_themselves() -> Result<()> {
         wrong(client, on(Loss::all().remote(&[""])), &at("remote[0]"))?;
         wrong(client, on(Loss::all().remote(&["example.org"])), &at("remote[0]"))?;
         wrong(client, on(Loss::all().except(&["::1", "::1%lo"])), &at("except[1]"))?;
-        wrong(client, on(Loss::all().remote(&["10.0.0.0/8"]).except(&["10.1.2.3/8"])), &at("except"))?;
+        wrong(
+            client,
+            on(Loss::all().remote(&["10.0.0.0/8"]).except(&["10.1.2.3/8"])),
+            &at("except"),
+        )?;
         wrong(client, on(Loss::all().remote_ports(2, 1)), &at("remotePorts[0]"))?;
         let nine = (0..9).fold(Loss::all(), |loss, port| loss.local_ports(port, port));
         wrong(client, on(nine), &at("localPorts"))?;
-        let many: Vec<String> = (0..1025).map(|n| format!("10.1.{}.{}", n / 256, n % 256)).collect();
+        let many: Vec<String> =
+            (0..1025).map(|n| format!("10.1.{}.{}", n / 256, n % 256)).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         wrong(client, on(Loss::all().remote(&many)), &at("remote"))?;
 
         let change = |change: &dyn Fn(&mut v1::NetworkFilter)| {
             let mut spec = Loss::all().on(&stage.target);
-            if let Some(v1::fault::Fault::NetworkLoss(loss)) = spec.fault.as_mut().and_then(|fault| fault.fault.as_mut()) {
+            if let Some(v1::fault::Fault::NetworkLoss(loss)) =
+                spec.fault.as_mut().and_then(|fault| fault.fault.as_mut())
+            {
                 change(loss.filter.get_or_insert_default());
             }
             spec
@@ -140,7 +150,19 @@ fn filters_that_contradict_themselves() -> Result<()> {
 fn ids_that_are_no_names() -> Result<()> {
     with_daemon(|stage, client| {
         let long = "a".repeat(64);
-        for id in ["A", "-a", "a-", "a b", "../../etc/passwd", "a/b", "a\0b", "é", &long, "a.json", "\u{202e}"] {
+        for id in [
+            "A",
+            "-a",
+            "a-",
+            "a b",
+            "../../etc/passwd",
+            "a/b",
+            "a\0b",
+            "é",
+            &long,
+            "a.json",
+            "\u{202e}",
+        ] {
             let answers = [
                 client.inject_as(id, Loss::all().on(&stage.target)).map(|_| ()),
                 client.get(id).map(|_| ()),
@@ -161,7 +183,13 @@ fn ids_that_are_no_names() -> Result<()> {
 fn hostile_text_is_shown_short() -> Result<()> {
     use v1::target::Target;
     with_daemon(|_, client| {
-        for text in ["x".repeat(1 << 20), "\0".into(), "\u{1b}[2J\r\n".into(), "\u{202e}evil".into(), "💥".repeat(500)] {
+        for text in [
+            "x".repeat(1 << 20),
+            "\0".into(),
+            "\u{1b}[2J\r\n".into(),
+            "\u{202e}evil".into(),
+            "💥".repeat(500),
+        ] {
             let slash = format!("/{text}/\0");
             for (target, at) in [
                 (Target::Unit(text.clone()), "target.unit"),
@@ -172,7 +200,11 @@ fn hostile_text_is_shown_short() -> Result<()> {
                 wrong(client, Loss::all().at(target), at)?;
             }
             let here = Target::Pid(std::process::id());
-            wrong(client, Loss::all().remote(&[&text]).at(here), "fault.networkLoss.filter.remote[0]")?;
+            wrong(
+                client,
+                Loss::all().remote(&[&text]).at(here),
+                "fault.networkLoss.filter.remote[0]",
+            )?;
         }
         Ok(())
     })
@@ -185,7 +217,8 @@ fn an_empty_request_names_what_is_missing() -> Result<()> {
         wrong(client, v1::Spec { target: Some(v1::Target::default()), ..whole.clone() }, "target")?;
         wrong(client, v1::Spec { fault: None, ..whole.clone() }, "fault")?;
         wrong(client, v1::Spec { fault: Some(v1::Fault::default()), ..whole.clone() }, "fault")?;
-        let nothing = v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(v1::NetworkLoss::default())) };
+        let nothing =
+            v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(v1::NetworkLoss::default())) };
         wrong(client, v1::Spec { fault: Some(nothing), ..whole }, "fault.networkLoss")
     })
 }
@@ -193,7 +226,10 @@ fn an_empty_request_names_what_is_missing() -> Result<()> {
 /// A command that must be refused as wrong, with one sentence that names something.
 fn usage(output: &Output, named: &str) -> Result<()> {
     ensure!(output.code == 64, "{output:?}");
-    ensure!(output.out.is_empty() && output.err.contains(named), "{named} is not named: {output:?}");
+    ensure!(
+        output.out.is_empty() && output.err.contains(named),
+        "{named} is not named: {output:?}"
+    );
     ensure!(output.err.len() < 3000, "{} bytes of error", output.err.len());
     Ok(())
 }
@@ -220,7 +256,12 @@ fn the_command_line_refuses_with_64() -> Result<()> {
         let words = ["inject", "network", "loss"].iter().chain(&cgroup).chain(words);
         usage(&run_command(chaos_to(daemon.socket(), words)?, "")?, named)?;
     }
-    for words in [&["inject", "network", "loss", "--percent", "3"][..], &["inject", "network", "lose"], &["injekt"], &[]] {
+    for words in [
+        &["inject", "network", "loss", "--percent", "3"][..],
+        &["inject", "network", "lose"],
+        &["injekt"],
+        &[],
+    ] {
         let output = run_command(chaos_to(daemon.socket(), words)?, "")?;
         ensure!(output.code == 64 && !output.err.is_empty(), "{words:?}: {output:?}");
     }
@@ -253,7 +294,10 @@ fn a_file_with_a_mistake_names_it() -> Result<()> {
     ] {
         usage(&inject(&text)?, named).with_context(|| format!("{text:.120}"))?;
     }
-    ensure!(daemon.client()?.list_ended_too()?.is_empty(), "the good half of a bad file was injected");
+    ensure!(
+        daemon.client()?.list_ended_too()?.is_empty(),
+        "the good half of a bad file was injected"
+    );
     // And without the mistake it works.
     let output = inject(&good)?;
     ensure!(output.code == 0, "{output:?}");
@@ -292,7 +336,11 @@ fn refuses(stage: &Stage, settings: Settings, named: &str) -> Result<()> {
 
 fn a_daemon_without_root_refuses() -> Result<()> {
     let stage = Stage::new()?;
-    refuses(&stage, Settings { place: Place::default().user(65534, 65534), ..Settings::default() }, "root")
+    refuses(
+        &stage,
+        Settings { place: Place::default().user(65534, 65534), ..Settings::default() },
+        "root",
+    )
 }
 
 fn a_daemon_without_bpffs_refuses() -> Result<()> {
@@ -309,7 +357,11 @@ fn a_daemon_without_bpffs_refuses() -> Result<()> {
 
 fn a_daemon_without_cgroup2_refuses() -> Result<()> {
     let stage = Stage::new()?;
-    refuses(&stage, Settings { place: Place::default().without_cgroup2()?, ..Settings::default() }, "cgroup")
+    refuses(
+        &stage,
+        Settings { place: Place::default().without_cgroup2()?, ..Settings::default() },
+        "cgroup",
+    )
 }
 
 fn a_daemon_with_a_broken_policy_refuses() -> Result<()> {

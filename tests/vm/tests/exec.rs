@@ -37,7 +37,11 @@ fn has_engine() -> Result<()> {
         return Ok(());
     }
     let output = run_command(exec(Place::default(), LOSS, &["child", "exit", "0"])?, "")?;
-    if output.code == 0 { Ok(()) } else { skip(format!("chaos exec does not work here: {}", output.err)) }
+    if output.code == 0 {
+        Ok(())
+    } else {
+        skip(format!("chaos exec does not work here: {}", output.err))
+    }
 }
 
 const LOSS: &[&str] = &["network", "loss", "--percent", "100"];
@@ -93,7 +97,8 @@ fn the_command_and_nobody_else_is_hit() -> Result<()> {
 fn the_status_is_passed_on() -> Result<()> {
     let stage = Stage::new()?;
     for code in [0, 1, 7, 42, 64, 255] {
-        let output = run_command(exec(near(&stage)?, LOSS, &["child", "exit", &code.to_string()])?, "")?;
+        let output =
+            run_command(exec(near(&stage)?, LOSS, &["child", "exit", &code.to_string()])?, "")?;
         ensure!(output.code == code && output.out.is_empty(), "{code}: {output:?}");
         stage.clean()?;
     }
@@ -124,7 +129,12 @@ fn input_and_output_are_the_commands() -> Result<()> {
     let stage = Stage::new()?;
     let input = "a line\nand another\0\u{1f4a5}\n".repeat(5000);
     let output = run_command(exec(near(&stage)?, LOSS, &["child", "copy"])?, &input)?;
-    ensure!(output.code == 0 && output.out == input, "{} of {} bytes came back", output.out.len(), input.len());
+    ensure!(
+        output.code == 0 && output.out == input,
+        "{} of {} bytes came back",
+        output.out.len(),
+        input.len()
+    );
     // Whatever chaos itself says goes before or after it, to the errors only.
     ensure!(output.err.contains(&input.len().to_string()), "{}", output.err);
     stage.clean()
@@ -133,7 +143,9 @@ fn input_and_output_are_the_commands() -> Result<()> {
 fn several_faults_come_from_a_file() -> Result<()> {
     let stage = Stage::new()?;
     let file = stage.scratch.join("faults.yaml");
-    let doc = |remote: &str| format!("fault: {{networkLoss: {{percent: 100, filter: {{remote: ['{remote}']}}}}}}\n");
+    let doc = |remote: &str| {
+        format!("fault: {{networkLoss: {{percent: 100, filter: {{remote: ['{remote}']}}}}}}\n")
+    };
     std::fs::write(&file, format!("{}---\n{}", doc("10.77.0.2"), doc("10.77.0.3")))?;
     let file = file.to_str().context("no text")?.to_owned();
     let (agent, cgroup) = under(&stage, &["-f", &file])?;
@@ -148,7 +160,8 @@ fn several_faults_come_from_a_file() -> Result<()> {
 fn a_fault_may_end_before_the_command() -> Result<()> {
     let stage = Stage::new()?;
     let (agent, cgroup) = under(&stage, &[LOSS, &["--duration", "2s"]].concat())?;
-    let flow = stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow =
+        stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
     flow.none_arrive()?;
     poll::until_ok("the deadline", Duration::from_secs(8), || flow.all_arrive_now())?;
     ended(&stage, &agent, &cgroup)
@@ -182,7 +195,8 @@ fn beside_a_daemon() -> Result<()> {
     let victim = stage.victim_udp()?;
     client.inject(crate::harness::Loss::all().on(&stage.target))?;
     let (agent, cgroup) = under(&stage, LOSS)?;
-    let flow = stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow =
+        stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
     flow.none_arrive()?;
     victim.none_arrive()?;
     ensure!(agent.end()? == 0 && !cgroup.exists());
@@ -190,7 +204,8 @@ fn beside_a_daemon() -> Result<()> {
     stage.bystander_udp()?.all_arrive()?;
     let (agent, cgroup) = under(&stage, LOSS)?;
     client.recover_all()?;
-    let flow = stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow =
+        stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
     flow.none_arrive()?;
     victim.all_arrive()?;
     ensure!(agent.end()? == 0 && !cgroup.exists());
@@ -202,7 +217,8 @@ fn beside_a_daemon() -> Result<()> {
 fn a_killed_parent_leaves_nothing_effective() -> Result<()> {
     let stage = Stage::new()?;
     let (agent, cgroup) = under(&stage, LOSS)?;
-    let flow = stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow =
+        stage.udp("exec", (&agent, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
     flow.none_arrive()?;
     agent.kill()?;
     // A newcomer to the same cgroup stands for the command, which may have ended with its parent.
@@ -228,11 +244,16 @@ fn what_makes_no_sense_is_refused() -> Result<()> {
         ensure!(!touched.exists(), "the command was run");
         stage.clean()
     };
-    let run = |fault: &[&str]| run_command(exec(near(&stage)?, fault, &["child", "exit", "0"])?, "");
+    let run =
+        |fault: &[&str]| run_command(exec(near(&stage)?, fault, &["child", "exit", "0"])?, "");
     refused(run(&["network", "loss", "--percent", "101"])?, 64, "101")?;
     refused(run(&["network", "loose"])?, 64, "loose")?;
     refused(run(&["-f", "/no/such/file"])?, 1, "/no/such/file")?;
-    refused(run_command(chaos(near(&stage)?, [&["exec"][..], LOSS].concat())?, "")?, 64, "COMMAND")?;
+    refused(
+        run_command(chaos(near(&stage)?, [&["exec"][..], LOSS].concat())?, "")?,
+        64,
+        "COMMAND",
+    )?;
     let missing = [&["exec"][..], LOSS, &["--", "/no/such/program"]].concat();
     let output = run_command(chaos(near(&stage)?, missing)?, "")?;
     ensure!(output.code != 0 && output.err.contains("/no/such/program"), "{output:?}");

@@ -30,7 +30,11 @@ fn every_flow_is_lossless_without_a_fault() -> Result<()> {
 fn a_stage_leaves_nothing() -> Result<()> {
     let stage = Stage::new()?;
     let (dir, scratch) = (stage.base.dir(), stage.scratch.path().to_owned());
-    ensure!(stage.victim.cgroup()? == stage.target.path(), "the victim is in {}", stage.victim.cgroup()?);
+    ensure!(
+        stage.victim.cgroup()? == stage.target.path(),
+        "the victim is in {}",
+        stage.victim.cgroup()?
+    );
     ensure!(dir.exists() && scratch.exists());
     drop(stage);
     ensure!(!dir.exists(), "the cgroup {} is left", dir.display());
@@ -46,7 +50,10 @@ fn transfers_are_measured() -> Result<()> {
         anyhow::bail!("no connection");
     };
     let exchanged = stage.victim.exchange(connection, 200_000, patience)?;
-    ensure!(exchanged.complete && exchanged.received == 200_000 && exchanged.retransmits == 0, "{exchanged:?}");
+    ensure!(
+        exchanged.complete && exchanged.received == 200_000 && exchanged.retransmits == 0,
+        "{exchanged:?}"
+    );
     let served = stage.far.served(server)?;
     ensure!(served.accepted == 1 && served.retransmits == 0, "{served:?}");
     Ok(())

@@ -24,9 +24,18 @@ fn digits() -> String {
 }
 
 /// Aims at a cgroup by another name and checks that it is hit.
-fn aims_at(stage: &Stage, client: &Client, cgroup: &crate::harness::Cgroup, target: Target) -> Result<()> {
+fn aims_at(
+    stage: &Stage,
+    client: &Client,
+    cgroup: &crate::harness::Cgroup,
+    target: Target,
+) -> Result<()> {
     let inside = Agent::start(Place::default().cgroup(cgroup)?.netns(&stage.net.near)?)?;
-    let flow = stage.udp("inside", (&inside, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow = stage.udp(
+        "inside",
+        (&inside, net::near(Family::V4)),
+        (&stage.far, net::far(Family::V4)),
+    )?;
     let bystander = stage.bystander_udp()?;
     let ended = phases(client, Loss::all().at(target), &[&flow], &[&bystander])?;
     ensure!(ended.cgroup == cgroup.path() && ended.cgroup_id == cgroup.id()?, "{ended:?}");
@@ -65,8 +74,10 @@ fn a_container_is_found_by_the_beginning_of_its_id() -> Result<()> {
     // Another one that begins alike: which is meant?
     let twin = format!("{}{}", digits(), "cd".repeat(28));
     let other = stage.base.child(&format!("docker-{twin}.scope"))?;
-    let status = refused(client.inject(Loss::all().at(Target::Container(digits()))), "TARGET_NOT_FOUND")?;
-    let both = status.message().contains(container.path()) && status.message().contains(other.path());
+    let status =
+        refused(client.inject(Loss::all().at(Target::Container(digits()))), "TARGET_NOT_FOUND")?;
+    let both =
+        status.message().contains(container.path()) && status.message().contains(other.path());
     ensure!(status.code() == Code::InvalidArgument && both, "{status:?}");
     aims_at(&stage, &client, &other, Target::Container(twin))?;
     stage.idle(&daemon)?;
@@ -84,7 +95,11 @@ fn a_pod_is_found_by_its_uid() -> Result<()> {
     aims_at(&stage, &client, &pod, Target::Pod(uid.clone()))?;
     // All containers of the pod are meant.
     let inside = Agent::start(Place::default().cgroup(&container)?.netns(&stage.net.near)?)?;
-    let flow = stage.udp("container", (&inside, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let flow = stage.udp(
+        "container",
+        (&inside, net::near(Family::V4)),
+        (&stage.far, net::far(Family::V4)),
+    )?;
     phases(&client, Loss::all().at(Target::Pod(uid)), &[&flow], &[])?;
     drop(flow);
     drop(inside);
@@ -116,7 +131,10 @@ fn what_is_not_there_is_said_so() -> Result<()> {
             client.plan(Loss::all().at(target.clone())).map(|_| ()),
         ] {
             let status = refused(answer, "TARGET_NOT_FOUND")?;
-            ensure!(status.code() == Code::NotFound && status.message().contains(&named), "{status:?}");
+            ensure!(
+                status.code() == Code::NotFound && status.message().contains(&named),
+                "{status:?}"
+            );
         }
     }
     // What cannot be a name is refused before anything is looked for.
@@ -145,13 +163,20 @@ fn targets_are_listed() -> Result<()> {
     let unit = stage.base.child(&name)?;
     let inside = Agent::start(Place::default().cgroup(&unit)?)?;
     let all = client.targets()?;
-    let find = |path: &str| all.iter().find(|target| target.cgroup == path).with_context(|| format!("{path} is not listed"));
+    let find = |path: &str| {
+        all.iter()
+            .find(|target| target.cgroup == path)
+            .with_context(|| format!("{path} is not listed"))
+    };
     let listed = find(unit.path())?;
     ensure!(listed.kind() == TargetKind::Unit && listed.name == name, "{listed:?}");
     ensure!(listed.cgroup_id == unit.id()? && listed.pids == [inside.pid()], "{listed:?}");
     ensure!(listed.protected_reason.is_empty(), "{listed:?}");
     let target = find(stage.target.path())?;
-    ensure!(target.kind() == TargetKind::Cgroup && target.pids == [stage.victim.pid()], "{target:?}");
+    ensure!(
+        target.kind() == TargetKind::Cgroup && target.pids == [stage.victim.pid()],
+        "{target:?}"
+    );
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

@@ -91,9 +91,13 @@ impl Agent {
         let pipes = pipes.as_mut().with_context(|| format!("agent {} has ended", self.pid))?;
         let mut line = serde_json::to_string(ask)?;
         line.push('\n');
-        pipes.to.write_all(line.as_bytes()).with_context(|| format!("agent {} is gone", self.pid))?;
+        pipes
+            .to
+            .write_all(line.as_bytes())
+            .with_context(|| format!("agent {} is gone", self.pid))?;
         let answer = pipes.from.recv_timeout(PATIENCE);
-        let answer = answer.with_context(|| format!("agent {} does not answer {ask:?}", self.pid))?;
+        let answer =
+            answer.with_context(|| format!("agent {} does not answer {ask:?}", self.pid))?;
         serde_json::from_str::<Result<Answer, String>>(&answer)
             .with_context(|| format!("agent {} says {answer:?}", self.pid))?
             .map_err(|error| anyhow!("agent {}: {ask:?}: {error}", self.pid))
@@ -150,7 +154,12 @@ impl Agent {
     }
 
     /// Sends bytes over a connection and reads them back.
-    pub(crate) fn exchange(&self, socket: Socket, bytes: usize, within: Duration) -> Result<Exchanged> {
+    pub(crate) fn exchange(
+        &self,
+        socket: Socket,
+        bytes: usize,
+        within: Duration,
+    ) -> Result<Exchanged> {
         let within_ms = within.as_millis() as u64;
         match self.ask(&Ask::Exchange { socket: socket.handle, bytes, within_ms })? {
             Answer::Exchanged(exchanged) => Ok(exchanged),
@@ -167,7 +176,13 @@ impl Agent {
     }
 
     /// Sends datagrams with the numbers `first..first + count`, small ones.
-    pub(crate) fn send(&self, socket: Socket, to: SocketAddr, first: u64, count: u32) -> Result<Sent> {
+    pub(crate) fn send(
+        &self,
+        socket: Socket,
+        to: SocketAddr,
+        first: u64,
+        count: u32,
+    ) -> Result<Sent> {
         self.send_sized(socket, Some(to), first, count, 0)
     }
 
@@ -192,7 +207,12 @@ impl Agent {
     }
 
     /// Waits for datagrams and returns the numbers of those that came.
-    pub(crate) fn take_within(&self, socket: Socket, at_least: usize, within: Duration) -> Result<Vec<u64>> {
+    pub(crate) fn take_within(
+        &self,
+        socket: Socket,
+        at_least: usize,
+        within: Duration,
+    ) -> Result<Vec<u64>> {
         let within_ms = within.as_millis() as u64;
         match self.ask(&Ask::Take { socket: socket.handle, at_least, within_ms })? {
             Answer::Numbers(numbers) => Ok(numbers),

@@ -91,7 +91,8 @@ pub(crate) enum Pin {
 pub(crate) fn pin(path: &Path) -> Result<Pin> {
     let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
     let open = |flags: i32| {
-        let mut get = ObjGet { path: name.as_ptr() as u64, flags: flags as u32, ..ObjGet::default() };
+        let mut get =
+            ObjGet { path: name.as_ptr() as u64, flags: flags as u32, ..ObjGet::default() };
         bpf(BPF_OBJ_GET, &mut get)
     };
     let fd = open(0).or_else(|_| open(libc::O_RDONLY));

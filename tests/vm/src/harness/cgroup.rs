@@ -20,7 +20,10 @@ use super::poll;
 pub(crate) fn mounts() -> Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
     let fields = table.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    Ok(fields.filter(|field| field.get(2) == Some(&"cgroup2")).map(|field| field[1].into()).collect())
+    Ok(fields
+        .filter(|field| field.get(2) == Some(&"cgroup2"))
+        .map(|field| field[1].into())
+        .collect())
 }
 
 /// Where the tests see cgroup2.
@@ -61,7 +64,8 @@ impl Cgroup {
     fn make(root: PathBuf, path: String) -> Result<Self> {
         let cgroup = Self { root, path };
         let dir = cgroup.dir();
-        fs::create_dir(&dir).with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
+        fs::create_dir(&dir)
+            .with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
         Ok(cgroup)
     }
 
@@ -83,7 +87,8 @@ impl Cgroup {
     /// Moves a process in.
     pub(crate) fn adopt(&self, pid: u32) -> Result<()> {
         let procs = self.dir().join("cgroup.procs");
-        fs::write(&procs, pid.to_string()).with_context(|| format!("cannot move {pid} to {}", procs.display()))
+        fs::write(&procs, pid.to_string())
+            .with_context(|| format!("cannot move {pid} to {}", procs.display()))
     }
 
     /// Removes it now, ending whatever runs in it.

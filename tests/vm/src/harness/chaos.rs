@@ -25,7 +25,10 @@ pub(crate) struct Output {
 }
 
 /// A `chaos` command in a place. It talks to no daemon unless told to.
-pub(crate) fn chaos<S: AsRef<OsStr>>(place: Place, arguments: impl IntoIterator<Item = S>) -> Result<Command> {
+pub(crate) fn chaos<S: AsRef<OsStr>>(
+    place: Place,
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<Command> {
     let mut command = Command::new(binary("chaos")?);
     command.args(arguments).env_remove("CHAOS_SOCKET");
     place.apply(&mut command);

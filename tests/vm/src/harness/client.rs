@@ -32,7 +32,8 @@ impl Client {
     /// Connects.
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
         // A thread of its own, so that the connection is alive between calls as that of any client.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let endpoint = Endpoint::try_from(format!("unix:{}", socket.display()))?;
         let channel = runtime
             .block_on(async { timeout(PATIENCE, endpoint.connect()).await })
@@ -47,7 +48,9 @@ impl Client {
     ) -> Result<T, Status> {
         let client = ChaosDaemonClient::new(self.channel.clone());
         let answer = self.runtime.block_on(async { timeout(PATIENCE, call(client)).await });
-        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("the tests' patience"))).map(Response::into_inner)
+        answer
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the tests' patience")))
+            .map(Response::into_inner)
     }
 
     /// What this node can do.
@@ -79,7 +82,11 @@ impl Client {
     }
 
     /// Moves a deadline.
-    pub(crate) fn renew(&self, id: &str, duration: Option<Duration>) -> Result<v1::Injection, Status> {
+    pub(crate) fn renew(
+        &self,
+        id: &str,
+        duration: Option<Duration>,
+    ) -> Result<v1::Injection, Status> {
         let duration = duration.and_then(|duration| prost_types::Duration::try_from(duration).ok());
         let request = v1::RenewRequest { id: id.into(), duration };
         self.call(async |mut client| client.renew(request).await)
@@ -137,7 +144,8 @@ impl Client {
         use tonic_health::pb::health_check_response::ServingStatus;
         let request = HealthCheckRequest { service: service.into() };
         let mut client = HealthClient::new(self.channel.clone());
-        let answer = self.runtime.block_on(async { timeout(PATIENCE, client.check(request)).await })??;
+        let answer =
+            self.runtime.block_on(async { timeout(PATIENCE, client.check(request)).await })??;
         Ok(answer.into_inner().status() == ServingStatus::Serving)
     }
 
@@ -174,7 +182,8 @@ pub(crate) struct Watch<'a> {
 impl Watch<'_> {
     /// The next event; `None` when none comes in time.
     pub(crate) fn next(&mut self, within: Duration) -> Result<Option<v1::watch_event::Event>> {
-        let next = self.client.runtime.block_on(async { timeout(within, self.stream.message()).await });
+        let next =
+            self.client.runtime.block_on(async { timeout(within, self.stream.message()).await });
         match next {
             Err(_) => Ok(None),
             Ok(message) => {
@@ -194,7 +203,9 @@ impl Watch<'_> {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.next(left)?.with_context(|| format!("watched {within:?} in vain for {what}"))?;
+            let event = self
+                .next(left)?
+                .with_context(|| format!("watched {within:?} in vain for {what}"))?;
             if let Some(found) = fits(event) {
                 return Ok(found);
             }

@@ -79,7 +79,13 @@ impl Daemon {
         let log = scratch.join(&format!("daemon-{}.log", fs::read_dir(scratch.path())?.count()));
         let output = fs::File::create(&log).context("cannot make the log file")?;
         let mut command = Command::new(super::binary("chaos-daemon")?);
-        command.arg("--state-dir").arg(&state).arg("--socket").arg(&socket).arg("--bpffs").arg(&bpffs);
+        command
+            .arg("--state-dir")
+            .arg(&state)
+            .arg("--socket")
+            .arg(&socket)
+            .arg("--bpffs")
+            .arg(&bpffs);
         command.arg("--lease").arg(format!("{}ms", settings.lease.unwrap_or(LEASE).as_millis()));
         if let Some(text) = settings.policy {
             let path = scratch.join("policy.yaml");
@@ -166,7 +172,8 @@ impl Daemon {
     /// Waits until it has killed itself at its fail point.
     pub(crate) fn wait_killed(mut self) -> Result<()> {
         use std::os::unix::process::ExitStatusExt as _;
-        let what = "the daemon to die at its fail point (is it built with `--features failpoints`?)";
+        let what =
+            "the daemon to die at its fail point (is it built with `--features failpoints`?)";
         let status = self.wait(what, Duration::from_secs(15))?;
         ensure!(status.signal() == Some(Signal::SIGKILL as i32), "the daemon ended with {status}");
         self.ended = true;
@@ -195,7 +202,8 @@ pub(crate) fn journal(state: &Path) -> Result<Vec<String>> {
     if !dir.exists() {
         return Ok(Vec::new());
     }
-    let names = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names =
+        fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut names: Vec<String> = names.collect();
     names.sort();
     Ok(names)

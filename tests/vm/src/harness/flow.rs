@@ -47,7 +47,11 @@ pub(crate) trait Probe {
         let count = self.usual();
         let round = self.round(count, count)?;
         let all: Vec<u64> = (0..u64::from(count)).collect();
-        ensure!(round.failed.is_empty() && round.arrived == all, "{}: not all arrived: {round:?}", self.name());
+        ensure!(
+            round.failed.is_empty() && round.arrived == all,
+            "{}: not all arrived: {round:?}",
+            self.name()
+        );
         Ok(())
     }
 
@@ -105,7 +109,11 @@ impl<'a> Datagrams<'a> {
     /// Fails when anything is lost, without waiting for what is late. For polling.
     pub(crate) fn all_arrive_now(&self) -> Result<()> {
         let round = self.round(self.usual(), 0)?;
-        ensure!(round.arrived.len() == self.usual() as usize, "{}: not all arrived: {round:?}", self.name);
+        ensure!(
+            round.arrived.len() == self.usual() as usize,
+            "{}: not all arrived: {round:?}",
+            self.name
+        );
         Ok(())
     }
 
@@ -146,7 +154,8 @@ impl Probe for Datagrams<'_> {
         self.stage.settle()?;
         arrived.extend(self.to.0.take(self.to.1)?);
         // What an earlier round left over is none of this one's.
-        round.arrived = arrived.into_iter().filter_map(|number| number.checked_sub(first)).collect();
+        round.arrived =
+            arrived.into_iter().filter_map(|number| number.checked_sub(first)).collect();
         Ok(round)
     }
 }
@@ -178,7 +187,8 @@ impl Probe for Connections<'_> {
         let patience = if should_arrive > 0 { ARRIVAL } else { NO_CONNECTION };
         let mut round = Round { sent: count, ..Round::default() };
         for number in 0..count {
-            let connection = self.client.connect(self.server, patience).with_context(|| self.name.clone())?;
+            let connection =
+                self.client.connect(self.server, patience).with_context(|| self.name.clone())?;
             let Some(socket) = connection else { continue };
             if self.client.exchange(socket, 1000, patience)?.complete {
                 round.arrived.push(number.into());

@@ -23,7 +23,7 @@ mod tcp_info;
 pub(crate) use agent::{Agent, Socket};
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
-pub(crate) use client::{Client, field, reason, refused};
+pub(crate) use client::{Client, Watch, field, reason, refused};
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
 pub(crate) use flow::{Connections, Datagrams, Probe};
 pub(crate) use net::{Family, Net};

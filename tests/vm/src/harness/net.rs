@@ -46,7 +46,13 @@ impl Net {
 }
 
 /// Wires two namespaces: the first gets the addresses ending in 1, the second those ending in 2.
-pub(crate) fn wire(one: &NetNs, one_name: &str, two: &NetNs, two_name: &str, net: u8) -> Result<()> {
+pub(crate) fn wire(
+    one: &NetNs,
+    one_name: &str,
+    two: &NetNs,
+    two_name: &str,
+    net: u8,
+) -> Result<()> {
     one.netlink().add_veth(one_name, two_name, two.fd())?;
     for (netns, name, last) in [(one, one_name, 1), (two, two_name, 2)] {
         bring_up(netns, name, net, last)?;

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -38,7 +39,9 @@ impl Raw {
 
     /// A 32-bit number of the fixed part.
     pub(crate) fn head_u32(&self, at: usize) -> u32 {
-        self.head.get(at..at + 4).map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        self.head
+            .get(at..at + 4)
+            .map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 }
 
@@ -51,7 +54,12 @@ impl Netlink {
     }
 
     /// Makes a pair of interfaces, the second in another namespace.
-    pub(crate) fn add_veth(&self, name: &str, peer: &str, peer_netns: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn add_veth(
+        &self,
+        name: &str,
+        peer: &str,
+        peer_netns: BorrowedFd<'_>,
+    ) -> Result<()> {
         let mut far = LinkMessage::default();
         far.attributes.push(LinkAttribute::IfName(peer.into()));
         far.attributes.push(LinkAttribute::NetNsFd(peer_netns.as_raw_fd()));
@@ -70,13 +78,15 @@ impl Netlink {
         let mut link = self.named(name)?;
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
-        self.change(RouteNetlinkMessage::NewLink(link), 0).with_context(|| format!("cannot set {name} up"))
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
+            .with_context(|| format!("cannot set {name} up"))
     }
 
     /// Gives an interface an address, usable at once.
     pub(crate) fn add_address(&self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
         let mut message = AddressMessage::default();
-        message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.family =
+            if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         message.header.prefix_len = prefix;
         message.header.flags = AddressHeaderFlags::Nodad;
         message.header.index = self.index(name)?;
@@ -90,13 +100,15 @@ impl Netlink {
     pub(crate) fn move_to(&self, name: &str, netns: BorrowedFd<'_>) -> Result<()> {
         let mut link = self.named(name)?;
         link.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-        self.change(RouteNetlinkMessage::NewLink(link), 0).with_context(|| format!("cannot move {name}"))
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
+            .with_context(|| format!("cannot move {name}"))
     }
 
     /// Removes an interface.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let link = self.named(name)?;
-        self.change(RouteNetlinkMessage::DelLink(link), 0).with_context(|| format!("cannot delete {name}"))
+        self.change(RouteNetlinkMessage::DelLink(link), 0)
+            .with_context(|| format!("cannot delete {name}"))
     }
 
     /// Number and name of every interface.
@@ -173,7 +185,9 @@ impl Netlink {
                 match i32::from(u16::from_ne_bytes([rest[4], rest[5]])) {
                     libc::NLMSG_DONE => return Ok(found),
                     libc::NLMSG_ERROR => {
-                        let code = body.get(..4).map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+                        let code = body
+                            .get(..4)
+                            .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
                         return Err(std::io::Error::from_raw_os_error(-code).into());
                     }
                     _ => found.push(raw(body, head)),

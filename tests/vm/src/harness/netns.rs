@@ -24,7 +24,8 @@ impl NetNs {
     pub(crate) fn new() -> Result<Self> {
         let (file, netlink) = on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-            let file = File::open("/proc/thread-self/ns/net").context("cannot open the namespace")?;
+            let file =
+                File::open("/proc/thread-self/ns/net").context("cannot open the namespace")?;
             fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
                 .context("cannot allow ping sockets")?;
             Ok((file, Netlink::open()?))
@@ -36,7 +37,8 @@ impl NetNs {
     /// Runs something inside.
     pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         on_a_thread(|| {
-            setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
+            setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
+                .context("cannot enter the namespace")?;
             work()
         })
     }

@@ -7,7 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-const STEP: Duration = Duration::from_millis(10);
+/// Waits between two attempts: a tenth of the time waited so far, so that a long wait costs little. In a
+/// test VM time passes by instructions, and asking takes far longer there than waiting.
+fn pause(started: Instant) {
+    let step = started.elapsed() / 10;
+    thread::sleep(step.clamp(Duration::from_millis(5), Duration::from_millis(100)));
+}
 
 /// Asks again and again until there is an answer.
 ///
@@ -26,8 +31,21 @@ pub(crate) fn until<T>(
         if started.elapsed() >= within {
             bail!("waited {within:?} in vain for {what}");
         }
-        thread::sleep(STEP);
+        pause(started);
     }
+}
+
+/// Checks now and then for some time, and fails when the check does.
+///
+/// # Errors
+/// As the check.
+pub(crate) fn all_along(time: Duration, mut check: impl FnMut() -> Result<()>) -> Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        check()?;
+        thread::sleep(Duration::from_millis(200).min(time.saturating_sub(started.elapsed())));
+    }
+    check()
 }
 
 /// Asks again and again until the check holds; the last failure is the reason when it never does.
@@ -46,7 +64,7 @@ pub(crate) fn until_ok<T>(
             Err(error) if started.elapsed() >= within => {
                 return Err(error.context(format!("waited {within:?} in vain for {what}")));
             }
-            Err(_) => thread::sleep(STEP),
+            Err(_) => pause(started),
         }
     }
 }

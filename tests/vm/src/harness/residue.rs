@@ -56,7 +56,10 @@ impl Observed {
         let programs = |cgroup: &&Cgroup| {
             let dir = File::open(cgroup.dir())?;
             let fd = dir.as_raw_fd() as u32;
-            let counts = [bpf::attached(fd, Attach::CgroupIngress)?, bpf::attached(fd, Attach::CgroupEgress)?];
+            let counts = [
+                bpf::attached(fd, Attach::CgroupIngress)?,
+                bpf::attached(fd, Attach::CgroupEgress)?,
+            ];
             Ok((cgroup.path().to_owned(), counts))
         };
         // A target may be gone; nothing is attached to it then.
@@ -68,7 +71,9 @@ impl Observed {
     pub(crate) fn same_as(&self, before: &Self) -> Result<()> {
         for ((namespace, name), device) in &self.devices {
             match before.devices.get(&(*namespace, name.clone())) {
-                Some(then) => ensure!(device == then, "{name}: {device:?} is left, before it was {then:?}"),
+                Some(then) => {
+                    ensure!(device == then, "{name}: {device:?} is left, before it was {then:?}")
+                }
                 None => {
                     let own = INTERFACES.iter().any(|prefix| name.starts_with(prefix));
                     ensure!(own, "an interface {name} is left");
@@ -86,7 +91,9 @@ impl Observed {
     /// How many hooks of tc there are, by either mechanism, in a namespace.
     pub(crate) fn hooks(&self, namespace: usize) -> usize {
         let devices = self.devices.iter().filter(|((number, _), _)| *number == namespace);
-        devices.map(|(_, device)| device.filters.len() + device.tcx.iter().sum::<u32>() as usize).sum()
+        devices
+            .map(|(_, device)| device.filters.len() + device.tcx.iter().sum::<u32>() as usize)
+            .sum()
     }
 }
 
@@ -99,7 +106,10 @@ fn devices_of(netns: &NetNs) -> Result<BTreeMap<String, Device>> {
     let mut devices = BTreeMap::new();
     let tcx = netns.within(|| {
         let of = |(index, _): &(u32, String)| {
-            Ok([bpf::attached(*index, Attach::TcxIngress)?, bpf::attached(*index, Attach::TcxEgress)?])
+            Ok([
+                bpf::attached(*index, Attach::TcxIngress)?,
+                bpf::attached(*index, Attach::TcxEgress)?,
+            ])
         };
         interfaces.iter().map(of).collect::<Result<Vec<_>>>()
     })?;

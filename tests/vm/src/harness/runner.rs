@@ -2,17 +2,20 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, OnceLock,
+        Condvar, Mutex, OnceLock, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
-use super::{Skip, bpf, poll, skip::{kernel, own_machine}};
+use super::{
+    Skip, bpf, poll,
+    skip::{kernel, own_machine, skip},
+};
 
 /// A test that takes longer is named while it runs: when a machine hangs, its console then says where.
 const SLOW: Duration = Duration::from_secs(60);
@@ -23,15 +26,26 @@ pub(crate) fn trial(
     name: &str,
     test: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Trial {
+    trial_with(Permit::one, module, name, test)
+}
+
+fn trial_with(
+    take: fn() -> Permit,
+    module: &str,
+    name: &str,
+    test: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Trial {
     let module = module.split_once("::").map_or(module, |(_, below)| below);
     let name = format!("{module}::{name}");
     let shown = name.clone();
     Trial::ignorable_test(name, move || {
-        let _permit = Permit::take();
+        let _permit = take();
         let _watch = announce_if_slow(shown.clone());
         let started = Instant::now();
         let outcome = test();
-        println!("TIME {:6.2} {shown}", started.elapsed().as_secs_f64());
+        if std::env::var_os("CHAOS_TEST_TIMES").is_some() {
+            println!("TIME {:6.2} {shown}", started.elapsed().as_secs_f64());
+        }
         match outcome {
             Ok(()) => Ok(Completion::Completed),
             Err(error) => match error.downcast_ref::<Skip>() {
@@ -50,7 +64,8 @@ fn describe(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let trace = error.backtrace().to_string();
     let lines = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
-    let lines = lines.filter(|line| line.contains("/tests/vm/") && !line.contains("/src/harness/runner.rs"));
+    let lines = lines
+        .filter(|line| line.contains("/tests/vm/") && !line.contains("/src/harness/runner.rs"));
     let lines: String = lines.map(|line| format!("\n  at {line}")).collect();
     format!("{}{lines}", causes.join("\n  because: "))
 }
@@ -65,30 +80,54 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-static PERMITS: OnceLock<(Mutex<usize>, Condvar)> = OnceLock::new();
+static PERMITS: OnceLock<Permits> = OnceLock::new();
 
-/// One of the tests that may run at the same time.
-struct Permit;
+/// How many tests may run at the same time.
+struct Permits {
+    all: usize,
+    free: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// The right to run, for one test or for one that must be alone.
+struct Permit(usize);
 
 impl Permit {
-    fn take() -> Self {
-        let (free, changed) = PERMITS.get_or_init(|| (Mutex::new(1), Condvar::new()));
+    fn permits() -> &'static Permits {
+        PERMITS.get_or_init(|| Permits::new(1))
+    }
+
+    fn one() -> Self {
+        Self::take(1)
+    }
+
+    fn all() -> Self {
+        Self::take(Self::permits().all)
+    }
+
+    fn take(wanted: usize) -> Self {
+        let Permits { free, changed, .. } = Self::permits();
         // The lock guards a number; a panic elsewhere cannot spoil it.
-        let mut free = free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        while *free == 0 {
-            free = changed.wait(free).unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free < wanted {
+            free = changed.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
-        *free -= 1;
-        Self
+        *free -= wanted;
+        Self(wanted)
+    }
+}
+
+impl Permits {
+    fn new(all: usize) -> Self {
+        Self { all, free: Mutex::new(all), changed: Condvar::new() }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some((free, changed)) = PERMITS.get() {
-            *free.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += 1;
-            changed.notify_one();
-        }
+        let Permits { free, changed, .. } = Self::permits();
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += self.0;
+        changed.notify_all();
     }
 }
 
@@ -104,29 +143,30 @@ fn announce_if_slow(name: String) -> mpsc::Sender<()> {
 }
 
 /// Runs the trials that the arguments select.
-pub(crate) fn run(mut arguments: Arguments, trials: Vec<Trial>) -> Conclusion {
+pub(crate) fn run(mut arguments: Arguments, mut trials: Vec<Trial>) -> Conclusion {
     // The kill switch removes the clsact filters of all daemons of a machine; newer kernels have tcx.
     let alone = own_machine() || kernel() < (6, 6);
     let jobs = arguments.test_threads.unwrap_or(if alone { 1 } else { 2 });
-    PERMITS.get_or_init(|| (Mutex::new(jobs.max(1)), Condvar::new()));
+    PERMITS.get_or_init(|| Permits::new(jobs.max(1)));
     // With one thread, a test's name is printed before the test and its outcome after it, and what
     // the test prints lands in between.
     arguments.test_threads = Some(jobs.max(2));
+    trials.push(census_at_the_end());
+    libtest_mimic::run(&arguments, trials)
+}
+
+/// The last test: as many BPF objects exist as before the first.
+fn census_at_the_end() -> Trial {
     let before = bpf::census();
-    let mut conclusion = libtest_mimic::run(&arguments, trials);
-    // Elsewhere other programs come and go too.
-    if own_machine() && !arguments.list && !conclusion.has_failed() {
-        let same = |before| {
-            poll::until_ok("the kernel to free the last BPF object", Duration::from_secs(10), || {
-                let now = bpf::census()?;
-                anyhow::ensure!(now == before, "{now:?} are there, before the tests {before:?}");
-                Ok(())
-            })
-        };
-        if let Err(error) = before.and_then(same) {
-            println!("RESIDUE {error:#}");
-            conclusion.num_failed += 1;
+    trial_with(Permit::all, module_path!(), "the_kernel_holds_what_it_held_before", move || {
+        if !own_machine() {
+            return skip("other programs of this machine load BPF programs too");
         }
-    }
-    conclusion
+        let before = before?;
+        poll::until_ok("the kernel to free the last BPF object", Duration::from_secs(10), || {
+            let now = bpf::census()?;
+            ensure!(now == before, "{now:?} are there, before the tests {before:?}");
+            Ok(())
+        })
+    })
 }

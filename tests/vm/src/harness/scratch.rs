@@ -19,9 +19,11 @@ use tempfile::TempDir;
 /// # Errors
 /// When that is not allowed.
 pub(crate) fn own_mounts() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace; behaviour tests run as root")?;
+    unshare(CloneFlags::CLONE_NEWNS)
+        .context("cannot make a mount namespace; behaviour tests run as root")?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("cannot make the mounts private")
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .context("cannot make the mounts private")
 }
 
 /// A folder with a bpffs and a place for the daemon's state. It is removed at the end.
@@ -35,7 +37,10 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one.
     pub(crate) fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("chaos-test-").tempdir().context("cannot make a folder")?;
+        let dir = tempfile::Builder::new()
+            .prefix("chaos-test-")
+            .tempdir()
+            .context("cannot make a folder")?;
         // Others than root shall come as far as the daemon lets them.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let bpffs = Mounted::new("bpf", &dir.path().join("bpf"), "mode=0700")?;
@@ -89,16 +94,24 @@ impl Mounted {
     /// Covers a folder of it by a read-only view of the same folder, as long as the value lives.
     pub(crate) fn lid(&self, at: &Path) -> Result<Self> {
         let flags = MsFlags::MS_BIND;
-        mount(Some(at), at, None::<&str>, flags, None::<&str>).context("cannot mount a folder over itself")?;
+        mount(Some(at), at, None::<&str>, flags, None::<&str>)
+            .context("cannot mount a folder over itself")?;
         let lid = Self(at.to_owned());
         let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-        mount(None::<&str>, at, None::<&str>, flags, None::<&str>).context("cannot make a mount read-only")?;
+        mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
+            .context("cannot make a mount read-only")?;
         Ok(lid)
     }
 
     /// Makes it read-only.
     pub(crate) fn read_only(&self) -> nix::Result<()> {
-        mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
+        mount(
+            None::<&str>,
+            &self.0,
+            None::<&str>,
+            MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+            None::<&str>,
+        )
     }
 }
 

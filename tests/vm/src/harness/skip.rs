@@ -17,14 +17,16 @@ pub(crate) fn skip<T>(reason: impl Into<String>) -> anyhow::Result<T> {
 
 /// Major and minor version of the running kernel.
 pub(crate) fn kernel() -> (u32, u32) {
-    let release = uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let release =
+        uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Whether this is a machine of the tests' own, which they may upset: a test VM.
 pub(crate) fn own_machine() -> bool {
-    std::path::Path::new("/etc/run").exists() && std::path::Path::new("/etc/modules.missing").exists()
+    std::path::Path::new("/etc/run").exists()
+        && std::path::Path::new("/etc/modules.missing").exists()
 }
 
 /// Ends the test where there is no IPv6.

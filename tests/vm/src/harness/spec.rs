@@ -29,7 +29,12 @@ impl Loss {
 
     /// In bursts.
     pub(crate) fn burst(enter: f64, leave: f64) -> Self {
-        Self::new(v1::network_loss::Model::Burst(v1::Burst { enter, leave, inside: None, outside: None }))
+        Self::new(v1::network_loss::Model::Burst(v1::Burst {
+            enter,
+            leave,
+            inside: None,
+            outside: None,
+        }))
     }
 
     /// By a model.

@@ -17,8 +17,8 @@ use anyhow::{Result, bail, ensure};
 use chaos_common::proto::v1::{self, Direction};
 
 use super::{
-    Agent, Cgroup, Client, Connections, Daemon, Datagrams, Family, Net, Observed, Pins, Place, Probe,
-    Scratch, Settings, Socket, check_pins, net, poll, skip,
+    Agent, Cgroup, Client, Connections, Daemon, Datagrams, Family, Net, Observed, Pins, Place,
+    Probe, Scratch, Settings, Socket, check_pins, net, poll, skip,
 };
 
 /// How soon everything must be gone after an injection has ended.
@@ -54,7 +54,8 @@ impl Stage {
         let scratch = Scratch::new()?;
         let net = Net::new()?;
         let base = Cgroup::new()?;
-        let (target, sibling, far_cgroup) = (base.child("target")?, base.child("sibling")?, base.child("far")?);
+        let (target, sibling, far_cgroup) =
+            (base.child("target")?, base.child("sibling")?, base.child("far")?);
         let victim = Agent::start(Place::default().cgroup(&target)?.netns(&net.near)?)?;
         let bystander = Agent::start(Place::default().cgroup(&sibling)?.netns(&net.near)?)?;
         let far = Agent::start(Place::default().cgroup(&far_cgroup)?.netns(&net.far)?)?;
@@ -110,7 +111,10 @@ impl Stage {
             let sent = from.send(from_socket, to_socket.local, number, 1)?;
             ensure!(sent.failed.is_empty(), "the bystander could not send: {sent:?}");
             let came = to.take_within(to_socket, 1, patience)?;
-            ensure!(came == [number], "the bystander lost a datagram: {came:?} came, {number} was sent");
+            ensure!(
+                came == [number],
+                "the bystander lost a datagram: {came:?} came, {number} was sent"
+            );
         }
         Ok(())
     }
@@ -127,12 +131,20 @@ impl Stage {
         let name = format!("{who}, {transport:?} {family:?} {}", direction.as_str_name());
         let (near, far) = (net::near(family), net::far(family));
         Ok(match (transport, direction) {
-            (Transport::Udp, Direction::In) => Box::new(self.udp(name, (&self.far, far), (agent, near))?),
+            (Transport::Udp, Direction::In) => {
+                Box::new(self.udp(name, (&self.far, far), (agent, near))?)
+            }
             (Transport::Udp, _) => Box::new(self.udp(name, (agent, near), (&self.far, far))?),
             // Requests go out, replies come in: a fault of either direction loses them.
             (Transport::Icmp, _) => {
                 let socket = agent.ping(near)?;
-                Box::new(Datagrams::new(self, name, (agent, socket), (agent, socket), SocketAddr::new(far, 0)))
+                Box::new(Datagrams::new(
+                    self,
+                    name,
+                    (agent, socket),
+                    (agent, socket),
+                    SocketAddr::new(far, 0),
+                ))
             }
             (Transport::Tcp, Direction::In) => {
                 let server = agent.listen(SocketAddr::new(near, 0))?;
@@ -152,7 +164,11 @@ impl Stage {
 
     /// UDP from the bystander to the far end.
     pub(crate) fn bystander_udp(&self) -> Result<Datagrams<'_>> {
-        self.udp("bystander", (&self.bystander, net::near(Family::V4)), (&self.far, net::far(Family::V4)))
+        self.udp(
+            "bystander",
+            (&self.bystander, net::near(Family::V4)),
+            (&self.far, net::far(Family::V4)),
+        )
     }
 
     /// UDP between any two processes at these addresses.
@@ -222,12 +238,16 @@ fn needs_network_loss(client: &Client) -> Result<()> {
     use v1::fault_capability::Support;
     let faults = client.capabilities()?.faults;
     let missing = faults.into_iter().find_map(|fault| match fault.support {
-        Some(Support::UnsupportedReason(reason)) if fault.fault == "network loss" => Some((fault.aspect, reason)),
+        Some(Support::UnsupportedReason(reason)) if fault.fault == "network loss" => {
+            Some((fault.aspect, reason))
+        }
         Some(Support::UnsupportedReason(_) | Support::Mechanism(_)) | None => None,
     });
     match missing {
         None => Ok(()),
-        Some((aspect, reason)) if skip::kernel() < (5, 15) => skip(format!("network loss, {aspect}: {reason}")),
+        Some((aspect, reason)) if skip::kernel() < (5, 15) => {
+            skip(format!("network loss, {aspect}: {reason}"))
+        }
         Some((aspect, reason)) => bail!("network loss, {aspect}, does not work here: {reason}"),
     }
 }
@@ -275,10 +295,13 @@ pub(crate) fn balanced(injection: &v1::Injection) -> Result<v1::Counters> {
 /// Fails when two answers are not about the same injection in the same state. Its expiry is kept on the
 /// boot clock and shown on the wall clock, which are read one after the other.
 pub(crate) fn same(one: &v1::Injection, other: &v1::Injection) -> Result<()> {
-    let shown = |injection: &v1::Injection| injection.expires_at.map(|at| at.seconds as f64 + f64::from(at.nanos) / 1e9);
+    let shown = |injection: &v1::Injection| {
+        injection.expires_at.map(|at| at.seconds as f64 + f64::from(at.nanos) / 1e9)
+    };
     let apart = shown(one).zip(shown(other)).map(|(one, other)| (one - other).abs());
     ensure!(apart.is_some_and(|apart| apart < 0.1), "the deadline moved by {apart:?} s");
-    let without = |injection: &v1::Injection| v1::Injection { expires_at: None, ..injection.clone() };
+    let without =
+        |injection: &v1::Injection| v1::Injection { expires_at: None, ..injection.clone() };
     ensure!(without(one) == without(other), "{one:?} is not {other:?}");
     Ok(())
 }

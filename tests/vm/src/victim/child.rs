@@ -23,7 +23,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         // Says the name of the first signal it gets, and ends with 42.
         ["signal"] => {
-            let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]);
+            let signals = SigSet::from_iter([
+                Signal::SIGTERM,
+                Signal::SIGINT,
+                Signal::SIGHUP,
+                Signal::SIGUSR1,
+            ]);
             signals.thread_block()?;
             say("ready")?;
             let signal = signals.wait()?;
@@ -40,7 +45,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         ["sleep", seconds] => {
             say("ready")?;
-            std::thread::sleep(Duration::from_secs(seconds.parse().context("no number of seconds")?));
+            std::thread::sleep(Duration::from_secs(
+                seconds.parse().context("no number of seconds")?,
+            ));
             Ok(ExitCode::SUCCESS)
         }
         _ => bail!("there is no such command: {words:?}"),

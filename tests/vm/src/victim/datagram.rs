@@ -40,7 +40,8 @@ pub(super) struct Datagrams {
 impl Datagrams {
     pub(super) fn udp(local: SocketAddr, options: UdpOptions) -> Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).context("cannot open a UDP socket")?;
+        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+            .context("cannot open a UDP socket")?;
         if local.is_ipv6() {
             setsockopt(&fd, Ipv6V6Only, &!options.dual)?;
         }
@@ -52,7 +53,8 @@ impl Datagrams {
         }
         let datagrams = Self::bound(fd, Kind::Udp, local)?;
         if let Some(to) = options.connect {
-            connect(datagrams.fd.as_raw_fd(), &SockaddrStorage::from(to)).context("cannot connect")?;
+            connect(datagrams.fd.as_raw_fd(), &SockaddrStorage::from(to))
+                .context("cannot connect")?;
         }
         Ok(datagrams)
     }
@@ -62,14 +64,16 @@ impl Datagrams {
             IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
             IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
         };
-        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol).context("cannot open a ping socket")?;
+        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol)
+            .context("cannot open a ping socket")?;
         Self::bound(fd, Kind::Ping(echo), SocketAddr::new(local, 0))
     }
 
     fn bound(fd: OwnedFd, kind: Kind, local: SocketAddr) -> Result<Self> {
         setsockopt(&fd, RcvBufForce, &BUFFER).context("cannot enlarge the receive buffer")?;
         setsockopt(&fd, SndBufForce, &BUFFER).context("cannot enlarge the send buffer")?;
-        bind(fd.as_raw_fd(), &SockaddrStorage::from(local)).with_context(|| format!("cannot bind to {local}"))?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(local))
+            .with_context(|| format!("cannot bind to {local}"))?;
         Ok(Self { fd, kind })
     }
 
@@ -125,7 +129,9 @@ impl Datagrams {
         loop {
             match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => {
-                    let number = bytes[..length].get(skip..skip + 8).context("a foreign datagram came in")?;
+                    let number = bytes[..length]
+                        .get(skip..skip + 8)
+                        .context("a foreign datagram came in")?;
                     numbers.push(u64::from_le_bytes(number.try_into()?));
                 }
                 Err(Errno::EAGAIN) => {

@@ -90,18 +90,23 @@ impl Victim {
                 Socket::Connection(connection) => {
                     Ok(Answer::Exchanged(connection.exchange(bytes, within_ms)?))
                 }
-                Socket::Datagrams(_) | Socket::Server(_) => bail!("socket {socket} is no connection"),
+                Socket::Datagrams(_) | Socket::Server(_) => {
+                    bail!("socket {socket} is no connection")
+                }
             },
             Ask::Served { socket } => match self.socket(socket)? {
                 Socket::Server(server) => Ok(Answer::Served(server.served()?)),
-                Socket::Datagrams(_) | Socket::Connection(_) => bail!("socket {socket} is no server"),
+                Socket::Datagrams(_) | Socket::Connection(_) => {
+                    bail!("socket {socket} is no server")
+                }
             },
             Ask::Close { socket } => {
                 self.sockets.remove(&socket);
                 Ok(Answer::Done)
             }
             Ask::Enter { netns } => {
-                let file = File::open(&netns).with_context(|| format!("cannot open {}", netns.display()))?;
+                let file = File::open(&netns)
+                    .with_context(|| format!("cannot open {}", netns.display()))?;
                 setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
                 Ok(Answer::Done)
             }
@@ -140,12 +145,16 @@ fn snmp(name: &str) -> Result<u64> {
             return number.trim().parse().context("snmp6 holds no number");
         }
     }
-    let text = fs::read_to_string("/proc/thread-self/net/snmp").context("cannot read the counters")?;
-    let (protocol, field) = name.split_once(':').with_context(|| format!("no counter is called {name}"))?;
+    let text =
+        fs::read_to_string("/proc/thread-self/net/snmp").context("cannot read the counters")?;
+    let (protocol, field) =
+        name.split_once(':').with_context(|| format!("no counter is called {name}"))?;
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(": "));
     let (names, numbers) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let mut pairs = names.split(' ').zip(numbers.split(' '));
-    let (_, number) = pairs.find(|(key, _)| *key == field).with_context(|| format!("no counter is called {name}"))?;
+    let (_, number) = pairs
+        .find(|(key, _)| *key == field)
+        .with_context(|| format!("no counter is called {name}"))?;
     number.parse().context("snmp holds no number")
 }
 
@@ -160,8 +169,13 @@ fn list(daemon: &Path) -> Result<Answer> {
     match status {
         Ok(_) => Ok(Answer::Status { code: 0, message: String::new() }),
         Err(error) => match error.downcast_ref::<tonic::Status>() {
-            Some(status) => Ok(Answer::Status { code: status.code() as i32, message: status.message().into() }),
-            None => Ok(Answer::Status { code: tonic::Code::Unavailable as i32, message: format!("{error:#}") }),
+            Some(status) => {
+                Ok(Answer::Status { code: status.code() as i32, message: status.message().into() })
+            }
+            None => Ok(Answer::Status {
+                code: tonic::Code::Unavailable as i32,
+                message: format!("{error:#}"),
+            }),
         },
     }
 }

@@ -14,7 +14,8 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt, socket,
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt,
+        socket,
         sockopt::{ReuseAddr, SocketError},
     },
 };
@@ -31,7 +32,8 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(bind: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind}"))?;
+        let listener =
+            TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind}"))?;
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let (incoming, list) = (listener.try_clone()?, Arc::clone(&accepted));
         thread::spawn(move || {
@@ -50,7 +52,8 @@ impl Server {
     }
 
     pub(super) fn served(&self) -> Result<Served> {
-        let accepted = self.accepted.lock().map_err(|_| anyhow::anyhow!("an echo thread panicked"))?;
+        let accepted =
+            self.accepted.lock().map_err(|_| anyhow::anyhow!("an echo thread panicked"))?;
         let retransmits = accepted.iter().map(retransmits).sum::<Result<u32>>()?;
         Ok(Served { accepted: accepted.len(), retransmits })
     }
@@ -81,10 +84,12 @@ impl Connection {
     ) -> Result<Result<Self, Errno>> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(family, SockType::Stream, flags, None).context("cannot open a TCP socket")?;
+        let fd =
+            socket(family, SockType::Stream, flags, None).context("cannot open a TCP socket")?;
         if let Some(local) = local {
             setsockopt(&fd, ReuseAddr, &true)?;
-            bind(fd.as_raw_fd(), &SockaddrStorage::from(local)).with_context(|| format!("cannot bind to {local}"))?;
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(local))
+                .with_context(|| format!("cannot bind to {local}"))?;
         }
         match connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
             Ok(()) | Err(Errno::EINPROGRESS) => {}
@@ -135,7 +140,11 @@ impl Connection {
                     self.owed -= length;
                     received += length;
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error).context("cannot receive"),
             }
         }
@@ -149,7 +158,8 @@ fn pattern(at: u64) -> u8 {
 }
 
 fn writable(fd: &OwnedFd, within_ms: u64) -> Result<bool> {
-    let timeout = PollTimeout::try_from(Duration::from_millis(within_ms)).unwrap_or(PollTimeout::MAX);
+    let timeout =
+        PollTimeout::try_from(Duration::from_millis(within_ms)).unwrap_or(PollTimeout::MAX);
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
     Ok(poll(&mut fds, timeout)? > 0)
 }

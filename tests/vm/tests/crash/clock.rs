@@ -40,7 +40,11 @@ impl Drop for Moved {
 }
 
 fn only_here() -> Result<()> {
-    if skip::own_machine() { Ok(()) } else { skip("the clock of this machine is not the tests' own; a VM runs this") }
+    if skip::own_machine() {
+        Ok(())
+    } else {
+        skip("the clock of this machine is not the tests' own; a VM runs this")
+    }
 }
 
 fn moved(change: impl FnOnce(TimeSpec) -> TimeSpec) -> Result<()> {
@@ -54,9 +58,7 @@ fn moved(change: impl FnOnce(TimeSpec) -> TimeSpec) -> Result<()> {
     let injection = client.inject(Loss::all().lasting(LASTING).on(&stage.target))?;
     let clock = Moved::by(change)?;
     // Longer than the lease, which must be renewed by another clock than this.
-    while started.elapsed() < Duration::from_secs(5) {
-        out.none_arrive()?;
-    }
+    poll::all_along(Duration::from_secs(5), || out.none_arrive())?;
     active(&client.get(&injection.id)?)?;
     let ended = poll::until("the deadline", LASTING * 2, || {
         Ok(Some(client.get(&injection.id)?).filter(|injection| injection.state() == State::Ended))

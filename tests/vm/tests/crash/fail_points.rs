@@ -8,14 +8,18 @@ use crate::harness::{
     Client, Daemon, Datagrams, Loss, Probe as _, Settings, Stage, active, balanced, reason, trial,
 };
 
-const INJECTING: [&str; 5] = ["journal-reserved", "journal-written", "hook-attached", "rule-written", "active"];
+const INJECTING: [&str; 5] =
+    ["journal-reserved", "journal-written", "hook-attached", "rule-written", "active"];
 const RECOVERING: [&str; 4] = ["recover-begun", "rule-removed", "hook-detached", "journal-removed"];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let name = |when: &str, step: &str| format!("{when}_{}", step.replace('-', "_"));
-    let injecting = INJECTING.map(|step| trial(module_path!(), &name("inject", step), move || inject(step)));
-    let recovering = RECOVERING.map(|step| trial(module_path!(), &name("recover", step), move || recover(step)));
-    let again = INJECTING.map(|step| trial(module_path!(), &name("inject_again", step), move || inject_again(step)));
+    let injecting =
+        INJECTING.map(|step| trial(module_path!(), &name("inject", step), move || inject(step)));
+    let recovering =
+        RECOVERING.map(|step| trial(module_path!(), &name("recover", step), move || recover(step)));
+    let again = INJECTING
+        .map(|step| trial(module_path!(), &name("inject_again", step), move || inject_again(step)));
     injecting.into_iter().chain(recovering).chain(again).collect()
 }
 
@@ -26,7 +30,11 @@ fn loss(stage: &Stage) -> chaos_common::proto::v1::Spec {
 }
 
 /// What is there after a restart: all of the fault, or nothing.
-fn whole_or_gone(client: &Client, out: &Datagrams<'_>, inward: &Datagrams<'_>) -> Result<Option<()>> {
+fn whole_or_gone(
+    client: &Client,
+    out: &Datagrams<'_>,
+    inward: &Datagrams<'_>,
+) -> Result<Option<()>> {
     let known = match client.get(ID) {
         Ok(injection) => Some(injection),
         Err(status) if reason(&status) == "UNKNOWN_INJECTION" => None,
@@ -112,7 +120,9 @@ fn inject_again(step: &'static str) -> Result<()> {
         }
         // It was cleaned up, and the daemon remembers how it ended.
         State::Ended => out.all_arrive()?,
-        State::Unspecified | State::Applying | State::Recovering | State::Stuck => bail!("half there: {answer:?}"),
+        State::Unspecified | State::Applying | State::Recovering | State::Stuck => {
+            bail!("half there: {answer:?}")
+        }
     }
     bystander.all_arrive()?;
     ensure!(client.list()?.len() <= 1);
@@ -129,7 +139,8 @@ fn inject_again(step: &'static str) -> Result<()> {
 fn recover(step: &'static str) -> Result<()> {
     let stage = Stage::new()?;
     let Flows { out, inward, bystander } = flows(&stage)?;
-    let dying: Daemon = stage.daemon_with(Settings { failpoint: Some(step), ..Settings::default() })?;
+    let dying: Daemon =
+        stage.daemon_with(Settings { failpoint: Some(step), ..Settings::default() })?;
     let client = dying.client()?;
     client.inject_as(ID, loss(&stage))?;
     out.none_arrive()?;
@@ -141,7 +152,10 @@ fn recover(step: &'static str) -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     if whole_or_gone(&client, &out, &inward)?.is_some() {
-        ensure!(step == "recover-begun", "the fault is back although its recovery had reached `{step}`");
+        ensure!(
+            step == "recover-begun",
+            "the fault is back although its recovery had reached `{step}`"
+        );
         client.recover(ID)?;
     }
     out.all_arrive()?;

@@ -4,9 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::harness::{
-    Datagrams, Loss, Probe as _, Settings, Stage, active, tests,
-};
+use crate::harness::{Datagrams, Loss, Probe as _, Settings, Stage, active, tests};
 
 tests![
     a_truncated_entry_is_swept,
@@ -25,7 +23,9 @@ fn after_a_crash(
     let settings = Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
     let daemon = stage.daemon_with(settings)?;
     let out = stage.victim_udp()?;
-    daemon.client()?.inject_as("spoilt", Loss::all().lasting(Duration::from_secs(600)).on(&stage.target))?;
+    daemon
+        .client()?
+        .inject_as("spoilt", Loss::all().lasting(Duration::from_secs(600)).on(&stage.target))?;
     let files = daemon.journal()?;
     let [file] = files.as_slice() else { anyhow::bail!("one injection has the files {files:?}") };
     let path = stage.scratch.state().join("injections").join(file);
@@ -67,7 +67,9 @@ fn an_empty_entry_is_swept() -> Result<()> {
 
 fn an_entry_of_another_shape_is_swept() -> Result<()> {
     let stage = Stage::new()?;
-    let out = after_a_crash(&stage, |path| Ok(fs::write(path, "{\"id\": \"spoilt\", \"colour\": [1, 2, null]}")?))?;
+    let out = after_a_crash(&stage, |path| {
+        Ok(fs::write(path, "{\"id\": \"spoilt\", \"colour\": [1, 2, null]}")?)
+    })?;
     swept(&stage, &out)
 }
 
@@ -89,7 +91,10 @@ fn a_foreign_file_is_left_alone() -> Result<()> {
     active(&client.inject(Loss::all().on(&stage.target))?)?;
     client.recover_all()?;
     daemon.stop()?;
-    ensure!(fs::read_to_string(&mine)? == "mine" && dir.join("folder").is_dir(), "a foreign file is gone");
+    ensure!(
+        fs::read_to_string(&mine)? == "mine" && dir.join("folder").is_dir(),
+        "a foreign file is gone"
+    );
     fs::remove_dir_all(dir)?;
     stage.clean()
 }
@@ -110,7 +115,8 @@ fn ten_thousand_entries_are_settled() -> Result<()> {
         }
         Ok(())
     })?;
-    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
+    let daemon = stage
+        .daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
     let client = daemon.client()?;
     // Of all but one the kernel knows nothing.
     let live = client.list()?;

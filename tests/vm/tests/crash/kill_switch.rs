@@ -7,7 +7,8 @@ use chaos_common::proto::v1::Direction;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net, run_command, tests,
+    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net,
+    run_command, tests,
 };
 
 tests![
@@ -36,7 +37,8 @@ fn pull(stage: &Stage) -> Result<Output> {
 
 /// A daemon with a long lease, two live faults and what they hit.
 fn faults(stage: &Stage) -> Result<(Daemon, [Datagrams<'_>; 2])> {
-    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() })?;
+    let daemon = stage
+        .daemon_with(Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() })?;
     let client = daemon.client()?;
     for (id, direction) in [("one", Direction::Out), ("two", Direction::In)] {
         client.inject_as(id, Loss::all().direction(direction).on(&stage.target))?;

@@ -105,17 +105,25 @@ fn a_daemon_that_is_back_in_time_adopts() -> Result<()> {
     let client = daemon.client()?;
     let adopted = client.get("kept")?;
     active(&adopted)?;
-    ensure!(adopted.seed == injection.seed && adopted.created_at == injection.created_at, "{adopted:?}");
+    ensure!(
+        adopted.seed == injection.seed && adopted.created_at == injection.created_at,
+        "{adopted:?}"
+    );
     out.none_arrive()?;
     bystander.all_arrive()?;
     let counters = balanced(&client.get("kept")?)?;
-    ensure!(counters.fired >= 3 * u64::from(out.usual()) && counters.past_lease == 0, "{counters:?}");
+    ensure!(
+        counters.fired >= 3 * u64::from(out.usual()) && counters.past_lease == 0,
+        "{counters:?}"
+    );
 
     // New interfaces are followed after the adoption as before it.
     net::wire(&stage.net.near, "near1", &stage.net.far, "far2", 78)?;
     let ends = (net::address(Family::V4, 78, 1), net::address(Family::V4, 78, 2));
     let new = stage.udp("new interface", (&stage.victim, ends.0), (&stage.far, ends.1))?;
-    poll::until_ok("the fault to reach a new interface", Duration::from_secs(8), || new.none_arrive())?;
+    poll::until_ok("the fault to reach a new interface", Duration::from_secs(8), || {
+        new.none_arrive()
+    })?;
     client.recover("kept")?;
     out.all_arrive()?;
     new.all_arrive()?;
@@ -142,14 +150,12 @@ fn a_daemon_that_is_back_too_late_cleans_up() -> Result<()> {
 /// The lease is renewed without anybody asking for anything.
 fn a_long_fault_outlives_many_leases() -> Result<()> {
     let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(1)), ..Settings::default() })?;
+    let daemon = stage
+        .daemon_with(Settings { lease: Some(Duration::from_secs(1)), ..Settings::default() })?;
     let client = daemon.client()?;
     let out = stage.victim_udp()?;
     let injection = client.inject(loss(&stage))?;
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(4) {
-        out.none_arrive()?;
-    }
+    poll::all_along(Duration::from_secs(4), || out.none_arrive())?;
     let counters = balanced(&client.recover(&injection.id)?)?;
     ensure!(counters.past_lease == 0, "{counters:?}");
     stage.idle(&daemon)?;

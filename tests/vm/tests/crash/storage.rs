@@ -108,7 +108,9 @@ fn a_state_that_turns_read_only_still_recovers() -> Result<()> {
     let lid = disk.lid(&disk.path().join("state"))?;
     refused(client.inject(Loss::all().on(&stage.sibling)), "STORAGE")?;
     client.recover(&asked.id)?;
-    poll::until_ok("the other fault to expire", Duration::from_secs(15), || victim.all_arrive_now())?;
+    poll::until_ok("the other fault to expire", Duration::from_secs(15), || {
+        victim.all_arrive_now()
+    })?;
     drop(lid);
     poll::until("the daemon to tidy up", Duration::from_secs(30), || {
         let live = client.list()?;

@@ -6,9 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{Direction, End, State};
 use nix::sys::signal::Signal;
 
-use crate::harness::{
-    Loss, Probe as _, Settings, Stage, active, balanced, poll, reason, tests,
-};
+use crate::harness::{Loss, Probe as _, Settings, Stage, active, balanced, poll, reason, tests};
 
 tests![
     a_budget_is_exact,
@@ -29,7 +27,10 @@ fn a_budget_is_exact() -> Result<()> {
     let first_seven: Vec<bool> = (0..50).map(|n| n < 7).collect();
     ensure!(round.lost() == first_seven, "{round:?}");
     let counters = balanced(&client.get(&injection.id)?)?;
-    ensure!(counters.fired == 7 && counters.over_budget == 43 && counters.matched == 50, "{counters:?}");
+    ensure!(
+        counters.fired == 7 && counters.over_budget == 43 && counters.matched == 50,
+        "{counters:?}"
+    );
     client.recover(&injection.id)?;
 
     // With dice, what they spare costs nothing.
@@ -48,8 +49,10 @@ fn a_budget_is_spent_by_both_directions() -> Result<()> {
     let client = daemon.client()?;
     let family = crate::harness::Family::V4;
     let out = stage.victim_udp()?;
-    let inward = stage.flow(&stage.victim, crate::harness::Transport::Udp, family, Direction::In)?;
-    let injection = client.inject(Loss::all().direction(Direction::Both).times(10).on(&stage.target))?;
+    let inward =
+        stage.flow(&stage.victim, crate::harness::Transport::Udp, family, Direction::In)?;
+    let injection =
+        client.inject(Loss::all().direction(Direction::Both).times(10).on(&stage.target))?;
     let (sent, received) = (out.round(6, 0)?, inward.round(20, 16)?);
     ensure!(sent.arrived.is_empty() && received.arrived.len() == 16, "{sent:?} {received:?}");
     let counters = balanced(&client.recover(&injection.id)?)?;
@@ -62,7 +65,8 @@ fn a_budget_is_spent_by_both_directions() -> Result<()> {
 fn the_deadline_holds_with_the_daemon_stopped() -> Result<()> {
     const LASTING: Duration = Duration::from_secs(3);
     let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
+    let daemon = stage
+        .daemon_with(Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() })?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let started = Instant::now();
@@ -81,7 +85,10 @@ fn the_deadline_holds_with_the_daemon_stopped() -> Result<()> {
     })?;
     ensure!(ended.end() == End::Expired, "{ended:?}");
     let counters = balanced(&ended)?;
-    ensure!(counters.fired > 0 && counters.past_deadline > 0 && counters.past_lease == 0, "{counters:?}");
+    ensure!(
+        counters.fired > 0 && counters.past_deadline > 0 && counters.past_lease == 0,
+        "{counters:?}"
+    );
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
@@ -91,11 +98,13 @@ fn an_expired_fault_is_cleaned_up() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
-    let injection = client.inject(Loss::all().lasting(Duration::from_millis(1500)).on(&stage.target))?;
+    let injection =
+        client.inject(Loss::all().lasting(Duration::from_millis(1500)).on(&stage.target))?;
     flow.none_arrive()?;
     let created = injection.created_at.context("no time of creation")?;
     let expires = injection.expires_at.context("no time of expiry")?;
-    let shown = (expires.seconds - created.seconds) as f64 + f64::from(expires.nanos - created.nanos) / 1e9;
+    let shown =
+        (expires.seconds - created.seconds) as f64 + f64::from(expires.nanos - created.nanos) / 1e9;
     ensure!((1.4..1.7).contains(&shown), "a fault of 1.5 s is shown to last {shown} s");
     let ended = poll::until("the fault to expire", Duration::from_secs(10), || {
         Ok(Some(client.get(&injection.id)?).filter(|injection| injection.state() == State::Ended))

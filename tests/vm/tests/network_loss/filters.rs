@@ -65,14 +65,21 @@ fn remotes(direction: Direction) -> Result<()> {
         let far = (&stage.far, net::address(family, 77, last));
         let near = (&stage.victim, net::near(family));
         let name = format!("far end {family:?} {last}");
-        if direction == Direction::In { stage.udp(name, far, near) } else { stage.udp(name, near, far) }
+        if direction == Direction::In {
+            stage.udp(name, far, near)
+        } else {
+            stage.udp(name, near, far)
+        }
     };
     let flows = far_ends().into_iter().map(flow).collect::<Result<Vec<_>>>()?;
     flows.iter().try_for_each(|flow| flow.all_arrive())?;
     for (remote, except, matching) in REMOTES {
         let loss = Loss::all().direction(direction).remote(remote).except(except);
-        let expected: Vec<(&dyn Probe, bool)> =
-            flows.iter().zip(matching).map(|(flow, is_hit)| (flow as &dyn Probe, *is_hit)).collect();
+        let expected: Vec<(&dyn Probe, bool)> = flows
+            .iter()
+            .zip(matching)
+            .map(|(flow, is_hit)| (flow as &dyn Probe, *is_hit))
+            .collect();
         hits(&client, &stage, loss, &expected)?;
     }
     stage.idle(&daemon)?;
@@ -92,7 +99,8 @@ fn a_thousand_addresses() -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
-    let decoys: Vec<String> = (0..1023).map(|n| format!("198.18.{}.{}", n / 256, n % 256)).collect();
+    let decoys: Vec<String> =
+        (0..1023).map(|n| format!("198.18.{}.{}", n / 256, n % 256)).collect();
     let mut remote: Vec<&str> = decoys.iter().map(String::as_str).collect();
     remote.push("10.77.0.3");
     let to = |last| {
@@ -130,8 +138,10 @@ fn ports(direction: Direction) -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
-    let (one, two) = (between(&stage, direction, 6001, 7001)?, between(&stage, direction, 6002, 7002)?);
-    let echo: Box<dyn Probe + '_> = stage.flow(&stage.victim, Transport::Icmp, Family::V4, direction)?;
+    let (one, two) =
+        (between(&stage, direction, 6001, 7001)?, between(&stage, direction, 6002, 7002)?);
+    let echo: Box<dyn Probe + '_> =
+        stage.flow(&stage.victim, Transport::Icmp, Family::V4, direction)?;
     let loss = || Loss::all().direction(direction);
     let eight = (0..8).fold(loss(), |loss, n| loss.remote_ports(6990 + n * 2, 6990 + n * 2));
     for (loss, hits_one, hits_two) in [
@@ -207,12 +217,14 @@ fn a_mapped_socket_speaks_ipv4() -> Result<()> {
     let sender = stage.victim.udp_with(any, dual)?;
     let receiver = stage.far.udp(net::far(Family::V4))?;
     let to = SocketAddr::new(mapped(net::far(Family::V4)), receiver.local.port());
-    let out = Datagrams::new(&stage, "mapped, out", (&stage.victim, sender), (&stage.far, receiver), to);
+    let out =
+        Datagrams::new(&stage, "mapped, out", (&stage.victim, sender), (&stage.far, receiver), to);
 
     let receiver = stage.victim.udp_with(any, dual)?;
     let sender = stage.far.udp(net::far(Family::V4))?;
     let to = SocketAddr::new(net::near(Family::V4), receiver.local.port());
-    let inward = Datagrams::new(&stage, "mapped, in", (&stage.far, sender), (&stage.victim, receiver), to);
+    let inward =
+        Datagrams::new(&stage, "mapped, in", (&stage.far, sender), (&stage.victim, receiver), to);
 
     let both = [out, inward];
     both.iter().try_for_each(|flow| flow.all_arrive())?;

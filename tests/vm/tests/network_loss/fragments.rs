@@ -29,10 +29,14 @@ fn every_piece_is_a_packet() -> Result<()> {
         // A datagram arrives if none of its pieces is lost.
         let dice = LossModel::Percent(Percent::try_from(20.0)?).dice(5);
         let pieces: Vec<bool> = dice.sequence().take(SENT as usize * PIECES as usize).collect();
-        let lost: Vec<bool> = pieces.chunks(PIECES as usize).map(|piece| piece.contains(&true)).collect();
+        let lost: Vec<bool> =
+            pieces.chunks(PIECES as usize).map(|piece| piece.contains(&true)).collect();
         let survivors = lost.iter().filter(|lost| !**lost).count();
         let round = flow.round(SENT, survivors as u32)?;
-        ensure!(round.failed.is_empty() && round.lost() == lost, "{family:?}: {round:?}, predicted {lost:?}");
+        ensure!(
+            round.failed.is_empty() && round.lost() == lost,
+            "{family:?}: {round:?}, predicted {lost:?}"
+        );
         let counters = balanced(&client.recover(&injection.id)?)?;
         ensure!(counters.matched == u64::from(SENT) * PIECES, "{counters:?}");
         flow.all_arrive()?;
@@ -47,7 +51,10 @@ fn only_the_first_piece_has_ports() -> Result<()> {
     let client = daemon.client()?;
     for family in net::families() {
         let (near, far) = ((&stage.victim, net::near(family)), (&stage.far, net::far(family)));
-        let (flow, other) = (stage.udp("pieces", near, far)?.sized(SIZE), stage.udp("other", near, far)?.sized(SIZE));
+        let (flow, other) = (
+            stage.udp("pieces", near, far)?.sized(SIZE),
+            stage.udp("other", near, far)?.sized(SIZE),
+        );
         let port = flow.receiver_port();
         let injection = client.inject(Loss::all().remote_port(port).on(&stage.target))?;
         flow.none_arrive()?;
@@ -68,7 +75,9 @@ fn a_whole_datagram_comes_in() -> Result<()> {
     for family in net::families() {
         let ends = ((&stage.far, net::far(family)), (&stage.victim, net::near(family)));
         let flow = stage.udp("pieces, in", ends.0, ends.1)?.sized(SIZE);
-        let loss = Loss::all().direction(Direction::In).local_ports(flow.receiver_port(), flow.receiver_port());
+        let loss = Loss::all()
+            .direction(Direction::In)
+            .local_ports(flow.receiver_port(), flow.receiver_port());
         let injection = client.inject(loss.on(&stage.target))?;
         flow.none_arrive()?;
         let counters = balanced(&client.recover(&injection.id)?)?;

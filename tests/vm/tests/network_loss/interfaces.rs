@@ -26,7 +26,11 @@ pub(super) fn becomes_lossy(flow: &Datagrams<'_>) -> Result<()> {
 
 /// UDP from a process over the wire with this number.
 fn over<'a>(stage: &'a Stage, name: &str, agent: &'a Agent, wire: u8) -> Result<Datagrams<'a>> {
-    stage.udp(name, (agent, net::address(Family::V4, wire, 1)), (&stage.far, net::address(Family::V4, wire, 2)))
+    stage.udp(
+        name,
+        (agent, net::address(Family::V4, wire, 1)),
+        (&stage.far, net::address(Family::V4, wire, 2)),
+    )
 }
 
 fn an_interface_that_appears_is_attached() -> Result<()> {
@@ -35,8 +39,10 @@ fn an_interface_that_appears_is_attached() -> Result<()> {
     let client = daemon.client()?;
     let injection = client.inject(Loss::all().on(&stage.target))?;
     net::wire(&stage.net.near, "near1", &stage.net.far, "far2", 78)?;
-    let (victim, bystander) =
-        (over(&stage, "victim", &stage.victim, 78)?, over(&stage, "bystander", &stage.bystander, 78)?);
+    let (victim, bystander) = (
+        over(&stage, "victim", &stage.victim, 78)?,
+        over(&stage, "bystander", &stage.bystander, 78)?,
+    );
     becomes_lossy(&victim)?;
     bystander.all_arrive()?;
     client.recover(&injection.id)?;
@@ -103,7 +109,11 @@ fn a_process_that_joins_another_namespace_is_followed() -> Result<()> {
     drop(started);
 
     let entered = Agent::start(Place::default().cgroup(&stage.target)?.netns(&stage.net.near)?)?;
-    let at_home = stage.udp("entered, old", (&entered, net::near(Family::V4)), (&stage.far, net::far(Family::V4)))?;
+    let at_home = stage.udp(
+        "entered, old",
+        (&entered, net::near(Family::V4)),
+        (&stage.far, net::far(Family::V4)),
+    )?;
     at_home.none_arrive()?;
     entered.enter(&stage.net.other)?;
     becomes_lossy(&over(&stage, "entered, new", &entered, 79)?)?;

@@ -12,7 +12,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Icmp] {
             for (direction, word) in [(Direction::Out, "out"), (Direction::In, "in")] {
                 let name = format!("{transport:?}_{family:?}_{word}").to_lowercase();
-                trials.push(trial(module_path!(), &name, move || cell(family, transport, direction)));
+                trials
+                    .push(trial(module_path!(), &name, move || cell(family, transport, direction)));
             }
         }
     }

@@ -31,7 +31,8 @@ fn exact(
     let predicted: Vec<bool> = model.dice(injection.seed).sequence().take(count as usize).collect();
     let survivors = predicted.iter().filter(|lost| !**lost).count() as u32;
     let round = flow.round(count, survivors)?;
-    let differs = round.lost().iter().zip(&predicted).position(|(lost, predicted)| lost != predicted);
+    let differs =
+        round.lost().iter().zip(&predicted).position(|(lost, predicted)| lost != predicted);
     ensure!(
         round.failed.is_empty() && differs.is_none(),
         "packet {differs:?} differs: {} of {count} arrived, {survivors} should have",
@@ -40,7 +41,9 @@ fn exact(
     let counters = balanced(&client.recover(&injection.id)?)?;
     let fired = u64::from(count - survivors);
     ensure!(
-        counters.matched == u64::from(count) && counters.fired == fired && counters.spared == u64::from(survivors),
+        counters.matched == u64::from(count)
+            && counters.fired == fired
+            && counters.spared == u64::from(survivors),
         "{counters:?}, but {fired} of {count} were lost"
     );
     Ok(predicted)
@@ -70,7 +73,8 @@ fn the_same_seed_gives_the_same_sequence() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
-    let lose = |seed| exact(&stage, &client, &flow, Loss::percent(30.0).seed(seed), percent(30.0)?, 300);
+    let lose =
+        |seed| exact(&stage, &client, &flow, Loss::percent(30.0).seed(seed), percent(30.0)?, 300);
     let (first, second, other) = (lose(7)?, lose(7)?, lose(8)?);
     ensure!(first == second && first != other);
     stage.idle(&daemon)?;
@@ -116,7 +120,8 @@ fn bursts_have_the_asked_length_and_share() -> Result<()> {
     });
     let lost = exact(&stage, &client, &flow, Loss::burst(5.0, 25.0).seed(9), model, COUNT)?;
     let total = lost.iter().filter(|lost| **lost).count() as f64;
-    let begins = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64 + f64::from(u8::from(lost[0]));
+    let begins = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64
+        + f64::from(u8::from(lost[0]));
     let (length, share) = (total / begins, total / f64::from(COUNT));
     ensure!((3.4..4.6).contains(&length), "bursts of {length} packets, asked for 100 / 25 = 4");
     ensure!((0.14..0.19).contains(&share), "{share} lost, asked for 5 / (5 + 25)");

@@ -22,7 +22,9 @@ fn overlap(recover_first: usize) -> Result<()> {
     let flow = stage.victim_udp()?;
     let loss = |seed| Loss::percent(40.0).seed(seed).on(&stage.target);
     let injections = [client.inject(loss(1))?, client.inject(loss(2))?];
-    let dice = |seed| Ok::<_, anyhow::Error>(LossModel::Percent(Percent::try_from(40.0)?).dice(seed).sequence());
+    let dice = |seed| {
+        Ok::<_, anyhow::Error>(LossModel::Percent(Percent::try_from(40.0)?).dice(seed).sequence())
+    };
     let (mut first, mut second) = (dice(1)?, dice(2)?);
     let mut fired = [0, 0];
     let mut predict = |both: [bool; 2]| -> Vec<bool> {
@@ -39,7 +41,11 @@ fn overlap(recover_first: usize) -> Result<()> {
     let check = |predicted: &[bool]| {
         let survivors = predicted.iter().filter(|lost| !**lost).count();
         let round = flow.round(COUNT, survivors as u32)?;
-        ensure!(round.lost() == predicted, "{} arrived, {survivors} should have", round.arrived.len());
+        ensure!(
+            round.lost() == predicted,
+            "{} arrived, {survivors} should have",
+            round.arrived.len()
+        );
         Ok(())
     };
     check(&predict([true, true]))?;
@@ -75,7 +81,10 @@ fn different_filters_do_not_meet() -> Result<()> {
     two.none_arrive()?;
     let (first, second) = (client.recover(&on_one.id)?, client.get(&on_two.id)?);
     let usual = u64::from(one.usual());
-    ensure!(balanced(&first)?.fired == usual && balanced(&second)?.fired == 2 * usual, "{first:?} {second:?}");
+    ensure!(
+        balanced(&first)?.fired == usual && balanced(&second)?.fired == 2 * usual,
+        "{first:?} {second:?}"
+    );
     one.all_arrive()?;
     two.none_arrive()?;
     client.recover(&on_two.id)?;
@@ -94,7 +103,8 @@ fn a_neighbours_fault_is_another_one() -> Result<()> {
     )?;
     let family = crate::harness::Family::V4;
     let (near, far) = (crate::harness::net::near(family), crate::harness::net::far(family));
-    let (mine, theirs) = (stage.victim_udp()?, stage.udp("neighbour", (&neighbour, near), (&stage.far, far))?);
+    let (mine, theirs) =
+        (stage.victim_udp()?, stage.udp("neighbour", (&neighbour, near), (&stage.far, far))?);
     let on_mine = client.inject(Loss::all().on(&stage.target))?;
     theirs.all_arrive()?;
     let on_theirs = client.inject(Loss::all().on(&neighbour_cgroup))?;

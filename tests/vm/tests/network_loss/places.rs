@@ -47,7 +47,12 @@ fn a_nested_cgroup_is_hit() -> Result<()> {
     ];
     let victims: Vec<&dyn Probe> = victims.iter().map(|flow| flow as &dyn Probe).collect();
     let bystander = stage.bystander_udp()?;
-    phases(&client, Loss::all().direction(Direction::Both).on(&stage.target), &victims, &[&bystander])?;
+    phases(
+        &client,
+        Loss::all().direction(Direction::Both).on(&stage.target),
+        &victims,
+        &[&bystander],
+    )?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
@@ -127,7 +132,8 @@ fn a_process_that_comes_later_is_hit() -> Result<()> {
     let empty = stage.base.child("empty")?;
     let injection = client.inject(Loss::all().direction(Direction::Both).on(&empty))?;
     let newcomer = process(&stage, &empty)?;
-    let (outgoing, incoming) = (out(&stage, "newcomer, out", &newcomer)?, inward(&stage, "newcomer, in", &newcomer)?);
+    let (outgoing, incoming) =
+        (out(&stage, "newcomer, out", &newcomer)?, inward(&stage, "newcomer, in", &newcomer)?);
     // Incoming is hit from the first packet on; for outgoing, the daemon must see the namespace first.
     incoming.none_arrive()?;
     super::interfaces::becomes_lossy(&outgoing)?;
@@ -145,12 +151,17 @@ fn loopback_is_hit() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     for direction in [Direction::Out, Direction::In] {
-        let (mut victims, mut others): (Vec<Box<dyn Probe>>, Vec<Box<dyn Probe>>) = (Vec::new(), Vec::new());
+        let (mut victims, mut others): (Vec<Box<dyn Probe>>, Vec<Box<dyn Probe>>) =
+            (Vec::new(), Vec::new());
         for family in net::families() {
             let lo = net::loopback(family);
             let (victim, bystander) = (&stage.victim, &stage.bystander);
             victims.push(Box::new(stage.udp("victim to itself", (victim, lo), (victim, lo))?));
-            others.push(Box::new(stage.udp("bystander to itself", (bystander, lo), (bystander, lo))?));
+            others.push(Box::new(stage.udp(
+                "bystander to itself",
+                (bystander, lo),
+                (bystander, lo),
+            )?));
             // Between the two, only one way is the target's.
             let to = stage.udp("victim to bystander", (victim, lo), (bystander, lo))?;
             let from = stage.udp("bystander to victim", (bystander, lo), (victim, lo))?;
@@ -186,7 +197,12 @@ fn the_server_side_is_hit() -> Result<()> {
         let victim = stage.flow(&stage.victim, Transport::Tcp, family, Direction::In)?;
         let bystander = stage.flow(&stage.bystander, Transport::Tcp, family, Direction::In)?;
         // Of a connection that the far end opens, the target sends the answer.
-        phases(&client, Loss::all().direction(Direction::Out).on(&stage.target), &[&*victim], &[&*bystander])?;
+        phases(
+            &client,
+            Loss::all().direction(Direction::Out).on(&stage.target),
+            &[&*victim],
+            &[&*bystander],
+        )?;
     }
     stage.idle(&daemon)?;
     stage.finish(daemon)

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{Direction, Protocol};
 
 use crate::{
-    harness::{Agent, Client, Datagrams, Family, Loss, Probe as _, Stage, active, balanced, net, tests},
+    harness::{
+        Agent, Client, Datagrams, Family, Loss, Probe as _, Stage, active, balanced, net, tests,
+    },
     victim::{Errors, UdpOptions},
 };
 
@@ -35,10 +37,16 @@ fn udp_senders_are_never_told() -> Result<()> {
                     connect: connect.then_some(receiver.local),
                     ..UdpOptions::default()
                 };
-                let sender = stage.victim.udp_with(SocketAddr::new(net::near(family), 0), options)?;
+                let sender =
+                    stage.victim.udp_with(SocketAddr::new(net::near(family), 0), options)?;
                 let name = format!("{family:?} {options:?}");
-                let flow =
-                    Datagrams::new(&stage, name, (&stage.victim, sender), (&stage.far, receiver), receiver.local);
+                let flow = Datagrams::new(
+                    &stage,
+                    name,
+                    (&stage.victim, sender),
+                    (&stage.far, receiver),
+                    receiver.local,
+                );
                 flows.push(if connect { flow.connected() } else { flow });
             }
         }
@@ -71,7 +79,8 @@ fn a_full_socket_buffer_drains() -> Result<()> {
 /// An established connection between a client and an echo server.
 fn connected<'a>(stage: &'a Stage) -> Result<(Transfer<'a>, SocketAddr)> {
     let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?;
-    let socket = stage.victim.connect(server.local, PATIENCE)?.context("no connection before the fault")?;
+    let socket =
+        stage.victim.connect(server.local, PATIENCE)?.context("no connection before the fault")?;
     let transfer = Transfer { agent: &stage.victim, socket };
     ensure!(transfer.agent.exchange(socket, 10, PATIENCE)?.complete);
     Ok((transfer, server.local))
@@ -86,7 +95,11 @@ struct Transfer<'a> {
 fn lose_three(stage: &Stage, client: &Client, direction: Direction) -> Result<u64> {
     let (transfer, server) = connected(stage)?;
     let before = stage.victim.snmp("Tcp:RetransSegs")? + stage.far.snmp("Tcp:RetransSegs")?;
-    let loss = Loss::all().direction(direction).remote_port(server.port()).protocol(Protocol::Tcp).times(3);
+    let loss = Loss::all()
+        .direction(direction)
+        .remote_port(server.port())
+        .protocol(Protocol::Tcp)
+        .times(3);
     let injection = client.inject(loss.on(&stage.target))?;
     active(&injection)?;
     let exchanged = transfer.agent.exchange(transfer.socket, 40_000, PATIENCE)?;
@@ -123,7 +136,8 @@ fn tcp_completes_under_heavy_loss() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     let (transfer, _) = connected(&stage)?;
-    let injection = client.inject(Loss::percent(20.0).seed(11).direction(Direction::Both).on(&stage.target))?;
+    let injection =
+        client.inject(Loss::percent(20.0).seed(11).direction(Direction::Both).on(&stage.target))?;
     let exchanged = transfer.agent.exchange(transfer.socket, 100_000, Duration::from_secs(50))?;
     ensure!(exchanged.complete, "{exchanged:?}");
     let counters = balanced(&client.recover(&injection.id)?)?;
