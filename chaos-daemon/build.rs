@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for engine in ENGINES {
         let object = fs::read(out.join("ebpf/bpfel-unknown-none/release").join(engine))?;
-        let digest: String = Sha256::digest(&object)[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let digest: String =
+            Sha256::digest(&object)[..8].iter().map(|b| format!("{b:02x}")).collect();
         fs::write(out.join(engine), &object)?;
         println!("cargo::rustc-env=CHAOS_{}_DIGEST={digest}", engine.to_uppercase());
     }

@@ -84,9 +84,9 @@ impl std::str::FromStr for Times {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let number: u64 = text
-            .parse()
-            .map_err(|_| Invalid::new(format!("{} is no whole number", crate::invalid::shown(text))))?;
+        let number: u64 = text.parse().map_err(|_| {
+            Invalid::new(format!("{} is no whole number", crate::invalid::shown(text)))
+        })?;
         number.try_into()
     }
 }

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn names_that_could_mean_something_else_are_refused() {
         let long = "a".repeat(1 << 20);
-        for text in ["", "nginx", "a/b.service", "nginx.service\0", "é.service", ".service", &long] {
+        for text in ["", "nginx", "a/b.service", "nginx.service\0", "é.service", ".service", &long]
+        {
             assert!(text.parse::<UnitName>().is_err(), "{text:.20}");
         }
         for text in ["", "/a/../b", "relative", "/a\0", "/./a", &long] {

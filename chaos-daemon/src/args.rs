@@ -13,7 +13,12 @@ pub struct Args {
     pub state_dir: PathBuf,
 
     /// The Unix socket to serve on.
-    #[arg(long, value_name = "PATH", env = "CHAOS_SOCKET", default_value = "/run/chaos/chaos.sock")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "CHAOS_SOCKET",
+        default_value = "/run/chaos/chaos.sock"
+    )]
     pub socket: PathBuf,
 
     /// What is allowed; without it /etc/chaos/policy.yaml, and without that the defaults.

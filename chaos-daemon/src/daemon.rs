@@ -29,7 +29,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub async fn run(args: Args) -> anyhow::Result<()> {
     log();
     if !nix::unistd::geteuid().is_root() {
-        anyhow::bail!("loading eBPF programs takes root; run `sudo chaos-daemon`, or the systemd unit");
+        anyhow::bail!(
+            "loading eBPF programs takes root; run `sudo chaos-daemon`, or the systemd unit"
+        );
     }
     let policy = Policy::load(args.policy.as_deref())?;
     let root = CgroupRoot::find()?;

@@ -62,25 +62,38 @@ impl std::fmt::Debug for Injections {
 impl Collector for Injections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let live = self.0.list(Which::Live);
-        let stuck = live.iter().filter(|one| matches!(one.state, injection::State::Stuck(_))).count();
+        let stuck =
+            live.iter().filter(|one| matches!(one.state, injection::State::Stuck(_))).count();
         let mut gauge = |name, help, value: usize| {
             let gauge = ConstGauge::new(value as i64);
-            let descriptor = encoder.encode_descriptor(name, help, None::<&Unit>, gauge.metric_type())?;
+            let descriptor =
+                encoder.encode_descriptor(name, help, None::<&Unit>, gauge.metric_type())?;
             gauge.encode(descriptor)
         };
         gauge("injections_live", "Injections of which something may be on the node", live.len())?;
         gauge("injections_stuck", "Injections whose undo failed and is retried", stuck)?;
 
         let columns: [(&str, &str, fn(&RuleStats) -> u64); 3] = [
-            ("events_matched", "Events that passed the filters of a live injection", |stats| stats.matched),
-            ("events_fired", "Events on which the fault of a live injection happened", |stats| stats.fired),
-            ("events_past_lease", "Events let through because the daemon's lease had lapsed", |stats| stats.past_lease),
+            ("events_matched", "Events that passed the filters of a live injection", |stats| {
+                stats.matched
+            }),
+            ("events_fired", "Events on which the fault of a live injection happened", |stats| {
+                stats.fired
+            }),
+            (
+                "events_past_lease",
+                "Events let through because the daemon's lease had lapsed",
+                |stats| stats.past_lease,
+            ),
         ];
         for (name, help, column) in columns {
             let kind = ConstCounter::new(0u64).metric_type();
             let mut descriptor = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
             for one in &live {
-                let labels = [("id", one.id.as_str().to_owned()), ("fault", one.spec.fault.kind().to_string())];
+                let labels = [
+                    ("id", one.id.as_str().to_owned()),
+                    ("fault", one.spec.fault.kind().to_string()),
+                ];
                 let counter = ConstCounter::new(column(&one.counters));
                 counter.encode(descriptor.encode_family(&labels)?)?;
             }

@@ -84,11 +84,11 @@ fn in_vm(kernel: &str, binaries: &Binaries, program: PathBuf, plain: bool) -> Re
     guest.files.push(GuestFile { at: format!("/bin/{PROGRAM}"), from: program });
     // The guest's console cannot know what it is shown on.
     let is_terminal = std::io::stdout().is_terminal();
-    match terminal_size::terminal_size().filter(|_| is_terminal && !plain) {
-        Some((columns, rows)) => {
-            guest.argv.extend(["--size".to_owned(), format!("{}x{}", columns.0, rows.0)])
-        }
-        None => guest.argv.push("--plain".to_owned()),
+    if let Some((columns, rows)) = terminal_size::terminal_size().filter(|_| is_terminal && !plain)
+    {
+        guest.argv.extend(["--size".to_owned(), format!("{}x{}", columns.0, rows.0)]);
+    } else {
+        guest.argv.push("--plain".to_owned());
     }
     if !is_terminal || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         guest.env.push(("NO_COLOR".to_owned(), "1".to_owned()));

@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// Which way, seen from the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Direction {
     /// What the target sends.
@@ -196,8 +198,12 @@ impl TryFrom<v1::NetworkFilter> for NetworkFilter {
     fn try_from(wire: v1::NetworkFilter) -> Result<Self, Invalid> {
         Ok(Self {
             direction: direction(wire.direction).at("direction")?,
-            remote: list(wire.remote, |text| text.parse()).and_then(Remotes::try_from).at("remote")?,
-            except: list(wire.except, |text| text.parse()).and_then(Remotes::try_from).at("except")?,
+            remote: list(wire.remote, |text| text.parse())
+                .and_then(Remotes::try_from)
+                .at("remote")?,
+            except: list(wire.except, |text| text.parse())
+                .and_then(Remotes::try_from)
+                .at("except")?,
             remote_ports: ports(wire.remote_ports).at("remotePorts")?,
             local_ports: ports(wire.local_ports).at("localPorts")?,
             protocols: list(wire.protocols, protocol).at("protocols")?,
@@ -261,6 +267,8 @@ fn ports(wire: Vec<v1::PortRange>) -> Result<PortRanges, Invalid> {
         u16::try_from(number)
             .map_err(|_| Invalid::new(format!("{number} is no port; the highest is 65535")))
     };
-    list(wire, |range| PortRange::new(port(range.first)?, port(range.last.unwrap_or(range.first))?))?
-        .try_into()
+    list(wire, |range| {
+        PortRange::new(port(range.first)?, port(range.last.unwrap_or(range.first))?)
+    })?
+    .try_into()
 }

@@ -91,7 +91,10 @@ impl fmt::Display for NetworkLoss {
         match self.model {
             LossModel::Percent(percent) => write!(f, "{percent}")?,
             LossModel::Burst(Burst { enter, leave, inside, outside }) => {
-                write!(f, "in bursts (enter {enter}, leave {leave}, inside {inside}, outside {outside})")?;
+                write!(
+                    f,
+                    "in bursts (enter {enter}, leave {leave}, inside {inside}, outside {outside})"
+                )?;
             }
         }
         write!(f, ", {}", self.filter)

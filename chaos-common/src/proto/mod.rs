@@ -1,5 +1,12 @@
 //! The wire: code generated from `proto/chaos/v1/chaos.proto` by `cargo xtask proto`.
-#![expect(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated")]
+#![expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    unused_qualifications,
+    reason = "generated"
+)]
 
 #[rustfmt::skip]
 #[path = "chaos.v1.rs"]

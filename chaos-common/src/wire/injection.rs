@@ -79,9 +79,11 @@ fn state(state: i32, end: i32) -> Result<State, Invalid> {
         (Ok(v1::State::Recovering), _) => Ok(State::Recovering),
         (Ok(v1::State::Ended), Some(end)) => Ok(State::Ended(end)),
         (Ok(v1::State::Stuck), Some(end)) => Ok(State::Stuck(end)),
-        (Ok(v1::State::Unspecified | v1::State::Ended | v1::State::Stuck) | Err(_), _) => Err(
-            Invalid::new(format!("{state} is a state that this version of the client does not know")),
-        ),
+        (Ok(v1::State::Unspecified | v1::State::Ended | v1::State::Stuck) | Err(_), _) => {
+            Err(Invalid::new(format!(
+                "{state} is a state that this version of the client does not know"
+            )))
+        }
     }
 }
 

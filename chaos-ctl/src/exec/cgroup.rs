@@ -32,7 +32,8 @@ impl FreshCgroup {
             .parse()
             .context("cannot name a cgroup below our own")?;
         let dir = parent.join(name);
-        fs::create_dir(&dir).with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
+        fs::create_dir(&dir)
+            .with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
         Ok(Self { path, dir, parent })
     }
 

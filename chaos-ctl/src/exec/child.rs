@@ -84,7 +84,8 @@ fn code(status: ExitStatus) -> ExitCode {
 /// The other side of the gate: waits, then becomes the command. Returns only if that fails.
 pub(crate) fn hold(gate: i32, command: &[OsString]) -> ExitCode {
     let mut byte = [0];
-    let opened = File::open(format!("/proc/self/fd/{gate}")).and_then(|mut file| file.read(&mut byte));
+    let opened =
+        File::open(format!("/proc/self/fd/{gate}")).and_then(|mut file| file.read(&mut byte));
     // The command shall not inherit it.
     let _ = close(gate);
     if !matches!(opened, Ok(1)) {

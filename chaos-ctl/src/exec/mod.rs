@@ -22,9 +22,9 @@ use chaos_daemon::{
     target::CgroupRoot,
 };
 
-pub(crate) use child::hold;
 use cgroup::FreshCgroup;
 use child::Child;
+pub(crate) use child::hold;
 use signals::Signals;
 
 /// How long faults go on if this process is stopped.

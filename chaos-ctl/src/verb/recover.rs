@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use chaos_common::{
-    invalid::causes,
     injection::{Injection, State},
+    invalid::causes,
     proto::v1::{Failure, RecoverAllResponse},
     spec::InjectionId,
 };

@@ -3,8 +3,7 @@
 use super::Owner;
 use crate::kernel::{Kernel, KernelError};
 
-pub(super) const DESCRIPTION: &str =
-    "attach `net_out` to the egress of every interface that the target's processes can send through";
+pub(super) const DESCRIPTION: &str = "attach `net_out` to the egress of every interface that the target's processes can send through";
 
 pub(super) fn apply(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
     kernel.claim_egress(owner.rule, owner.target)

@@ -31,8 +31,14 @@ pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelEr
 impl fmt::Display for PutRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gate = &self.0.rule.gate;
-        let percent = |chance: Chance| chance.share() as f64 * 100.0 / Chance::ALWAYS.share() as f64;
-        write!(f, "put a rule: {}; fires with {:.4} %", self.0.filter, percent(gate.dice.fire_good))?;
+        let percent =
+            |chance: Chance| chance.share() as f64 * 100.0 / Chance::ALWAYS.share() as f64;
+        write!(
+            f,
+            "put a rule: {}; fires with {:.4} %",
+            self.0.filter,
+            percent(gate.dice.fire_good)
+        )?;
         if gate.dice.to_bad != Chance::NEVER {
             write!(
                 f,

@@ -1,13 +1,11 @@
 //! Who changed what, in one append-only file of JSON lines.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
-use chaos_common::{injection::End, spec::{InjectionId, Spec}};
+use chaos_common::{
+    injection::End,
+    spec::{InjectionId, Spec},
+};
 
 use super::error::StorageError;
 

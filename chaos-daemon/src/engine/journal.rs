@@ -71,7 +71,9 @@ impl Journal {
     /// A daemon that could not journal would refuse every injection; better to say so at the start.
     fn check_writable(&self) -> Result<(), StorageError> {
         let path = self.dir.join(format!("probe.{TEMPORARY}"));
-        File::create(&path).and_then(|_| fs::remove_file(&path)).map_err(StorageError::at("write", &path))
+        File::create(&path)
+            .and_then(|_| fs::remove_file(&path))
+            .map_err(StorageError::at("write", &path))
     }
 
     /// Reads every entry; what cannot be read is moved away and named in the log.

@@ -265,9 +265,7 @@ fn carry_firings(engine: &Engine, world: &mut World) {
 
 /// Live injections whose cgroup is no more, or is another one under the same name.
 fn vanished(world: &World) -> Vec<InjectionId> {
-    let is_gone = |cgroup: &target::Cgroup| {
-        !matches!(world.root.look_up(&cgroup.path), Ok(Some(now)) if now.id == cgroup.id)
-    };
+    let is_gone = |cgroup: &target::Cgroup| !matches!(world.root.look_up(&cgroup.path), Ok(Some(now)) if now.id == cgroup.id);
     let live = world.live.values().filter(|live| is_gone(&live.record.target()));
     live.map(|live| live.record.id.clone()).collect()
 }

@@ -177,7 +177,8 @@ impl Engine {
         self.settled.notify_all();
         let injection = result?;
         reached("active");
-        world.audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
+        world
+            .audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
         self.announce(&injection);
         self.keeper.wake_by(world.next_due());
         Ok(injection)
@@ -333,13 +334,7 @@ impl Engine {
     }
 
     /// Ends one live injection and tells everybody. Returns it as it is then.
-    fn end(
-        &self,
-        world: &mut World,
-        id: &InjectionId,
-        why: End,
-        who: &str,
-    ) -> Option<Injection> {
+    fn end(&self, world: &mut World, id: &InjectionId, why: End, who: &str) -> Option<Injection> {
         let injection = world.end(id, why, self.journal.as_ref())?;
         world.audit(who, audit::Action::End { id, why, fired: injection.counters.fired });
         self.announce(&injection);

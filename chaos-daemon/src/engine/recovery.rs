@@ -45,7 +45,11 @@ pub(super) fn decide(entry: &Entry, facts: &Facts<'_>) -> Decision {
     }
     // Adoption attaches every hook anew, so the rule is all that has to be there. After the lease the fault
     // was over for its target, and must not come back unasked.
-    if facts.rule_is_there && facts.now < facts.lease { Decision::Adopt } else { Decision::End(End::Interrupted) }
+    if facts.rule_is_there && facts.now < facts.lease {
+        Decision::Adopt
+    } else {
+        Decision::End(End::Interrupted)
+    }
 }
 
 #[cfg(test)]

@@ -73,8 +73,8 @@ impl Engine {
             }
         };
         let kernel = Kernel::load(&config.root, pins, instance)?;
-        let cgroups = CgroupWatch::new()
-            .map_err(|errno| machine("watch cgroups")(io::Error::from(errno)))?;
+        let cgroups =
+            CgroupWatch::new().map_err(|errno| machine("watch cgroups")(io::Error::from(errno)))?;
         let mut world =
             World::new(config.root.clone(), kernel, cgroups, audit, config.lease, boot_id);
         if let Some(journal) = &journal {

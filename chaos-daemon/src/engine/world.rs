@@ -107,7 +107,8 @@ impl World {
 
     /// Puts a record into memory, with its effects.
     pub(super) fn insert(&mut self, record: Record, phase: Phase) -> Result<(), EngineError> {
-        let limits = Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
+        let limits =
+            Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
         let effects = fault::plan(&record.spec.fault, &limits, self.kernel.support())?;
         self.next_rule = self.next_rule.max(record.rule.0.saturating_add(1));
         let order = self.next_order;

@@ -20,8 +20,11 @@ pub(super) fn plan(
     limits: &Limits,
     support: &Support,
 ) -> Result<Vec<Effect>, Unsupported> {
-    let unsupported =
-        |aspect, reason: &String| Unsupported { fault: FaultKind::NetworkLoss, aspect, reason: reason.clone() };
+    let unsupported = |aspect, reason: &String| Unsupported {
+        fault: FaultKind::NetworkLoss,
+        aspect,
+        reason: reason.clone(),
+    };
     let mut effects = vec![Effect::PutRule(PutRule(rule(loss, limits)))];
     if loss.filter.direction.includes_out() {
         support.egress.as_ref().map_err(|reason| unsupported(OUT, reason))?;
@@ -58,7 +61,9 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     };
     let out = support.egress.clone().map(|tier| match tier {
         EgressTier::Tcx => "tcx link on each interface, packets redirected to nowhere".to_owned(),
-        EgressTier::Clsact => "clsact filter on each interface, packets redirected to nowhere".to_owned(),
+        EgressTier::Clsact => {
+            "clsact filter on each interface, packets redirected to nowhere".to_owned()
+        }
     });
     let incoming = support
         .ingress
@@ -110,9 +115,6 @@ mod tests {
         let support = Support { egress: Err("no tc".into()), ..support() };
         assert!(plan(&loss(Direction::In), &LIMITS, &support).is_ok());
         let refused = plan(&loss(Direction::Both), &LIMITS, &support).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "network loss (direction out) is unsupported here: no tc"
-        );
+        assert_eq!(refused.to_string(), "network loss (direction out) is unsupported here: no tc");
     }
 }

@@ -17,7 +17,8 @@ impl Check {
     }
 
     pub(super) fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
-        let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        let credentials =
+            request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
         let Some(credentials) = credentials else {
             return Err(status::not_allowed("the kernel does not say who you are"));
         };

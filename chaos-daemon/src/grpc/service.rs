@@ -39,7 +39,9 @@ impl Service {
         work: impl FnOnce(&Engine) -> T + Send + 'static,
     ) -> Result<T, Status> {
         let engine = Arc::clone(&self.engine);
-        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(|error| status::lost(&error))
+        tokio::task::spawn_blocking(move || work(&engine))
+            .await
+            .map_err(|error| status::lost(&error))
     }
 
     /// The same for what the engine may refuse.
@@ -106,13 +108,19 @@ impl ChaosDaemon for Service {
         Ok(all(targets))
     }
 
-    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
+    async fn plan(
+        &self,
+        request: Request<v1::PlanRequest>,
+    ) -> Result<Response<v1::PlanResponse>, Status> {
         let spec = spec(request.into_inner().spec)?;
         let plan = self.try_on_engine(move |engine| engine.plan(&spec)).await?;
         Ok(Response::new(v1::PlanResponse { cgroup: plan.cgroup.into(), effects: plan.effects }))
     }
 
-    async fn inject(&self, request: Request<v1::InjectRequest>) -> Result<Response<v1::Injection>, Status> {
+    async fn inject(
+        &self,
+        request: Request<v1::InjectRequest>,
+    ) -> Result<Response<v1::Injection>, Status> {
         let who = peer::name(&request);
         let request = request.into_inner();
         let id = if request.id.is_empty() { None } else { Some(id(request.id)?) };
@@ -121,7 +129,10 @@ impl ChaosDaemon for Service {
         Ok(Response::new((&injection).into()))
     }
 
-    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::Injection>, Status> {
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::Injection>, Status> {
         let who = peer::name(&request);
         let request = request.into_inner();
         let id = id(request.id)?;
@@ -135,7 +146,10 @@ impl ChaosDaemon for Service {
         Ok(Response::new((&injection).into()))
     }
 
-    async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::Injection>, Status> {
+    async fn recover(
+        &self,
+        request: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::Injection>, Status> {
         let who = peer::name(&request);
         let id = id(request.into_inner().id)?;
         let injection = self.try_on_engine(move |engine| engine.recover(&id, &who)).await?;
@@ -159,25 +173,36 @@ impl ChaosDaemon for Service {
         }))
     }
 
-    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Injection>, Status> {
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::Injection>, Status> {
         let id = id(request.into_inner().id)?;
         let injection = self.try_on_engine(move |engine| engine.get(&id)).await?;
         Ok(Response::new((&injection).into()))
     }
 
-    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
         let which = if request.into_inner().ended { Which::AlsoEnded } else { Which::Live };
         let injections = self.on_engine(move |engine| engine.list(which)).await?;
         Ok(all(injections.iter().map(v1::Injection::from).collect()))
     }
 
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let only = request.into_inner().id;
         let only = if only.is_empty() { None } else { Some(id(only)?) };
         // Subscribed before looking, so that no change falls between the two.
         let notices = self.engine.subscribe();
         let first = match only.clone() {
-            Some(id) => self.try_on_engine(move |engine| engine.get(&id).map(|one| vec![one])).await?,
+            Some(id) => {
+                self.try_on_engine(move |engine| engine.get(&id).map(|one| vec![one])).await?
+            }
             None => self.on_engine(|engine| engine.list(Which::Live)).await?,
         };
         let first = first.iter().map(v1::Injection::from).collect();

@@ -113,7 +113,9 @@ impl Socket {
         self.access
     }
 
-    pub(super) fn incoming(self) -> impl tokio_stream::Stream<Item = io::Result<tokio::net::UnixStream>> {
+    pub(super) fn incoming(
+        self,
+    ) -> impl tokio_stream::Stream<Item = io::Result<tokio::net::UnixStream>> {
         Incoming { stream: UnixListenerStream::new(self.listener), _path: self._path }
     }
 }

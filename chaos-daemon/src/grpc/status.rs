@@ -7,12 +7,7 @@ use chaos_common::invalid::Invalid;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{
-    engine::EngineError,
-    kernel::KernelError,
-    policy::Refusal,
-    target::TargetError,
-};
+use crate::{engine::EngineError, kernel::KernelError, policy::Refusal, target::TargetError};
 
 const DOMAIN: &str = "chaos.v1";
 
@@ -54,11 +49,18 @@ pub(super) fn of(error: &EngineError) -> Status {
         ),
         EngineError::Target(error) => target(error),
         EngineError::Refused(refusal) => match refusal {
-            Refusal::TooLong { .. } => with(Code::FailedPrecondition, "POLICY", &message, [("key", "maxDuration".into())]),
-            Refusal::TooMany { .. } => with(Code::ResourceExhausted, "POLICY", &message, [("key", "maxInjections".into())]),
-            Refusal::Protected { target, .. } => {
-                with(Code::PermissionDenied, "TARGET_PROTECTED", &message, [("cgroup", target.to_string())])
+            Refusal::TooLong { .. } => {
+                with(Code::FailedPrecondition, "POLICY", &message, [("key", "maxDuration".into())])
             }
+            Refusal::TooMany { .. } => {
+                with(Code::ResourceExhausted, "POLICY", &message, [("key", "maxInjections".into())])
+            }
+            Refusal::Protected { target, .. } => with(
+                Code::PermissionDenied,
+                "TARGET_PROTECTED",
+                &message,
+                [("cgroup", target.to_string())],
+            ),
         },
         EngineError::Unsupported(unsupported) => with(
             Code::Unimplemented,
@@ -75,14 +77,17 @@ pub(super) fn of(error: &EngineError) -> Status {
 /// The target was not found.
 pub(super) fn target(error: &TargetError) -> Status {
     let code = match error {
-        TargetError::OnlyV1 | TargetError::NotMounted | TargetError::OnlyPart { .. } | TargetError::NotCgroup2 { .. } => {
-            Code::FailedPrecondition
-        }
+        TargetError::OnlyV1
+        | TargetError::NotMounted
+        | TargetError::OnlyPart { .. }
+        | TargetError::NotCgroup2 { .. } => Code::FailedPrecondition,
         TargetError::NotFound { .. }
         | TargetError::ProcessGone { .. }
         | TargetError::Zombie { .. }
         | TargetError::CgroupRemoved { .. } => Code::NotFound,
-        TargetError::Ambiguous { .. } | TargetError::NoCgroup { .. } | TargetError::OutOfView { .. } => Code::InvalidArgument,
+        TargetError::Ambiguous { .. }
+        | TargetError::NoCgroup { .. }
+        | TargetError::OutOfView { .. } => Code::InvalidArgument,
         TargetError::Io { .. } => Code::Internal,
     };
     with(code, "TARGET_NOT_FOUND", &error.to_string(), [])
@@ -90,7 +95,9 @@ pub(super) fn target(error: &TargetError) -> Status {
 
 fn kernel(error: &KernelError) -> Status {
     let (code, reason) = match error {
-        KernelError::TargetFull { .. } | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
+        KernelError::TargetFull { .. } | KernelError::TooManyLevels { .. } => {
+            (Code::ResourceExhausted, "TARGET_FULL")
+        }
         KernelError::Unsupported(_) => (Code::Unimplemented, "UNSUPPORTED"),
         KernelError::Load(_)
         | KernelError::Missing(_)
@@ -104,7 +111,12 @@ fn kernel(error: &KernelError) -> Status {
     with(code, reason, &error.to_string(), [])
 }
 
-fn with<const N: usize>(code: Code, reason: &str, message: &str, metadata: [(&str, String); N]) -> Status {
+fn with<const N: usize>(
+    code: Code,
+    reason: &str,
+    message: &str,
+    metadata: [(&str, String); N],
+) -> Status {
     Status::with_error_details(code, message, info(reason, metadata))
 }
 

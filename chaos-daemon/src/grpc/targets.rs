@@ -10,7 +10,10 @@ use crate::{
     target::{self, Identity, SocketSurvey},
 };
 
-pub(super) fn list(engine: &Engine, with_sockets: WithSockets) -> Result<Vec<v1::TargetInfo>, Status> {
+pub(super) fn list(
+    engine: &Engine,
+    with_sockets: WithSockets,
+) -> Result<Vec<v1::TargetInfo>, Status> {
     let failed = |error| status::target(&error);
     let targets = target::list(engine.root()).map_err(failed)?;
     let always = Always::read().map_err(failed)?;
@@ -30,7 +33,10 @@ pub(super) fn list(engine: &Engine, with_sockets: WithSockets) -> Result<Vec<v1:
         }
         .into(),
         name: info.identity.name().to_owned(),
-        runtime: info.identity.runtime().map_or_else(String::new, |runtime| runtime.word().to_owned()),
+        runtime: info
+            .identity
+            .runtime()
+            .map_or_else(String::new, |runtime| runtime.word().to_owned()),
         protected_reason: protected.reason(&info.cgroup.path).unwrap_or_default(),
         sockets: survey.as_ref().map(|survey| {
             let count = survey.count(&info.cgroup.path);

@@ -1,10 +1,6 @@
 //! What happens, as a stream of messages.
 
-use chaos_common::{
-    proto::v1,
-    spec::InjectionId,
-    wire::to_timestamp,
-};
+use chaos_common::{proto::v1, spec::InjectionId, wire::to_timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 use tonic::Status;
 
@@ -38,7 +34,9 @@ pub(super) fn stream(
                     Some(message) => message,
                     None => continue,
                 },
-                Err(broadcast::error::RecvError::Lagged(missed)) => v1::watch_event::Event::Missed(missed),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    v1::watch_event::Event::Missed(missed)
+                }
                 Err(broadcast::error::RecvError::Closed) => return,
             };
             if sender.send(Ok(self::event(event))).await.is_err() {
@@ -56,8 +54,9 @@ fn event(event: v1::watch_event::Event) -> v1::WatchEvent {
 fn message(notice: &Notice, only: Option<&InjectionId>) -> Option<v1::watch_event::Event> {
     let wanted = |id: &InjectionId| only.is_none_or(|only| only == id);
     match notice {
-        Notice::Changed(injection) => wanted(&injection.id)
-            .then(|| v1::watch_event::Event::Changed((&**injection).into())),
+        Notice::Changed(injection) => {
+            wanted(&injection.id).then(|| v1::watch_event::Event::Changed((&**injection).into()))
+        }
         Notice::Firing(firing) => {
             wanted(&firing.id).then(|| v1::watch_event::Event::Firing(to_wire(firing)))
         }

@@ -34,7 +34,8 @@ fn member_offset(bytes: &[u8], structure: &str, member: &str) -> Option<u32> {
     let mut at = 0;
     while at < types.len() {
         let (name, info) = (word(types, at)?, word(types, at + 4)?);
-        let (kind, count, has_bitfields) = ((info >> 24) & 0x1f, (info & 0xffff) as usize, info >> 31 == 1);
+        let (kind, count, has_bitfields) =
+            ((info >> 24) & 0x1f, (info & 0xffff) as usize, info >> 31 == 1);
         at += 12;
         let length = data_length(kind, count)?;
         if kind == KIND_STRUCT && is_named(name, structure) {

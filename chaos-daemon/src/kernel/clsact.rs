@@ -42,7 +42,9 @@ pub(super) fn attach(
 ) -> Result<(), String> {
     let earlier = filters(index, EGRESS).map_err(|error| format!("list filters: {error}"))?;
     let earlier = earlier.into_iter().find_map(|(_, handle)| {
-        Instance::of_filter(handle).filter(|(owner, _)| *owner == instance).map(|(_, made)| (handle, made))
+        Instance::of_filter(handle)
+            .filter(|(owner, _)| *owner == instance)
+            .map(|(_, made)| (handle, made))
     });
     let made = if let Some((handle, made)) = earlier {
         delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
@@ -78,7 +80,8 @@ pub(super) fn detach(index: u32, instance: Instance) -> io::Result<()> {
 pub(super) fn sweep(index: u32, is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
     let mut made_qdisc = false;
     for (_, handle) in filters(index, EGRESS)? {
-        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_doomed(*owner)) {
+        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_doomed(*owner))
+        {
             delete_filter(index, handle)?;
             made_qdisc |= made;
         }
@@ -100,7 +103,9 @@ fn filters(index: u32, parent: NlHandle) -> io::Result<Vec<(u16, u32)>> {
     message.header.parent = parent;
     let answers = match request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP) {
         // No clsact, or no such interface any more.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENODEV)) => {
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENODEV)) =>
+        {
             return Ok(Vec::new());
         }
         answers => answers?,
@@ -120,8 +125,7 @@ fn delete_filter(index: u32, handle: u32) -> io::Result<()> {
     let mut message = TcMessage::with_index(index as i32);
     message.header.parent = EGRESS;
     message.header.handle = NlHandle::from(handle);
-    message.header.info =
-        u32::from(PRIORITY) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+    message.header.info = u32::from(PRIORITY) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
     message.attributes.push(TcAttribute::Kind("bpf".into()));
     absent_is_fine(request(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK))
 }

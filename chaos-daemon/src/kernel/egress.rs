@@ -140,7 +140,10 @@ impl Egress {
         if let Some(pins) = &self.pins {
             for name in pins.names(PIN) {
                 let is_ours = self.namespaces.values().any(|namespace| {
-                    namespace.hooks.values().any(|hook| matches!(hook, Hook::Pin(pin) if *pin == name))
+                    namespace
+                        .hooks
+                        .values()
+                        .any(|hook| matches!(hook, Hook::Pin(pin) if *pin == name))
                 });
                 if !is_ours {
                     pins.unpin(&name)?;
@@ -197,8 +200,15 @@ impl Egress {
         let mut result = Ok(());
         for (inode, namespace) in &mut self.namespaces {
             let program = object.egress()?;
-            let place = Place { inode: *inode, tier: self.tier, instance: self.instance, pins: self.pins.as_ref() };
-            let attached = netns::within(namespace.handle.as_fd(), || place.attach_missing(&mut namespace.hooks, program));
+            let place = Place {
+                inode: *inode,
+                tier: self.tier,
+                instance: self.instance,
+                pins: self.pins.as_ref(),
+            };
+            let attached = netns::within(namespace.handle.as_fd(), || {
+                place.attach_missing(&mut namespace.hooks, program)
+            });
             let attached = attached.unwrap_or_else(|error| {
                 Err(KernelError::Hook {
                     what: "enter",
@@ -258,9 +268,14 @@ impl Place<'_> {
         hooks: &mut BTreeMap<u32, Hook>,
         program: &mut SchedClassifier,
     ) -> Result<(), KernelError> {
-        let failed = |what, place: &str, reason: String| KernelError::Hook { what, place: place.to_owned(), reason };
-        let interfaces = interfaces::list()
-            .map_err(|error| failed("list the interfaces", "network namespace", error.to_string()))?;
+        let failed = |what, place: &str, reason: String| KernelError::Hook {
+            what,
+            place: place.to_owned(),
+            reason,
+        };
+        let interfaces = interfaces::list().map_err(|error| {
+            failed("list the interfaces", "network namespace", error.to_string())
+        })?;
         let vanished: Vec<u32> =
             hooks.keys().copied().filter(|index| !interfaces.contains_key(index)).collect();
         for index in vanished {
@@ -299,7 +314,8 @@ impl Place<'_> {
                 // An earlier daemon's link goes only now, so that no packet passes unseen; the mark
                 // keeps the two from judging a packet twice.
                 pins.unpin(&name).map_err(|error| error.to_string())?;
-                let _: PinnedLink = link.pin(pins.path(&name)).map_err(|error| innermost(&error))?;
+                let _: PinnedLink =
+                    link.pin(pins.path(&name)).map_err(|error| innermost(&error))?;
                 Ok(Hook::Pin(name))
             }
             Some(EgressTier::Clsact) => {

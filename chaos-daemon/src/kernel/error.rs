@@ -30,7 +30,9 @@ pub enum KernelError {
         source: MapError,
     },
     /// A target cannot take another rule.
-    #[error("cgroup {cgroup} has {rules} rules already, which is the most; recover one of its injections first")]
+    #[error(
+        "cgroup {cgroup} has {rules} rules already, which is the most; recover one of its injections first"
+    )]
     TargetFull {
         /// The cgroup's path.
         cgroup: String,
@@ -38,7 +40,9 @@ pub enum KernelError {
         rules: usize,
     },
     /// Targets sit at too many depths.
-    #[error("cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first")]
+    #[error(
+        "cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first"
+    )]
     TooManyLevels {
         /// The cgroup's path.
         cgroup: String,

@@ -162,9 +162,9 @@ impl Ingress {
             .attach(dir, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))
             .map_err(|error| failed(innermost(&error)))?;
-        let link: FdLink = link.try_into().map_err(|error: aya::programs::links::LinkError| {
-            failed(innermost(&error))
-        })?;
+        let link: FdLink = link
+            .try_into()
+            .map_err(|error: aya::programs::links::LinkError| failed(innermost(&error)))?;
         let hook = match &self.pins {
             None => Hook::Link { _link: link },
             Some(pins) => {

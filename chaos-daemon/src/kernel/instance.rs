@@ -19,9 +19,10 @@ impl Instance {
     /// A daemon, the same after a restart on the same pins.
     #[must_use]
     pub fn daemon(pins: &Path) -> Self {
-        let digest = pins.as_os_str().as_encoded_bytes().iter().fold(0x811C_9DC5_u32, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-        });
+        let digest =
+            pins.as_os_str().as_encoded_bytes().iter().fold(0x811C_9DC5_u32, |hash, byte| {
+                (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+            });
         Self(Self::DAEMON | (digest & Self::NUMBER))
     }
 
@@ -78,7 +79,10 @@ mod tests {
     fn a_handle_says_whose_it_is() {
         for instance in [Instance::process(4711), Instance::daemon("/sys/fs/bpf/chaos".as_ref())] {
             for made in [false, true] {
-                assert_eq!(Instance::of_filter(instance.filter_handle(made)), Some((instance, made)));
+                assert_eq!(
+                    Instance::of_filter(instance.filter_handle(made)),
+                    Some((instance, made))
+                );
             }
             assert_ne!(instance.mark(), 0);
             assert_ne!(Instance::process(0x1_0001).mark(), 0);

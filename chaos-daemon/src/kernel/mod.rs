@@ -19,8 +19,8 @@ mod rules;
 pub use error::KernelError;
 pub use events::Event;
 pub use instance::Instance;
-pub use pins::Pins;
 pub use object::Counting;
+pub use pins::Pins;
 pub use probe::{EgressTier, Support};
 pub use rules::{RuleId, RuleSpec};
 
@@ -60,7 +60,11 @@ impl Kernel {
     ///
     /// # Errors
     /// When the kernel refuses to load, with its reason.
-    pub fn load(root: &CgroupRoot, pins: Option<Pins>, instance: Instance) -> Result<Self, KernelError> {
+    pub fn load(
+        root: &CgroupRoot,
+        pins: Option<Pins>,
+        instance: Instance,
+    ) -> Result<Self, KernelError> {
         let loaded = object::Object::load(pins.as_ref(), instance);
         let mut object = loaded.inspect_err(|_| {
             if let Some(pins) = &pins {
@@ -70,7 +74,12 @@ impl Kernel {
         let support = probe::probe(&mut object, instance);
         Ok(Self {
             rules: rules::Rules::take(&mut object)?,
-            egress: egress::Egress::new(root.clone(), instance, pins.clone(), support.egress_tier()),
+            egress: egress::Egress::new(
+                root.clone(),
+                instance,
+                pins.clone(),
+                support.egress_tier(),
+            ),
             ingress: ingress::Ingress::new(root.clone(), pins.clone()),
             events: events::Events::take(&mut object)?,
             object,
@@ -89,7 +98,12 @@ impl Kernel {
     ///
     /// # Errors
     /// When the target is full or the kernel refuses.
-    pub fn put_rule(&mut self, id: RuleId, target: &Cgroup, rule: &RuleSpec) -> Result<(), KernelError> {
+    pub fn put_rule(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        rule: &RuleSpec,
+    ) -> Result<(), KernelError> {
         self.rules.put(id, target, rule)
     }
 

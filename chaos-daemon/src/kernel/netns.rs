@@ -1,6 +1,11 @@
 //! Work inside another network namespace, always on a thread that ends with it.
 
-use std::{fs::File, io, os::fd::{AsFd, BorrowedFd}, thread};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    thread,
+};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -10,7 +15,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 ///
 /// # Errors
 /// When the namespace cannot be entered.
-pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub fn within<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
     on_a_thread(|| {
         setns(namespace, CloneFlags::CLONE_NEWNET)?;
         Ok(work())

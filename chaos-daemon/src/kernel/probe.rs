@@ -3,8 +3,7 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, clsact, egress,
-    netns,
+    Instance, clsact, egress, netns,
     object::{Counting, Object},
 };
 

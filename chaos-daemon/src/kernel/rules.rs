@@ -171,10 +171,15 @@ impl Rules {
                 self.erase(id)?;
             }
         }
-        let strangers: Vec<_> = self.prefixes.keys().flatten().filter(|key| {
-            let prefix = key.data();
-            !self.owned.contains_key(&RuleId(prefix.rule))
-        }).collect();
+        let strangers: Vec<_> = self
+            .prefixes
+            .keys()
+            .flatten()
+            .filter(|key| {
+                let prefix = key.data();
+                !self.owned.contains_key(&RuleId(prefix.rule))
+            })
+            .collect();
         for key in strangers {
             gone(self.prefixes.remove(&key)).map_err(at("sweep an address range"))?;
         }
@@ -278,7 +283,9 @@ fn at(what: &'static str) -> impl Fn(MapError) -> KernelError {
 fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
             Ok(())
         }
         other => other,

@@ -60,7 +60,8 @@ impl Pattern {
             return Err(format!("{key}: {} never matches; begin it with / or **/", shown(text)));
         }
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
-        let glob = glob.map_err(|error| format!("{key}: {} is no glob: {}", shown(text), error.kind()))?;
+        let glob =
+            glob.map_err(|error| format!("{key}: {} is no glob: {}", shown(text), error.kind()))?;
         Ok(Self { key, matcher: glob.compile_matcher() })
     }
 
@@ -82,7 +83,9 @@ impl Policy {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                String::new()
+            }
             Err(source) => return Err(PolicyError::Read { file: file.into(), source }),
         };
         Self::parse(&text, file)
@@ -101,7 +104,8 @@ fn read(text: &str, file: &Path) -> Result<Policy, String> {
     if text.len() > MAX_FILE {
         return Err(format!("it has {} bytes; the most is {MAX_FILE}", text.len()));
     }
-    let documents: Vec<File> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents: Vec<File> =
+        serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
     let mut documents = documents.into_iter();
     let given = documents.next().unwrap_or_default();
     if documents.next().is_some() {
@@ -113,8 +117,8 @@ fn read(text: &str, file: &Path) -> Result<Policy, String> {
     };
     let protected = protected.into_iter().map(|glob| Pattern::new("protected", glob));
     let also = given.protected_also.iter().map(|glob| Pattern::new("protectedAlso", glob));
-    let default =
-        Lifetime::try_from(Duration::from_secs(MAX_DURATION_SECONDS)).map_err(|error| error.to_string())?;
+    let default = Lifetime::try_from(Duration::from_secs(MAX_DURATION_SECONDS))
+        .map_err(|error| error.to_string())?;
     Ok(Policy {
         max_duration: given.max_duration.unwrap_or(default),
         max_injections: given.max_injections.unwrap_or(MAX_INJECTIONS),

@@ -116,8 +116,13 @@ impl Policy {
     ///
     /// # Errors
     /// When the kernel does not answer, or the target is gone.
-    pub fn protected_around(&self, root: &CgroupRoot, target: &CgroupPath) -> Result<Protected, TargetError> {
-        let below: Vec<CgroupPath> = walk(root, target)?.into_iter().map(|cgroup| cgroup.path).collect();
+    pub fn protected_around(
+        &self,
+        root: &CgroupRoot,
+        target: &CgroupPath,
+    ) -> Result<Protected, TargetError> {
+        let below: Vec<CgroupPath> =
+            walk(root, target)?.into_iter().map(|cgroup| cgroup.path).collect();
         let above = ancestors(target);
         Ok(self.protected_among(&Always::read()?, above.iter().chain(&below)))
     }

@@ -54,14 +54,17 @@ impl Protected {
         let target = normal(target);
         match self.touches(&target) {
             None => Ok(()),
-            Some((relation, protection)) => Err(Refusal::Protected { target, relation, protection }),
+            Some((relation, protection)) => {
+                Err(Refusal::Protected { target, relation, protection })
+            }
         }
     }
 
     /// Why a cgroup is no target, for a list of them; `None` if it may be one.
     #[must_use]
     pub fn reason(&self, cgroup: &CgroupPath) -> Option<String> {
-        self.touches(&normal(cgroup)).map(|(relation, protection)| format!("{relation}{protection}"))
+        self.touches(&normal(cgroup))
+            .map(|(relation, protection)| format!("{relation}{protection}"))
     }
 
     fn touches(&self, target: &CgroupPath) -> Option<(Relation, Protection)> {
@@ -72,7 +75,8 @@ impl Protected {
             return Some((Relation::Is, why.clone()));
         }
         for above in ancestors(target) {
-            if let Some((path, why @ Protection::Policy { .. })) = self.cgroups.get(above.as_str()) {
+            if let Some((path, why @ Protection::Policy { .. })) = self.cgroups.get(above.as_str())
+            {
                 return Some((Relation::Below(path.clone()), why.clone()));
             }
         }

@@ -89,7 +89,9 @@ pub enum Protection {
 impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Root => f.write_str("the root cgroup with the whole node in it; aim at a cgroup below it"),
+            Self::Root => {
+                f.write_str("the root cgroup with the whole node in it; aim at a cgroup below it")
+            }
             Self::Own => f.write_str("the cgroup of the chaos daemon itself; aim at another one"),
             Self::Init => f.write_str("the cgroup of process 1; aim at another one"),
             Self::Policy { key, glob, file } => write!(

@@ -65,7 +65,10 @@ fn what_is_protected_by_default() {
         ("/system.slice/chaos.service", Some("is the cgroup of the chaos daemon")),
         ("/system.slice/chaos.service/exec-1", None),
         ("/system.slice/containerd.service", Some("is protected by /*.slice/{containerd,")),
-        ("/system.slice/containerd.service/child", Some("is below /system.slice/containerd.service, which")),
+        (
+            "/system.slice/containerd.service/child",
+            Some("is below /system.slice/containerd.service, which"),
+        ),
         ("/system.slice/docker-a.scope", None),
         ("/system.slice/docker-a.scope/system.slice/dbus.service", None),
         ("/system.slice/nginx.service", None),
@@ -90,8 +93,9 @@ fn a_refusal_is_one_sentence_with_object_and_remedy() {
          /*.slice/{kubelet,k3s,k3s-agent,rke2-server,rke2-agent,k0scontroller,k0sworker}.service under \
          `protected` in /etc/chaos/policy.yaml; aim at another cgroup, or change the policy"
     );
-    let spec = &from_yaml::<Spec>("{target: {pid: 1}, duration: 2h, fault: {networkLoss: {percent: 1}}}")
-        .unwrap()[0];
+    let spec =
+        &from_yaml::<Spec>("{target: {pid: 1}, duration: 2h, fault: {networkLoss: {percent: 1}}}")
+            .unwrap()[0];
     let cgroup = Cgroup { path: "/kubepods.slice".parse().unwrap(), id: 1, level: 1 };
     let check = |text: &str, live| {
         let policy = policy(text);
@@ -127,7 +131,10 @@ fn one_key_replaces_and_the_other_adds() {
         let is = |path: &str| protected.reason(&path.parse().unwrap()).is_some();
         assert_eq!((is(containerd), is(nginx)), (containerd_is, nginx_is), "{text}");
         assert!(
-            is("/") && is("/system.slice/chaos.service") && is("/init.scope") && is("/system.slice"),
+            is("/")
+                && is("/system.slice/chaos.service")
+                && is("/init.scope")
+                && is("/system.slice"),
             "{text}"
         );
     }
@@ -139,7 +146,10 @@ fn one_key_replaces_and_the_other_adds() {
 fn what_is_below_the_own_cgroup_may_still_be_protected_by_the_policy() {
     let protected = node(&policy("protectedAlso: [/system.slice/chaos.service]"));
     let reason = protected.reason(&"/system.slice/chaos.service/exec-1".parse().unwrap()).unwrap();
-    assert!(reason.starts_with("is below /system.slice/chaos.service, which is protected by"), "{reason}");
+    assert!(
+        reason.starts_with("is below /system.slice/chaos.service, which is protected by"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -180,5 +190,8 @@ fn this_host_protects_its_root() {
     let root = CgroupRoot::find().unwrap();
     let top = "/".parse().unwrap();
     let protected = policy("").protected_around(&root, &top).unwrap();
-    assert!(matches!(protected.check(&top), Err(Refusal::Protected { protection: Protection::Root, .. })));
+    assert!(matches!(
+        protected.check(&top),
+        Err(Refusal::Protected { protection: Protection::Root, .. })
+    ));
 }

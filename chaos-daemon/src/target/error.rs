@@ -59,7 +59,9 @@ pub enum TargetError {
         pid: u32,
     },
     /// The process has ended and waits for its parent.
-    #[error("process {pid} has ended and only waits for its parent; name one that runs, or its cgroup")]
+    #[error(
+        "process {pid} has ended and only waits for its parent; name one that runs, or its cgroup"
+    )]
     Zombie {
         /// Its id in the daemon's pid namespace.
         pid: u32,
@@ -97,7 +99,10 @@ pub enum TargetError {
 
 impl TargetError {
     /// For `map_err`: what was done to what.
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
     }

@@ -115,7 +115,8 @@ pub fn identify(path: &CgroupPath) -> Identity {
 /// underscore in front (`cg_escape`).
 fn unit(step: &str) -> Option<&str> {
     let name = step.strip_prefix('_').unwrap_or(step);
-    let stem = [".service", ".scope", ".slice"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    let stem =
+        [".service", ".scope", ".slice"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
     (!stem.is_empty()).then_some(name)
 }
 
@@ -194,7 +195,10 @@ mod tests {
             ("/system.slice/nginx.service", "nginx.service"),
             ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
             ("/system.slice/_memory.service", "memory.service"),
-            ("/user.slice/user-1000.slice/user@1000.service/app.slice/a\\x2db.scope", "a\\x2db.scope"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/a\\x2db.scope",
+                "a\\x2db.scope",
+            ),
             ("/kubepods.slice/kubepods-burstable.slice", "kubepods-burstable.slice"),
             ("/machine.slice/libpod-conmon-<id>.scope", "libpod-conmon-<id>.scope"),
             ("/kubepods.slice/crio-conmon-<id>.scope", "crio-conmon-<id>.scope"),
@@ -215,7 +219,10 @@ mod tests {
             ("/docker/<id>/docker/<id>", Some(Docker)),
             ("/mine/<id>", None),
             ("/<id>", None),
-            ("/kubepods.slice/kubepods-pod<uid_>.slice/cri-containerd-<id>.scope", Some(Containerd)),
+            (
+                "/kubepods.slice/kubepods-pod<uid_>.slice/cri-containerd-<id>.scope",
+                Some(Containerd),
+            ),
             ("/kubepods.slice/kubepods-pod<uid_>.slice/docker-<id>.scope", Some(Docker)),
             ("/kubepods/burstable/pod<uid>/<id>", Some(Containerd)),
             ("/kubelet/kubepods/pod<uid>/<id>", Some(Containerd)),
@@ -227,7 +234,10 @@ mod tests {
             ("/machine.slice/libpod-<id>.scope", Some(Podman)),
             ("/libpod_parent/libpod-<id>", Some(Podman)),
             ("/libpod_parent/<id>", Some(Podman)),
-            ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<id>.scope", Some(Podman)),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<id>.scope",
+                Some(Podman),
+            ),
             ("/system.slice/web.service/libpod-payload-<id>", Some(Podman)),
         ] {
             assert_eq!(of(path), Identity::Container { id: ID.into(), runtime }, "{path}");

@@ -18,15 +18,17 @@ pub fn of_process(pid: u32) -> Result<CgroupPath, TargetError> {
         return Err(TargetError::Zombie { pid });
     }
     let groups: ProcessCGroups = read(pid, "cgroup")?;
-    let path = groups.0.iter().find(|group| group.hierarchy == 0).map(|group| group.pathname.as_str());
+    let path =
+        groups.0.iter().find(|group| group.hierarchy == 0).map(|group| group.pathname.as_str());
     visible(pid, path.ok_or(TargetError::NotMounted)?)
 }
 
 /// Whether an error about `/proc/PID` says no more than that the process has ended. The links in there
 /// answer EACCES to that as well as to a lack of rights (`proc_ns_get_link`, `proc_pid_get_link`).
 pub(super) fn has_ended(pid: u32, error: &std::io::Error) -> bool {
-    let ended =
-        || matches!(of_process(pid), Err(TargetError::ProcessGone { .. } | TargetError::Zombie { .. }));
+    let ended = || {
+        matches!(of_process(pid), Err(TargetError::ProcessGone { .. } | TargetError::Zombie { .. }))
+    };
     is_gone(error) || (error.kind() == std::io::ErrorKind::PermissionDenied && ended())
 }
 

@@ -157,7 +157,9 @@ mod tests {
             network_namespaces(&test.root, &test.path(below), known).unwrap()
         };
         let found = look("", &|inode| inode == own);
-        assert!(found.iter().all(|namespace| namespace.handle.is_none() == (namespace.inode == own)));
+        assert!(
+            found.iter().all(|namespace| namespace.handle.is_none() == (namespace.inode == own))
+        );
         assert_eq!(found.iter().map(|namespace| namespace.inode).collect::<BTreeSet<_>>(), both);
         assert_eq!(look("a", &|_| false).len(), 1);
         assert!(look("none", &|_| false).is_empty());

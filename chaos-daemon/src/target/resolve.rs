@@ -22,16 +22,23 @@ use super::{
 /// When there is none, or more than one; see [`TargetError`].
 pub fn resolve(root: &CgroupRoot, target: &Target) -> Result<Cgroup, TargetError> {
     let path = match target {
-        Target::Unit(unit) => return choose(target, search(root, |path| is_unit(path, unit))?, own_units),
+        Target::Unit(unit) => {
+            return choose(target, search(root, |path| is_unit(path, unit))?, own_units);
+        }
         Target::Container(id) => return choose(target, containers(root, id)?, outermost),
-        Target::Pod(uid) => return choose(target, search(root, |path| is_pod(path, uid))?, outermost),
+        Target::Pod(uid) => {
+            return choose(target, search(root, |path| is_pod(path, uid))?, outermost);
+        }
         Target::Pid(pid) => &of_process(pid.get())?,
         Target::Cgroup(path) => path,
     };
     root.look_up(path)?.ok_or_else(|| TargetError::NotFound { target: target.clone() })
 }
 
-fn search(root: &CgroupRoot, wanted: impl Fn(&CgroupPath) -> bool) -> Result<Vec<Cgroup>, TargetError> {
+fn search(
+    root: &CgroupRoot,
+    wanted: impl Fn(&CgroupPath) -> bool,
+) -> Result<Vec<Cgroup>, TargetError> {
     let mut all = walk(root, &top())?;
     all.retain(|cgroup| wanted(&cgroup.path));
     Ok(all)
@@ -137,7 +144,11 @@ mod tests {
             ("/ab", "/a", false),
             ("/a", "/a/b", false),
         ] {
-            assert_eq!(is_below(&path.parse().unwrap(), &of.parse().unwrap()), wanted, "{path} {of}");
+            assert_eq!(
+                is_below(&path.parse().unwrap(), &of.parse().unwrap()),
+                wanted,
+                "{path} {of}"
+            );
         }
     }
 
@@ -152,7 +163,8 @@ mod tests {
 
     #[test]
     fn units_of_the_host_go_before_others() {
-        let user = |uid| format!("/user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.service");
+        let user =
+            |uid| format!("/user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.service");
         let (one, two, own) = (user(1), user(2), "/system.slice/a.service".to_owned());
         let target = Target::Unit("a.service".parse().unwrap());
         let pick = |paths: &[&str]| choose(&target, found(paths), own_units);
@@ -193,7 +205,10 @@ mod tests {
         let unit = find(Target::Unit(service.parse().unwrap()));
         assert_eq!(unit.path, test.path(&service));
         assert_eq!(unit, find(Target::Pid(pid)));
-        assert_eq!(unit, find(Target::Cgroup(format!("/{}/", test.path(&service)).parse().unwrap())));
+        assert_eq!(
+            unit,
+            find(Target::Cgroup(format!("/{}/", test.path(&service)).parse().unwrap()))
+        );
         let whole = find(Target::Container(id.parse().unwrap()));
         assert_eq!(whole.path, test.path(&container));
         assert_eq!(whole, find(Target::Container(id[..12].parse().unwrap())));

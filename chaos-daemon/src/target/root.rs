@@ -131,9 +131,12 @@ impl CgroupRoot {
     pub(crate) fn look_up(&self, cgroup: &CgroupPath) -> Result<Option<Cgroup>, TargetError> {
         use nix::errno::Errno;
         let below: PathBuf = std::iter::once(".").chain(steps(cgroup)).collect();
-        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
-        );
+        let how =
+            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(
+                ResolveFlag::RESOLVE_BENEATH
+                    | ResolveFlag::RESOLVE_NO_SYMLINKS
+                    | ResolveFlag::RESOLVE_NO_XDEV,
+            );
         let stat = match openat2(self.dir.as_fd(), &below, how).and_then(fstat) {
             Ok(stat) => stat,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(None),
@@ -192,10 +195,14 @@ fn usable(mounts: &[MountInfo]) -> Result<Vec<PathBuf>, TargetError> {
         let v1 = mounts.iter().any(|mount| mount.fs_type == "cgroup");
         return Err(if v1 { TargetError::OnlyV1 } else { TargetError::NotMounted });
     }
-    let mut whole: Vec<PathBuf> =
-        v2.iter().filter(|mount| mount.root == "/").map(|mount| mount.mount_point.clone()).collect();
+    let mut whole: Vec<PathBuf> = v2
+        .iter()
+        .filter(|mount| mount.root == "/")
+        .map(|mount| mount.mount_point.clone())
+        .collect();
     if whole.is_empty() {
-        let part = |mount: &&MountInfo| format!("{} at {}", mount.root, mount.mount_point.display());
+        let part =
+            |mount: &&MountInfo| format!("{} at {}", mount.root, mount.mount_point.display());
         return Err(TargetError::OnlyPart { parts: v2.iter().map(part).collect() });
     }
     whole.sort_by_key(|path| match path.to_str() {
@@ -216,7 +223,8 @@ mod tests {
 
     const V1: &str = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu";
     const HYBRID: &str = "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
-    const UNIFIED: &str = "31 23 0:26 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+    const UNIFIED: &str =
+        "31 23 0:26 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate";
     const SUBTREE: &str = "50 31 0:38 /a/b /mnt/b rw,relatime - cgroup2 cgroup2 rw";
     const ELSEWHERE: &str = "51 31 0:38 / /mnt/c rw,relatime - cgroup2 cgroup2 rw";
 

@@ -29,7 +29,8 @@ use std::{
 use chaos_common::target::CgroupPath;
 
 use super::{
-    error::TargetError, list::TargetInfo, membership::has_ended, namespaces, resolve::is_below, root::normal,
+    error::TargetError, list::TargetInfo, membership::has_ended, namespaces, resolve::is_below,
+    root::normal,
 };
 use crate::kernel::netns;
 
@@ -64,7 +65,8 @@ impl SocketSurvey {
     /// When the kernel does not answer. Processes that end meanwhile, or that may not be looked at (needs
     /// `CAP_SYS_ADMIN` and `CAP_SYS_PTRACE`), are left out.
     pub fn take(targets: &[TargetInfo]) -> Result<Option<Self>, TargetError> {
-        let pids: HashSet<u32> = targets.iter().flat_map(|info| info.pids.iter().copied()).collect();
+        let pids: HashSet<u32> =
+            targets.iter().flat_map(|info| info.pids.iter().copied()).collect();
         let mut made_in = HashMap::new();
         for (inode, handle) in namespaces::of_pids(pids) {
             let sockets = netns::within(handle.as_fd(), diag::sockets)
@@ -79,7 +81,8 @@ impl SocketSurvey {
             for pid in &info.pids {
                 match held(*pid) {
                     Ok(held) => {
-                        sockets.extend(held.into_iter().filter(|inode| made_in.contains_key(inode)));
+                        sockets
+                            .extend(held.into_iter().filter(|inode| made_in.contains_key(inode)));
                     }
                     Err(error) => tracing::debug!(pid, %error, "its sockets are left out"),
                 }
@@ -96,12 +99,19 @@ impl SocketSurvey {
         // Everything below "/a" sorts between "/a/" and "/a0".
         let stem = cgroup.as_str().trim_end_matches('/');
         let below = self.cgroups.range(format!("{stem}/")..format!("{stem}0"));
-        let below = below.filter(|(path, _)| path.parse().is_ok_and(|path| is_below(&path, &cgroup)));
-        let members: Vec<&Members> =
-            self.cgroups.get(cgroup.as_str()).into_iter().chain(below.map(|(_, members)| members)).collect();
+        let below =
+            below.filter(|(path, _)| path.parse().is_ok_and(|path| is_below(&path, &cgroup)));
+        let members: Vec<&Members> = self
+            .cgroups
+            .get(cgroup.as_str())
+            .into_iter()
+            .chain(below.map(|(_, members)| members))
+            .collect();
         let ids: HashSet<u64> = members.iter().map(|members| members.id).collect();
-        let held: HashSet<u64> = members.iter().flat_map(|members| members.sockets.iter().copied()).collect();
-        let foreign = held.iter().filter(|inode| self.made_in.get(inode).is_none_or(|id| !ids.contains(id)));
+        let held: HashSet<u64> =
+            members.iter().flat_map(|members| members.sockets.iter().copied()).collect();
+        let foreign =
+            held.iter().filter(|inode| self.made_in.get(inode).is_none_or(|id| !ids.contains(id)));
         SocketCount { held: count(held.len()), foreign: count(foreign.count()) }
     }
 }

@@ -83,8 +83,10 @@ mod tests {
         }
         let top = test.path("");
         let found = walk(&test.root, &top).unwrap();
-        let wanted: Vec<String> =
-            ["", "/a", "/a-b", "/a/b", "/a/b/c"].iter().map(|below| format!("{top}{below}")).collect();
+        let wanted: Vec<String> = ["", "/a", "/a-b", "/a/b", "/a/b/c"]
+            .iter()
+            .map(|below| format!("{top}{below}"))
+            .collect();
         assert_eq!(paths(&found), wanted);
         assert_eq!(found[4].level, found[0].level + 3);
         assert!(matches!(walk(&test.root, &test.path("none")), Err(TargetError::Io { .. })));

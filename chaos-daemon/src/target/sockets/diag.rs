@@ -3,7 +3,8 @@
 use std::{collections::HashMap, io};
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _,
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    Nla as _,
 };
 use netlink_packet_sock_diag::{
     SockDiagMessage,
@@ -63,8 +64,10 @@ pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> i
         socket.recv(&mut buffer, 0)?;
         let mut rest = buffer.as_slice();
         while !rest.is_empty() {
-            let length = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?.length() as usize;
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            let length =
+                NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?.length() as usize;
+            let message =
+                NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => {
                     if let Known::No = note(&socket, found) {
