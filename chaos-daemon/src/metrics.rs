@@ -50,6 +50,9 @@ async fn page(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
     }
 }
 
+/// Name, help and value of a counter.
+type Column = (&'static str, &'static str, fn(&RuleStats) -> u64);
+
 /// Reads the engine when somebody asks.
 struct Injections(Arc<Engine>);
 
@@ -73,7 +76,7 @@ impl Collector for Injections {
         gauge("injections_live", "Injections of which something may be on the node", live.len())?;
         gauge("injections_stuck", "Injections whose undo failed and is retried", stuck)?;
 
-        let columns: [(&str, &str, fn(&RuleStats) -> u64); 3] = [
+        let columns: [Column; 3] = [
             ("events_matched", "Events that passed the filters of a live injection", |stats| {
                 stats.matched
             }),

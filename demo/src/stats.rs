@@ -49,7 +49,13 @@ impl fmt::Display for Latency {
             Self::Unanswered => format!(">{} s", TIMEOUT.as_secs()),
             Self::Answered(time) => {
                 let millis = time.as_secs_f64() * 1e3;
-                if millis < 9.95 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+                if millis < 0.9995 {
+                    format!("{:.0} µs", millis * 1e3)
+                } else if millis < 9.95 {
+                    format!("{millis:.1} ms")
+                } else {
+                    format!("{millis:.0} ms")
+                }
             }
         };
         f.pad(&text)
@@ -136,6 +142,7 @@ mod tests {
     #[test]
     fn latencies_are_short() {
         let text = |micros| Latency::Answered(Duration::from_micros(micros)).to_string();
+        assert_eq!([74, 999].map(text), ["74 µs", "999 µs"]);
         assert_eq!(
             [text(74), text(9_940), text(9_960), text(999_400)],
             ["0.1 ms", "9.9 ms", "10 ms", "999 ms"]

@@ -9,7 +9,7 @@ use crate::kernel::{Kernel, KernelError, RuleSpec};
 
 /// A rule in the engine's tables.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PutRule(pub RuleSpec);
+pub struct PutRule(pub Box<RuleSpec>);
 
 impl PutRule {
     /// Also replaces an earlier version of the same rule, its deadline for one, in one step.

@@ -25,7 +25,7 @@ pub(super) fn plan(
         aspect,
         reason: reason.clone(),
     };
-    let mut effects = vec![Effect::PutRule(PutRule(rule(loss, limits)))];
+    let mut effects = vec![Effect::PutRule(PutRule(Box::new(rule(loss, limits))))];
     if loss.filter.direction.includes_out() {
         support.egress.as_ref().map_err(|reason| unsupported(OUT, reason))?;
         effects.push(Effect::HookEgress);

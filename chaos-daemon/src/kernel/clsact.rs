@@ -110,13 +110,11 @@ fn filters(index: u32, parent: NlHandle) -> io::Result<Vec<(u16, u32)>> {
         }
         answers => answers?,
     };
-    let filter = |answer| match answer {
+    let filter = |answer| {
+        let RouteNetlinkMessage::NewTrafficFilter(filter) = answer else { return None };
+        let handle = u32::from(filter.header.handle);
         // A dump also has one entry without a handle for each priority in use.
-        RouteNetlinkMessage::NewTrafficFilter(filter) => {
-            let handle = u32::from(filter.header.handle);
-            (handle != 0).then_some(((filter.header.info >> 16) as u16, handle))
-        }
-        _ => None,
+        (handle != 0).then_some(((filter.header.info >> 16) as u16, handle))
     };
     Ok(answers.into_iter().filter_map(filter).collect())
 }
@@ -133,12 +131,10 @@ fn delete_filter(index: u32, handle: u32) -> io::Result<()> {
 fn qdiscs(index: u32) -> io::Result<Vec<TcMessage>> {
     let message = TcMessage::with_index(index as i32);
     let answers = request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP)?;
-    let qdisc = |answer| match answer {
+    let qdisc = |answer| {
+        let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = answer else { return None };
         // Old kernels dump the qdiscs of every interface.
-        RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.index == index as i32 => {
-            Some(qdisc)
-        }
-        _ => None,
+        (qdisc.header.index == index as i32).then_some(qdisc)
     };
     Ok(answers.into_iter().filter_map(qdisc).collect())
 }
@@ -159,13 +155,10 @@ fn wait_for_empty_root(index: u32) {
 }
 
 fn backlog(qdisc: &TcMessage) -> u32 {
-    let queue = |stats: &TcStats2| match stats {
-        TcStats2::Queue(queue) => queue.qlen,
-        _ => 0,
-    };
-    let of = |attribute: &TcAttribute| match attribute {
-        TcAttribute::Stats2(stats) => stats.iter().map(queue).max().unwrap_or(0),
-        _ => 0,
+    let queue = |stats: &TcStats2| if let TcStats2::Queue(queue) = stats { queue.qlen } else { 0 };
+    let of = |attribute: &TcAttribute| {
+        let TcAttribute::Stats2(stats) = attribute else { return 0 };
+        stats.iter().map(queue).max().unwrap_or(0)
     };
     qdisc.attributes.iter().map(of).max().unwrap_or(0)
 }
@@ -212,7 +205,7 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetl
                     };
                 }
                 NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                _ => {}
+                NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}
             }
         }
     }

@@ -343,10 +343,11 @@ fn detach_all(
     for (index, hook) in &namespace.hooks {
         match hook {
             Hook::Link { .. } => {}
-            Hook::Pin(name) => match pins {
-                Some(pins) => pins.unpin(name)?,
-                None => {}
-            },
+            Hook::Pin(name) => {
+                if let Some(pins) = pins {
+                    pins.unpin(name)?;
+                }
+            }
             Hook::Filter => filters.push(*index),
         }
     }

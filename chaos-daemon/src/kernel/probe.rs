@@ -49,10 +49,7 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
     let program = object.egress().map_err(|error| clsact::innermost(&error))?;
     netns::within_fresh(|| {
         let lo = if_nametoindex("lo").map_err(|error| format!("find lo: {error}"))?;
-        let tcx = match egress::tcx_link(lo, program) {
-            Ok(_) => return Ok(EgressTier::Tcx),
-            Err(reason) => reason,
-        };
+        let Err(tcx) = egress::tcx_link(lo, program) else { return Ok(EgressTier::Tcx) };
         let clsact = clsact::attach(program, lo, instance).and_then(|()| {
             clsact::detach(lo, instance).map_err(|error| format!("delete filter: {error}"))
         });
