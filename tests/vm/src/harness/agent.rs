@@ -1,4 +1,5 @@
 //! A process that the tests make traffic with: `vm-tests victim`, and typed questions to it.
+#![expect(clippy::wildcard_enum_match_arm, reason = "any answer but the one asked for is an error")]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
