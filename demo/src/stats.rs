@@ -144,8 +144,8 @@ mod tests {
         let text = |micros| Latency::Answered(Duration::from_micros(micros)).to_string();
         assert_eq!([74, 999].map(text), ["74 µs", "999 µs"]);
         assert_eq!(
-            [text(74), text(9_940), text(9_960), text(999_400)],
-            ["0.1 ms", "9.9 ms", "10 ms", "999 ms"]
+            [1_040, 9_940, 9_960, 999_400].map(text),
+            ["1.0 ms", "9.9 ms", "10 ms", "999 ms"]
         );
         assert_eq!(format!("{:>6}", Latency::Unanswered), "  >1 s");
     }

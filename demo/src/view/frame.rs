@@ -22,6 +22,8 @@ const FIGURE: usize = 9;
 const SECONDS: usize = 23;
 /// The summary is as wide.
 const COLUMNS: usize = 78;
+/// Fewer requests make no figure.
+const PER_COLUMN: usize = 20;
 /// The figures beside the diagrams are those of so much time.
 const RECENT: Duration = Duration::from_secs(2);
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -33,7 +35,8 @@ pub(super) fn fits(size: Size) -> bool {
 
 /// All lines.
 pub(super) fn frame(scene: &Scene, size: Size, paint: &Paint) -> Vec<String> {
-    let per_second = (size.columns.saturating_sub(LABEL + FIGURE + 1) / SECONDS).clamp(1, 4);
+    let room = size.columns.saturating_sub(LABEL + FIGURE + 1) / SECONDS;
+    let per_second = room.min(scene.rate as usize / PER_COLUMN).clamp(1, 4);
     let mut lines = title(scene).map(|line| clipped(&line, size.columns)).to_vec();
     if let [name, about, command] = lines.as_mut_slice() {
         *name = paint.bold(name);

@@ -1,6 +1,11 @@
 //! `chaos exec`: a command with faults on it and on nothing else, and no daemon.
 
-use std::{io::BufRead as _, path::PathBuf, process::Command, time::Duration};
+use std::{
+    io::BufRead as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
@@ -15,7 +20,8 @@ use crate::harness::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let all: &[(&str, fn() -> Result<()>)] = &[
+    type Case = (&'static str, fn() -> Result<()>);
+    let all: &[Case] = &[
         ("the_command_and_nobody_else_is_hit", the_command_and_nobody_else_is_hit),
         ("the_status_is_passed_on", the_status_is_passed_on),
         ("signals_are_forwarded", signals_are_forwarded),
@@ -67,7 +73,7 @@ fn under(stage: &Stage, fault: &[&str]) -> Result<(Agent, PathBuf)> {
 }
 
 /// Ends the process and checks that its cgroup is gone with it.
-fn ended(stage: &Stage, agent: &Agent, cgroup: &PathBuf) -> Result<()> {
+fn ended(stage: &Stage, agent: &Agent, cgroup: &Path) -> Result<()> {
     let code = agent.end()?;
     ensure!(code == 0, "chaos exec ended with {code}");
     ensure!(!cgroup.exists(), "the cgroup {} is left", cgroup.display());

@@ -160,7 +160,9 @@ impl Netlink {
         match answer.payload {
             NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
             NetlinkPayload::Error(error) => Err(error.to_io().into()),
-            other => bail!("unexpected netlink answer {other:?}"),
+            other @ (NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _) => {
+                bail!("unexpected netlink answer {other:?}")
+            }
         }
     }
 

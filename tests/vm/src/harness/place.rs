@@ -87,6 +87,6 @@ impl Place {
         };
         // SAFETY: between fork and exec the closure makes system calls only; it neither allocates nor
         // takes a lock.
-        unsafe { command.pre_exec(move || enter()) };
+        unsafe { command.pre_exec(enter) };
     }
 }

@@ -72,7 +72,7 @@ impl Observed {
         for ((namespace, name), device) in &self.devices {
             match before.devices.get(&(*namespace, name.clone())) {
                 Some(then) => {
-                    ensure!(device == then, "{name}: {device:?} is left, before it was {then:?}")
+                    ensure!(device == then, "{name}: {device:?} is left, before it was {then:?}");
                 }
                 None => {
                     let own = INTERFACES.iter().any(|prefix| name.starts_with(prefix));

@@ -46,9 +46,10 @@ impl Datagrams {
             setsockopt(&fd, Ipv6V6Only, &!options.dual)?;
         }
         if options.receive_errors {
-            match family {
-                AddressFamily::Inet => setsockopt(&fd, Ipv4RecvErr, &true)?,
-                _ => setsockopt(&fd, Ipv6RecvErr, &true)?,
+            if local.is_ipv4() {
+                setsockopt(&fd, Ipv4RecvErr, &true)?;
+            } else {
+                setsockopt(&fd, Ipv6RecvErr, &true)?;
             }
         }
         let datagrams = Self::bound(fd, Kind::Udp, local)?;

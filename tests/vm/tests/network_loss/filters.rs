@@ -130,7 +130,9 @@ fn between(
     let name = format!("{near_port} to {far_port}");
     Ok(match direction {
         Direction::In => Datagrams::new(stage, name, far, near, near.1.local),
-        _ => Datagrams::new(stage, name, near, far, far.1.local),
+        Direction::Unspecified | Direction::Out | Direction::Both => {
+            Datagrams::new(stage, name, near, far, far.1.local)
+        }
     })
 }
 

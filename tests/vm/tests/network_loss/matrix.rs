@@ -35,7 +35,9 @@ fn cell(family: Family, transport: Transport, direction: Direction) -> Result<()
     // One way of a connection is enough to end it, but datagrams go one way only.
     let back = match direction {
         Direction::In => stage.flow(&stage.victim, Transport::Udp, family, Direction::Out)?,
-        _ => stage.flow(&stage.victim, Transport::Udp, family, Direction::In)?,
+        Direction::Unspecified | Direction::Out | Direction::Both => {
+            stage.flow(&stage.victim, Transport::Udp, family, Direction::In)?
+        }
     };
     let requests = || match family {
         Family::V4 => stage.far.snmp("Icmp:InEchos"),

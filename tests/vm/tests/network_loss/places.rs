@@ -151,8 +151,8 @@ fn loopback_is_hit() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     for direction in [Direction::Out, Direction::In] {
-        let (mut victims, mut others): (Vec<Box<dyn Probe>>, Vec<Box<dyn Probe>>) =
-            (Vec::new(), Vec::new());
+        let mut victims: Vec<Box<dyn Probe>> = Vec::new();
+        let mut others: Vec<Box<dyn Probe>> = Vec::new();
         for family in net::families() {
             let lo = net::loopback(family);
             let (victim, bystander) = (&stage.victim, &stage.bystander);

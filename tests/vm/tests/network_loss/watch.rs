@@ -216,7 +216,7 @@ fn one_injection_can_be_watched() -> Result<()> {
     }
     match client.watch("no-such-injection").map(|_| ()) {
         Err(status) => {
-            ensure!(crate::harness::reason(&status) == "UNKNOWN_INJECTION", "{status:?}")
+            ensure!(crate::harness::reason(&status) == "UNKNOWN_INJECTION", "{status:?}");
         }
         Ok(()) => anyhow::bail!("an injection that does not exist can be watched"),
     }

@@ -17,7 +17,7 @@ pub(super) fn serve() -> Result<String> {
     let sink = TcpListener::bind("127.0.0.1:0")?;
     let addresses = format!("{} {}", echo.local_addr()?, sink.local_addr()?);
     thread::spawn(move || {
-        each(&echo, |mut stream| io::copy(&mut stream.try_clone()?, &mut stream))
+        each(&echo, |mut stream| io::copy(&mut stream.try_clone()?, &mut stream));
     });
     thread::spawn(move || {
         each(&sink, |mut stream| {
@@ -30,7 +30,7 @@ pub(super) fn serve() -> Result<String> {
                     bytes => total += bytes as u64,
                 }
             }
-        })
+        });
     });
     Ok(addresses)
 }
