@@ -3,6 +3,8 @@
 //! Headers are read relative to the network header, so devices with and without a link layer, and
 //! both kinds of hook, look the same.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
@@ -180,8 +182,8 @@ fn is_link_upkeep(kind: u8) -> bool {
 /// Copies bytes from behind the start of the network header.
 #[inline(always)]
 fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    // SAFETY: the helper writes `N` bytes or fails; the destination has `N`.
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: the helper writes `N` bytes, zeroes if it fails; the destination has `N`.
     let status = unsafe {
         bpf_skb_load_bytes_relative(
             skb.cast(),
@@ -191,5 +193,6 @@ fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
             BPF_HDR_START_NET,
         )
     };
-    (status == 0).then_some(bytes)
+    // SAFETY: written in any case, see above.
+    (status == 0).then(|| unsafe { bytes.assume_init() })
 }

@@ -54,7 +54,15 @@ impl Found {
             // SAFETY: as above.
             let slot = unsafe { len.read_volatile() };
             if let Some(place) = self.targets.get_mut(slot as usize) {
-                *place = *target;
+                // An assignment becomes a call that copies byte by byte.
+                place.len = target.len;
+                for rule in 0..MAX_RULES_PER_TARGET {
+                    // SAFETY: both are inside the arrays; volatile keeps the loop from becoming that call.
+                    unsafe {
+                        let from = (&raw const target.rules[rule]).read_volatile();
+                        (&raw mut place.rules[rule]).write_volatile(from);
+                    }
+                }
                 // SAFETY: as above.
                 unsafe { len.write_volatile(slot + 1) };
             }

@@ -1,7 +1,7 @@
 //! Egress hooks on kernels without tcx: a filter of ours on the interface's clsact qdisc.
 //!
-//! Guarantees: nobody else's filter is touched; clsact goes with our last filter only if we made it
-//! and nobody else put a filter there. Assumption: on these kernels (before 6.6) adding or deleting
+//! Guarantees: nobody else's filter is touched; clsact goes with our last filter (of any daemon or run)
+//! only if one of us made it and nobody else put a filter there. Assumption: on these kernels (before 6.6) adding or deleting
 //! clsact drops what waits in the root qdisc, so both wait for a moment in which nothing does.
 
 use std::{
@@ -40,15 +40,12 @@ pub(super) fn attach(
     index: u32,
     instance: Instance,
 ) -> Result<(), String> {
-    let earlier = filters(index, EGRESS).map_err(|error| format!("list filters: {error}"))?;
-    let earlier = earlier.into_iter().find_map(|(_, handle)| {
-        Instance::of_filter(handle)
-            .filter(|(owner, _)| *owner == instance)
-            .map(|(_, made)| (handle, made))
-    });
-    let made = if let Some((handle, made)) = earlier {
-        delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
-        made
+    let there = filters(index, EGRESS).map_err(|error| format!("list filters: {error}"))?;
+    let ours =
+        || there.iter().filter_map(|(_, handle)| Some((*handle, Instance::of_filter(*handle)?)));
+    // Whoever of ours comes later shares the duty to remove the qdisc: the last one to go does.
+    let made = if ours().any(|(_, (_, made))| made) {
+        true
     } else if has_clsact(index).map_err(|error| format!("list qdiscs: {error}"))? {
         false
     } else {
@@ -56,6 +53,9 @@ pub(super) fn attach(
         qdisc_add_clsact(index).map_err(|error| format!("add clsact: {error}"))?;
         true
     };
+    for (handle, _) in ours().filter(|(_, (owner, _))| *owner == instance) {
+        delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
+    }
     let options = NlOptions {
         priority: PRIORITY,
         handle: TcHandle::from(instance.filter_handle(made)),

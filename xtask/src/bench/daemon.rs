@@ -169,7 +169,13 @@ async fn connect(socket: &Path, child: &mut Child) -> Result<ChaosDaemonClient<C
         });
         let endpoint = Endpoint::from_static("http://localhost");
         if let Ok(channel) = endpoint.connect_with_connector(connector).await {
-            return Ok(ChaosDaemonClient::new(channel));
+            let mut client = ChaosDaemonClient::new(channel);
+            // It takes connections before it can answer.
+            client
+                .capabilities(v1::CapabilitiesRequest {})
+                .await
+                .context("the daemon does not answer")?;
+            return Ok(client);
         }
         ensure!(Instant::now() < end, "the daemon does not serve");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{End, Injection, State};
+use chaos_common::proto::v1::{Direction, End, Injection, State};
 use tonic::Code;
 
-use crate::harness::{Client, Loss, Probe as _, Stage, poll, refused, same, tests};
+use crate::harness::{Client, Loss, Probe as _, Stage, active, poll, refused, same, tests};
 
 tests![
     inject_is_idempotent,
@@ -17,6 +17,7 @@ tests![
     recover_all_ends_everything,
     list_and_get_agree,
     a_plan_changes_nothing,
+    one_follows_the_other_at_once,
 ];
 
 fn inject_is_idempotent() -> Result<()> {
@@ -212,6 +213,31 @@ fn a_plan_changes_nothing() -> Result<()> {
     );
     ensure!(client.list_ended_too()?.is_empty());
     flow.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// The kernel detaches some hooks only a moment after their last holder is gone; nobody must notice.
+fn one_follows_the_other_at_once() -> Result<()> {
+    const ROUNDS: usize = 100;
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let flow = stage.victim_udp()?;
+    for round in 0..ROUNDS {
+        let spec = Loss::all().direction(Direction::Both).on(&stage.target);
+        let injection = client.inject(spec).with_context(|| format!("round {round}"))?;
+        active(&injection)?;
+        let ended = client.recover(&injection.id)?;
+        ensure!(
+            ended.state() == State::Ended && ended.message.is_empty(),
+            "round {round}: {ended:?}"
+        );
+    }
+    flow.all_arrive()?;
+    client.inject(Loss::all().on(&stage.target))?;
+    flow.none_arrive()?;
+    client.recover_all()?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
