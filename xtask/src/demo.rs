@@ -37,6 +37,8 @@ pub(crate) struct Options {
     plain: bool,
 }
 
+/// For an emulated terminal.
+const SHOW_CURSOR: &str = "\x1b[?25h";
 const DEFAULT_KERNEL: &str = "6.12";
 
 /// Builds and shows.
@@ -44,6 +46,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
     let interrupt = Interrupt::forward()?;
     let result = show(options);
     if interrupt.came() {
+        sh::say("interrupted");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     result
@@ -93,7 +96,12 @@ fn in_vm(kernel: &str, binaries: &Binaries, program: PathBuf, plain: bool) -> Re
     if !is_terminal || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         guest.env.push(("NO_COLOR".to_owned(), "1".to_owned()));
     }
-    let finished = vm::run(&kernel, binaries, &guest)?;
+    let finished = vm::run(&kernel, binaries, &guest);
+    if is_terminal {
+        // A VM that was stopped could not do it.
+        print!("{SHOW_CURSOR}");
+    }
+    let finished = finished?;
     for complaint in &finished.complaints {
         sh::say(format_args!("the kernel complained: {complaint}"));
     }

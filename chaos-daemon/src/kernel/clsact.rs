@@ -5,6 +5,7 @@
 //! clsact drops what waits in the root qdisc, so both wait for a moment in which nothing does.
 
 use std::{
+    fs::File,
     io,
     thread::sleep,
     time::{Duration, Instant},
@@ -22,6 +23,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcHandle as NlHandle, TcMessage, TcStats2},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::Instance;
 
@@ -40,6 +42,7 @@ pub(super) fn attach(
     index: u32,
     instance: Instance,
 ) -> Result<(), String> {
+    let _lock = lock();
     let there = filters(index, EGRESS).map_err(|error| format!("list filters: {error}"))?;
     let ours =
         || there.iter().filter_map(|(_, handle)| Some((*handle, Instance::of_filter(*handle)?)));
@@ -78,6 +81,7 @@ pub(super) fn detach(index: u32, instance: Instance) -> io::Result<()> {
 
 /// Detaches the filters of some instances.
 pub(super) fn sweep(index: u32, is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
+    let _lock = lock();
     let mut made_qdisc = false;
     for (_, handle) in filters(index, EGRESS)? {
         if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_doomed(*owner))
@@ -95,6 +99,12 @@ pub(super) fn sweep(index: u32, is_doomed: impl Fn(Instance) -> bool) -> io::Res
         absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))?;
     }
     Ok(())
+}
+
+/// Keeps others of ours out of this network namespace's qdiscs, so that who made one is never in doubt.
+fn lock() -> Option<Flock<File>> {
+    let namespace = File::open("/proc/thread-self/ns/net").ok()?;
+    Flock::lock(namespace, FlockArg::LockExclusive).ok()
 }
 
 /// Priority and handle of each filter at a hook of an interface.
