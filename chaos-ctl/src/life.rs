@@ -10,17 +10,17 @@ pub(crate) struct LifeArgs {
     ///
     /// The kernel itself keeps this deadline: it holds when the daemon is dead. From 1ms to 30 days;
     /// the policy of a node may allow less.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) duration: Option<Lifetime>,
 
     /// The fault happens at most N times
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) times: Option<Times>,
 
     /// Draw the same sequence each time
     ///
     /// The n-th matching event fires or does not as a pure function of the seed and n. Without this
     /// flag the daemon draws a seed and `chaos get` shows it.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) seed: Option<u64>,
 }

@@ -22,12 +22,16 @@ pub(crate) struct TargetArgs {
     pod: Option<PodUid>,
 
     /// The cgroup of this process: all that runs in it, not the process alone
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", allow_hyphen_values = true, value_parser = pid)]
     pid: Option<NonZeroU32>,
 
     /// A cgroup, by its path below the cgroup2 mount: /system.slice/nginx.service
     #[arg(long, value_name = "PATH")]
     cgroup: Option<CgroupPath>,
+}
+
+fn pid(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "give a process id, a whole number from 1 on".to_owned())
 }
 
 impl TargetArgs {

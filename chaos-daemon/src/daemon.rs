@@ -22,7 +22,7 @@ use crate::{
 /// How long calls under way may take when a signal has come.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// With one sentence that names what is in the way and what to do.
@@ -70,6 +70,8 @@ async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Res
     }
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    // The terminal of a daemon started by hand was closed.
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let (ending, ended) = watch::channel(false);
     let is_ended = |mut ended: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is an end too.
@@ -85,6 +87,7 @@ async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Res
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         notify::stopping();
         let _ = ending.send(true);

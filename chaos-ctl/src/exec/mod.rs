@@ -27,8 +27,9 @@ use child::Child;
 pub(crate) use child::hold;
 use signals::Signals;
 
-/// How long faults go on if this process is stopped.
-const LEASE: Duration = Duration::from_secs(15);
+/// How long faults go on if this process is stopped. A third of it is how soon a network namespace is
+/// noticed that the command makes for itself.
+const LEASE: Duration = Duration::from_secs(3);
 
 /// A command and the faults that it shall see.
 pub(crate) struct Job {

@@ -26,11 +26,11 @@ pub(super) struct FilterFlags {
     except: Vec<Cidr>,
 
     /// Only these ports of the other end: 5432, 6000-6010
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', allow_hyphen_values = true)]
     port: Vec<PortRange>,
 
     /// Only these ports of the target's end
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', allow_hyphen_values = true)]
     local_port: Vec<PortRange>,
 
     /// Only these protocols: tcp, udp, icmp

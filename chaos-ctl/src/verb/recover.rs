@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
+    call::CallError,
     client::ConnectError,
     error::show,
     outcome::{Outcome, Tally},
@@ -63,7 +64,7 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         let asked = async { Ok::<_, anyhow::Error>(app.connect().await?.recover_all().await?) };
         return match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(response)) => all(&response, app),
-            Ok(Err(error)) if error.downcast_ref::<ConnectError>().is_some() => {
+            Ok(Err(error)) if is_nobody_there(&error) => {
                 sweep_without_daemon(&args.place, error, app)
             }
             Ok(Err(error)) => Err(error),
@@ -87,6 +88,11 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     Ok(tally.outcome())
 }
 
+/// Whether no daemon answered, or one died while it was asked.
+fn is_nobody_there(error: &anyhow::Error) -> bool {
+    error.is::<ConnectError>() || error.downcast_ref().is_some_and(CallError::is_open)
+}
+
 /// Ends everything on this node when no daemon answers.
 ///
 /// # Errors
@@ -102,12 +108,11 @@ fn sweep_without_daemon(
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
     let Swept { journal, daemon_hangs } = sweep_node(&durable, "chaos recover --all")?;
     eprintln!("note: {}", causes(error.as_ref()));
-    let hooks = if daemon_hangs {
-        "every hook was detached; the daemon that hangs keeps its journal"
-    } else {
-        "every hook and rule that a daemon left was removed"
-    };
-    eprintln!("note: {hooks}");
+    if daemon_hangs {
+        eprintln!("note: every hook was detached; the daemon that hangs keeps its journal");
+        return Ok(Outcome::Done);
+    }
+    eprintln!("note: every hook and rule that a daemon left was removed");
     all(&RecoverAllResponse { recovered: journal, failed: Vec::new() }, app)
 }
 

@@ -164,9 +164,13 @@ impl Journal {
 fn read(path: &Path) -> Result<Entry, String> {
     /// Far above any record; a foreign file may be anything.
     const MOST: u64 = 1 << 20;
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MOST {
-        return Err(format!("{size} bytes"));
+    // Neither a link nor a pipe, which would keep the daemon from starting.
+    let stat = fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+    if !stat.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    if stat.len() > MOST {
+        return Err(format!("{} bytes", stat.len()));
     }
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let record: Record = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
@@ -239,11 +243,16 @@ mod tests {
         fs::write(at("cut.json"), "{\"id\":\"cut\"").unwrap();
         fs::copy(at("good.json"), at("other.json")).unwrap();
         fs::write(at("huge.json"), vec![b'x'; 2 << 20]).unwrap();
+        nix::unistd::mkfifo(&at("pipe.json"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         fs::write(at("half.new"), "{").unwrap();
         fs::write(at("README"), "").unwrap();
         assert_eq!(journal.load().unwrap().len(), 1);
-        for name in ["empty.json", "cut.json", "other.json", "huge.json"] {
-            assert!(!at(name).exists() && dir.path().join("corrupt").join(name).exists(), "{name}");
+        for name in ["empty.json", "cut.json", "other.json", "huge.json", "pipe.json"] {
+            assert!(
+                !at(name).exists()
+                    && fs::symlink_metadata(dir.path().join("corrupt").join(name)).is_ok(),
+                "{name}"
+            );
         }
         assert!(at("README").exists() && !at("half.new").exists());
     }

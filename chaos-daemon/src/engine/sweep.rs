@@ -5,6 +5,8 @@
 
 use std::{fs, io};
 
+use chaos_common::injection::End;
+
 use super::{
     audit::{Action, Audit},
     error::{StartError, StorageError},
@@ -38,6 +40,9 @@ pub fn sweep_node(place: &Durable, who: &str) -> Result<Swept, StartError> {
             let names = journal.remove_all()?;
             if let Ok(mut audit) = Audit::open(&place.state_dir) {
                 audit.log(who, Action::RecoverAll);
+                for id in names.iter().filter_map(|name| name.parse().ok()) {
+                    audit.log(who, Action::End { id: &id, why: End::Recovered, fired: 0 });
+                }
             }
             Ok(Swept { journal: names, daemon_hangs: false })
         }
