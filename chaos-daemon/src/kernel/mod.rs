@@ -4,6 +4,7 @@
 
 mod btf;
 mod clsact;
+mod detach;
 mod egress;
 mod error;
 mod events;

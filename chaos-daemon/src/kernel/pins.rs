@@ -16,7 +16,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{KernelError, object};
+use super::{KernelError, detach, object};
 
 /// The pin directory of this build. A value proves that bpffs is mounted and the directory exists.
 #[derive(Clone, Debug)]
@@ -78,9 +78,15 @@ impl Pins {
         names.filter(|name| name.starts_with(prefix)).collect()
     }
 
-    /// Removes one pin; a link that is nowhere else detaches. One that is gone is no error.
+    /// Detaches a pinned link and removes its pin. One that is gone is no error.
     pub(super) fn unpin(&self, name: &str) -> Result<(), KernelError> {
         let path = self.path(name);
+        // Where this fails, removing the pin detaches it too, only later.
+        if let Err(error) = detach::pinned(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(pin = name, %error, "not detached at once");
+        }
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(KernelError::Pin { what: "remove pin", path, source })

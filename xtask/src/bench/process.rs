@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::programs::loaded_programs;
 
 /// Memory of a process that is in RAM now, in MiB.
@@ -43,26 +43,34 @@ pub(crate) struct Program {
     pub(crate) runs: u64,
 }
 
-/// The program of this name that a process holds.
-pub(crate) fn program(pid: u32, name: &str) -> Result<Program> {
+/// Where a program runs, as the kernel numbers the types of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `BPF_PROG_TYPE_SCHED_CLS`
+    Out = 3,
+    /// `BPF_PROG_TYPE_CGROUP_SKB`
+    In = 8,
+}
+
+/// The program of this kind that a process holds; the daemon and the bench hold one of each.
+pub(crate) fn program(pid: u32, kind: Kind) -> Result<Program> {
     for descriptor in fs::read_dir(format!("/proc/{pid}/fdinfo")).context("the process is gone")? {
         let Ok(info) = fs::read_to_string(descriptor?.path()) else { continue };
-        let Some(id) = number(&info, "prog_id:").and_then(|id| u32::try_from(id).ok()) else {
+        if number(&info, "prog_type:") != Some(kind as u64) {
             continue;
-        };
-        let known = loaded_programs().flatten().find(|program| program.id() == id);
-        let Some(known) = known.filter(|program| program.name_as_str() == Some(name)) else {
-            continue;
-        };
+        }
+        let id = number(&info, "prog_id:");
+        let mut all = loaded_programs().flatten();
+        let known = all.find(|program| Some(u64::from(program.id())) == id);
         return Ok(Program {
             verified: number(&info, "verified_insns:").unwrap_or(0),
             // An instruction has eight bytes.
-            translated: u64::from(known.size_translated().unwrap_or(0)) / 8,
+            translated: u64::from(known.and_then(|known| known.size_translated()).unwrap_or(0)) / 8,
             run_ns: number(&info, "run_time_ns:").unwrap_or(0),
             runs: number(&info, "run_cnt:").unwrap_or(0),
         });
     }
-    anyhow::bail!("process {pid} holds no program {name}")
+    bail!("process {pid} holds no program of the kind {kind:?}")
 }
 
 fn number(text: &str, key: &str) -> Option<u64> {
