@@ -16,7 +16,8 @@ fn no_socket_and_nobody_listening_say_the_same() {
         "error: no daemon at {}; start it with `sudo chaos-daemon` or name its socket with --socket\n",
         socket.display()
     );
-    for verb in ["ls", "doctor", "recover --all", "recover a", "watch"] {
+    // Not `recover --all`: without a daemon it sweeps this very machine. The behaviour tests have it.
+    for verb in ["ls", "doctor", "recover a", "watch"] {
         assert_eq!(error(&socket, verb), expected);
     }
     drop(UnixListener::bind(&socket).unwrap());

@@ -43,7 +43,9 @@ fn faults_that_make_no_sense() {
     life("--duration 1000years", "the most is 30days");
     life("--duration 5", "write it as 90s, 5m or 1h30m");
     life("--times 0", "leave it out");
-    life("--times -1", "unexpected argument '-1'");
+    life("--times -1", "no whole number");
+    life("--duration -5s", "no duration");
+    refused("inject network loss --pid -1 --percent 1", "whole number from 1 on");
     life("--seed x", "--seed");
     life("--id UPPER", "no injection id");
     life("--direction up", "out, in or both");

@@ -60,7 +60,7 @@ fn only_the_first_piece_has_ports() -> Result<()> {
         flow.none_arrive()?;
         other.all_arrive()?;
         let counters = balanced(&client.recover(&injection.id)?)?;
-        ensure!(counters.matched == u64::from(flow.usual()), "{counters:?}");
+        ensure!(counters.matched == u64::from(flow.usual()), "{family:?}: {counters:?}");
         flow.all_arrive()?;
     }
     stage.idle(&daemon)?;
@@ -81,7 +81,7 @@ fn a_whole_datagram_comes_in() -> Result<()> {
         let injection = client.inject(loss.on(&stage.target))?;
         flow.none_arrive()?;
         let counters = balanced(&client.recover(&injection.id)?)?;
-        ensure!(counters.matched == u64::from(flow.usual()), "{counters:?}");
+        ensure!(counters.matched == u64::from(flow.usual()), "{family:?}: {counters:?}");
         flow.all_arrive()?;
     }
     stage.idle(&daemon)?;

@@ -1,6 +1,6 @@
 //! Which of the matching packets are lost: exactly those that the dice say.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chaos_common::{
     fault::{Burst, LossModel},
     proto::v1::{self, Direction},
@@ -100,7 +100,8 @@ fn the_sequence_is_the_same_for_what_comes_in() -> Result<()> {
         let ends = ((&stage.far, net::far(family)), (&stage.victim, net::near(family)));
         let flow = stage.udp("incoming", ends.0, ends.1)?;
         let loss = Loss::percent(25.0).direction(Direction::In).seed(3);
-        exact(&stage, &client, &flow, loss, percent(25.0)?, 400)?;
+        exact(&stage, &client, &flow, loss, percent(25.0)?, 400)
+            .with_context(|| format!("{family:?}"))?;
     }
     stage.idle(&daemon)?;
     stage.finish(daemon)

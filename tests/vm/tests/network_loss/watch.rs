@@ -166,7 +166,10 @@ fn firings_are_sampled() -> Result<()> {
     let mut watch = watcher.watch(&injection.id)?;
     first_firing(&mut watch, &flow)?;
     let started = Instant::now();
-    flow.round(2000, 0)?;
+    // Long enough for several samples, however quickly packets are lost.
+    while started.elapsed() < Duration::from_millis(200) {
+        flow.round(1000, 0)?;
+    }
     let elapsed = started.elapsed();
     client.recover(&injection.id)?;
     let (mut told, mut last) = (0, None);
