@@ -14,6 +14,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    tc::{TcAttribute, TcHandle, TcMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
@@ -109,6 +110,34 @@ impl Netlink {
         let link = self.named(name)?;
         self.change(RouteNetlinkMessage::DelLink(link), 0)
             .with_context(|| format!("cannot delete {name}"))
+    }
+
+    /// Adds a queueing discipline without options, as a user's `tc qdisc add` does.
+    pub(crate) fn add_qdisc(
+        &self,
+        name: &str,
+        kind: &str,
+        parent: TcHandle,
+        handle: u16,
+    ) -> Result<()> {
+        let mut message = TcMessage::with_index(self.index(name)? as i32);
+        message.header.parent = parent;
+        message.header.handle = TcHandle { major: handle, minor: 0 };
+        message.attributes.push(TcAttribute::Kind(kind.into()));
+        self.change(RouteNetlinkMessage::NewQueueDiscipline(message), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot add the qdisc {kind} to {name}"))
+    }
+
+    /// Adds a filter that matches everything and does nothing, as a user's `tc filter add` does.
+    pub(crate) fn add_filter(&self, name: &str, parent: TcHandle, priority: u16) -> Result<()> {
+        let mut message = TcMessage::with_index(self.index(name)? as i32);
+        message.header.parent = parent;
+        message.header.info =
+            u32::from(priority) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+        message.attributes.push(TcAttribute::Kind("matchall".into()));
+        message.attributes.push(TcAttribute::Options(Vec::new()));
+        self.change(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot add a filter to {name}"))
     }
 
     /// Number and name of every interface.

@@ -30,6 +30,12 @@ struct Device {
 }
 
 impl Device {
+    /// Filters and programs. A dump also has an entry without a handle for each priority in use.
+    fn hooks(&self) -> usize {
+        let filters = self.filters.iter().filter(|(_, _, handle, _)| *handle != 0).count();
+        filters + self.tcx.iter().sum::<u32>() as usize
+    }
+
     fn is_bare(&self) -> bool {
         self.filters.is_empty()
             && self.tcx == [0, 0]
@@ -91,9 +97,7 @@ impl Observed {
     /// How many hooks of tc there are, by either mechanism, in a namespace.
     pub(crate) fn hooks(&self, namespace: usize) -> usize {
         let devices = self.devices.iter().filter(|((number, _), _)| *number == namespace);
-        devices
-            .map(|(_, device)| device.filters.len() + device.tcx.iter().sum::<u32>() as usize)
-            .sum()
+        devices.map(|(_, device)| device.hooks()).sum()
     }
 }
 
@@ -125,7 +129,11 @@ fn devices_of(netns: &NetNs) -> Result<BTreeMap<String, Device>> {
             // Without a clsact the kernel has nothing to list, or says so.
             for filter in netlink.filters(*index, parent).unwrap_or_default() {
                 let kind = text(filter.attribute(libc::TCA_KIND));
-                let options = filter.attribute(libc::TCA_OPTIONS).unwrap_or_default().to_vec();
+                let mut options = filter.attribute(libc::TCA_OPTIONS).unwrap_or_default().to_vec();
+                if kind == "matchall" {
+                    // Flags alone: behind them is a counter of packets.
+                    options.truncate(8);
+                }
                 device.filters.push((parent, kind, filter.head_u32(8), options));
             }
         }

@@ -158,15 +158,24 @@ pub(crate) fn run(mut arguments: Arguments, mut trials: Vec<Trial>) -> Conclusio
 /// The last test: as many BPF objects exist as before the first.
 fn census_at_the_end() -> Trial {
     let before = bpf::census();
-    trial_with(Permit::all, module_path!(), "the_kernel_holds_what_it_held_before", move || {
-        if !own_machine() {
-            return skip("other programs of this machine load BPF programs too");
-        }
-        let before = before?;
-        poll::until_ok("the kernel to free the last BPF object", Duration::from_secs(10), || {
-            let now = bpf::census()?;
-            ensure!(now == before, "{now:?} are there, before the tests {before:?}");
-            Ok(())
-        })
-    })
+    trial_with(
+        Permit::all,
+        "vm_tests::harness_itself",
+        "the_kernel_holds_what_it_held_before",
+        move || {
+            if !own_machine() {
+                return skip("other programs of this machine load BPF programs too");
+            }
+            let before = before?;
+            poll::until_ok(
+                "the kernel to free the last BPF object",
+                Duration::from_secs(10),
+                || {
+                    let now = bpf::census()?;
+                    ensure!(now == before, "{now:?} are there, before the tests {before:?}");
+                    Ok(())
+                },
+            )
+        },
+    )
 }

@@ -81,6 +81,12 @@ impl Stage {
         })
     }
 
+    /// Takes the kernel's state now for the one to go back to.
+    pub(crate) fn begin_here(&mut self) -> Result<()> {
+        self.before = self.observe()?;
+        Ok(())
+    }
+
     /// Starts a daemon and waits until it serves.
     pub(crate) fn daemon(&self) -> Result<Daemon> {
         self.daemon_with(Settings::default())
