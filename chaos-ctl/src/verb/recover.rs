@@ -164,6 +164,10 @@ fn all(response: &RecoverAllResponse, app: &mut App) -> anyhow::Result<Outcome> 
         }
         for FailureView { id, reason } in &view.failed {
             let (id, reason) = (clean(id), clean(reason));
+            if id.is_empty() {
+                out.line(format_args!("something of no injection is left: {reason}"))?;
+                continue;
+            }
             out.line(format_args!("{id} is stuck, the daemon goes on trying: {reason}"))?;
         }
         if view.recovered.is_empty() && view.failed.is_empty() {

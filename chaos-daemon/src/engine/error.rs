@@ -9,7 +9,8 @@ use chaos_common::spec::InjectionId;
 
 use crate::{fault::Unsupported, kernel::KernelError, policy::Refusal, target::TargetError};
 
-/// A request that was not carried out. Nothing of it is left on the node.
+/// A request that was not carried out. Nothing of it is left on the node, but for
+/// [`EngineError::HalfDone`].
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Another request has the id.
@@ -41,6 +42,16 @@ pub enum EngineError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// It was not applied, and not undone either.
+    #[error("injection {id}: {source}; {undo}")]
+    HalfDone {
+        /// Which.
+        id: InjectionId,
+        /// Why it was not applied.
+        source: Box<KernelError>,
+        /// What became of the undo.
+        undo: String,
+    },
     /// The daemon is going down.
     #[error("the daemon is shutting down; try again when it is back")]
     ShuttingDown,

@@ -23,7 +23,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::{Engine, Firing, Notice, cgroup_watch::Heard, world::World};
+use super::{Engine, Firing, Notice, cgroup_watch::Heard, injection::Phase, world::World};
 use crate::{
     boot_clock::BootTime,
     kernel::{Event, KernelError},
@@ -233,6 +233,9 @@ impl Round {
             }
             warn_of(world.kernel.restore_pins());
         }
+        if is_sweep {
+            world.kernel.distrust_egress();
+        }
         // A process that changes its namespace tells nobody: noticed at the pace of the lease.
         if heard.populated || is_renewed || is_sweep {
             warn_of(world.kernel.refresh_egress());
@@ -266,7 +269,9 @@ fn carry_firings(engine: &Engine, world: &mut World) {
 /// Live injections whose cgroup is no more, or is another one under the same name.
 fn vanished(world: &World) -> Vec<InjectionId> {
     let is_gone = |cgroup: &target::Cgroup| !matches!(world.root.look_up(&cgroup.path), Ok(Some(now)) if now.id == cgroup.id);
-    let live = world.live.values().filter(|live| is_gone(&live.record.target()));
+    // One that is being applied is looked at by whoever applies it.
+    let settled = world.live.values().filter(|live| live.phase != Phase::Applying);
+    let live = settled.filter(|live| is_gone(&live.record.target()));
     live.map(|live| live.record.id.clone()).collect()
 }
 

@@ -39,7 +39,7 @@ use chaos_common::{
     target::CgroupPath,
     value::Lifetime,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -81,6 +81,15 @@ pub struct Plan {
     pub cgroup: CgroupPath,
     /// The effects in order, for people.
     pub effects: Vec<String>,
+}
+
+/// What became of everything.
+#[derive(Clone, Debug)]
+pub struct AllRecovered {
+    /// All that were live, as they are now.
+    pub injections: Vec<Injection>,
+    /// Why something in the kernel that no injection speaks for could not be removed.
+    pub unswept: Vec<String>,
 }
 
 /// What becomes of live injections when the engine stops.
@@ -148,15 +157,16 @@ impl Engine {
         who: &str,
     ) -> Result<Injection, EngineError> {
         let id = id.unwrap_or_else(|| world::fresh_id(spec));
-        if let Some(earlier) = self.earlier(&id, spec)? {
-            return Ok(earlier);
+        if let Some(earlier) = self.settled(&mut self.world.lock(), &id) {
+            return world::same_request(&earlier, spec).map(|()| earlier);
         }
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
         let record = {
             let mut world = self.world.lock();
-            // Somebody may have been quicker with the same id.
-            if let Some(earlier) = world.settled(&id) {
+            // Somebody may have been quicker with the same id. The lock is held from here to the
+            // reservation.
+            if let Some(earlier) = self.settled(&mut world, &id) {
                 return world::same_request(&earlier, spec).map(|()| earlier);
             }
             self.policy.check(spec, &target, &protected, world.live.len())?;
@@ -175,25 +185,31 @@ impl Engine {
             }
         };
         self.settled.notify_all();
-        let injection = result?;
+        // Also when it failed: what could not be undone is retried then.
+        self.keeper.wake_by(world.next_due());
+        let injection = match result {
+            Ok(injection) => injection,
+            Err(error) => {
+                if let Some(stuck) = world.find(&id) {
+                    world.audit(who, audit::Action::End { id: &id, why: End::Failed, fired: 0 });
+                    self.announce(&stuck);
+                }
+                return Err(error);
+            }
+        };
         reached("active");
         world
             .audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
         self.announce(&injection);
-        self.keeper.wake_by(world.next_due());
         Ok(injection)
     }
 
-    /// What is known under an id, waiting until it is settled.
-    fn earlier(&self, id: &InjectionId, spec: &Spec) -> Result<Option<Injection>, EngineError> {
-        let mut world = self.world.lock();
+    /// What is known under an id, once it is not being applied any more.
+    fn settled(&self, world: &mut MutexGuard<'_, World>, id: &InjectionId) -> Option<Injection> {
         while world.live.get(id).is_some_and(|live| live.phase == Phase::Applying) {
-            self.settled.wait(&mut world);
+            self.settled.wait(world);
         }
-        match world.settled(id) {
-            Some(earlier) => world::same_request(&earlier, spec).map(|()| Some(earlier)),
-            None => Ok(None),
-        }
+        world.find(id)
     }
 
     /// Moves the deadline to now plus `duration`, or plus the duration first asked for.
@@ -224,18 +240,16 @@ impl Engine {
     /// When the id is unknown.
     pub fn recover(&self, id: &InjectionId, who: &str) -> Result<Injection, EngineError> {
         let mut world = self.world.lock();
-        while world.live.get(id).is_some_and(|live| live.phase == Phase::Applying) {
-            self.settled.wait(&mut world);
-        }
+        let before = self.settled(&mut world, id);
         if world.live.contains_key(id) {
             self.end(&mut world, id, End::Recovered, who);
         }
-        world.settled(id).ok_or_else(|| EngineError::Unknown(id.clone()))
+        world.find(id).or(before).ok_or_else(|| EngineError::Unknown(id.clone()))
     }
 
     /// Ends every injection, and sweeps whatever else of ours is in the kernel. Returns all that were
     /// live, as they are now.
-    pub fn recover_all(&self, who: &str) -> Vec<Injection> {
+    pub fn recover_all(&self, who: &str) -> AllRecovered {
         let mut world = self.world.lock();
         while world.live.values().any(|live| live.phase == Phase::Applying) {
             self.settled.wait(&mut world);
@@ -244,10 +258,9 @@ impl Engine {
         let ids = world.ids();
         let ended: Vec<Injection> =
             ids.iter().filter_map(|id| self.end(&mut world, id, End::Recovered, who)).collect();
-        if let Err(error) = world.kernel.sweep_rules().and_then(|()| world.kernel.sweep_hooks()) {
-            tracing::error!(%error, "could not sweep the kernel");
-        }
-        ended
+        let sweeps = [world.kernel.sweep_rules(), world.kernel.sweep_hooks()];
+        let unswept = sweeps.into_iter().filter_map(Result::err).map(|error| error.to_string());
+        AllRecovered { injections: ended, unswept: unswept.collect() }
     }
 
     /// One injection as it is now.
@@ -317,7 +330,10 @@ impl Engine {
                 Vec::new()
             }
             Parting::Recover => {
-                let mut left = self.recover_all(who);
+                let AllRecovered { injections: mut left, unswept } = self.recover_all(who);
+                for reason in unswept {
+                    tracing::error!(reason, "could not sweep the kernel");
+                }
                 left.retain(|injection| injection.state.is_live());
                 if left.is_empty() {
                     self.remove_pins(&mut self.world.lock());

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use chaos_common::injection::End;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::broadcast;
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     boot_clock::{self, BootTime},
     effect::Owner,
-    kernel::{Instance, Kernel, Pins, RuleId},
+    kernel::{Instance, Kernel, Pins},
     policy::Policy,
     target::{CgroupRoot, Extent},
 };
@@ -69,7 +70,9 @@ impl Engine {
                 let journal = Journal::open(state_dir)?;
                 let audit = Audit::open(state_dir)?;
                 let pins = Pins::open(bpffs)?;
-                (Some(journal), Some(audit), Some(pins), Instance::daemon(bpffs))
+                // However it is spelt, it is the same daemon after a restart.
+                let place = bpffs.canonicalize().map_err(machine("resolve the path of bpffs"))?;
+                (Some(journal), Some(audit), Some(pins), Instance::daemon(&place))
             }
         };
         let kernel = Kernel::load(&config.root, pins, instance)?;
@@ -82,8 +85,10 @@ impl Engine {
             let lease = world.kernel.lease();
             let mut entries = journal.load()?;
             entries.sort_by_key(|entry| entry.record.rule);
+            // One moment for all, so that a long list does not outlast the lease half-way.
+            let now = BootTime::now();
             for entry in entries {
-                settle(&mut world, entry, lease, journal);
+                settle(&mut world, entry, Moment { now, lease }, journal);
             }
         }
         world.kernel.sweep_rules()?;
@@ -103,24 +108,35 @@ impl Engine {
     }
 }
 
+/// When a daemon started, and until when the one before it counted as alive.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: BootTime,
+    lease: BootTime,
+}
+
 /// Decides about one journal entry, and acts.
-fn settle(world: &mut World, entry: Entry, lease: BootTime, journal: &Journal) {
+fn settle(world: &mut World, entry: Entry, moment: Moment, journal: &Journal) {
     let record = &entry.record;
     let id = record.id.clone();
     let target = record.target();
-    let now = world.root.look_up(&record.cgroup);
-    let rules: Vec<RuleId> = world.kernel.rule_ids();
+    let there = world.root.look_up(&record.cgroup);
     let boot_id = world.boot_id.clone();
     let facts = Facts {
         boot_id: &boot_id,
-        now: BootTime::now(),
-        lease,
-        target_is_there: matches!(now, Ok(Some(now)) if now.id == record.cgroup_id),
-        rule_is_there: rules.contains(&record.rule),
+        now: moment.now,
+        lease: moment.lease,
+        target_is_there: matches!(there, Ok(Some(there)) if there.id == record.cgroup_id),
+        rule_is_there: world.kernel.has_rule(record.rule),
     };
     let mut decision = decide(&entry, &facts);
     if let Err(error) = world.insert(entry.record.clone(), Phase::Active) {
+        // Nothing of it is or stays on the node: the sweep that follows removes rules without an owner.
         tracing::error!(injection = %id, %error, "could not take up a journal entry; its fault is swept");
+        if let Err(error) = journal.remove(&id) {
+            tracing::error!(injection = %id, %error, "its journal entry stays");
+        }
+        world.audit("chaos-daemon", Action::End { id: &id, why: End::Interrupted, fired: 0 });
         return;
     }
     if decision == Decision::Adopt {
@@ -133,7 +149,7 @@ fn settle(world: &mut World, entry: Entry, lease: BootTime, journal: &Journal) {
             })
         });
         if !is_whole {
-            decision = Decision::End(chaos_common::injection::End::Interrupted);
+            decision = Decision::End(End::Interrupted);
         }
     }
     match decision {

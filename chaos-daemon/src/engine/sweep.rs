@@ -29,7 +29,14 @@ pub struct Swept {
 /// # Errors
 /// When something could not be removed; what could be, was.
 pub fn sweep_node(place: &Durable, who: &str) -> Result<Swept, StartError> {
-    kernel::sweep_node(&place.bpffs)?;
+    let hooks = kernel::sweep_node(&place.bpffs);
+    let journal = sweep_journal(place, who);
+    // The hooks are what matters; but neither keeps the other.
+    hooks?;
+    journal
+}
+
+fn sweep_journal(place: &Durable, who: &str) -> Result<Swept, StartError> {
     if !place.state_dir.exists() {
         return Ok(Swept::default());
     }

@@ -25,7 +25,7 @@ use crate::{
     effect::Owner,
     fault::{self, Limits},
     kernel::{Kernel, KernelError, RuleId},
-    target::{Cgroup, CgroupRoot},
+    target::{Cgroup, CgroupRoot, TargetError},
 };
 
 /// Ended injections that are remembered.
@@ -107,6 +107,9 @@ impl World {
 
     /// Puts a record into memory, with its effects.
     pub(super) fn insert(&mut self, record: Record, phase: Phase) -> Result<(), EngineError> {
+        if self.live.contains_key(&record.id) {
+            return Err(EngineError::IdTaken(record.id));
+        }
         let limits =
             Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
         let effects = fault::plan(&record.spec.fault, &limits, self.kernel.support())?;
@@ -140,6 +143,12 @@ impl World {
         let (record, effects) = (live.record.clone(), live.effects.clone());
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
+        // Its removal is heard from here on; before that nobody listened.
+        if !matches!(self.root.look_up(&record.cgroup), Ok(Some(now)) if now.id == record.cgroup_id)
+        {
+            self.end(id, End::Failed, journal);
+            return Err(TargetError::NotFound { target: record.spec.target }.into());
+        }
         let applied = self.extend_lease().and_then(|_| {
             effects.iter().try_for_each(|effect| {
                 effect.apply(owner, &mut self.kernel)?;
@@ -152,10 +161,16 @@ impl World {
                 self.set_phase(id, Phase::Active);
                 self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
             }
-            Err(error) => {
-                self.end(id, End::Failed, journal);
-                Err(error.into())
-            }
+            Err(error) => match self.end(id, End::Failed, journal) {
+                Some(Injection { state: State::Stuck(_), message, .. }) => {
+                    Err(EngineError::HalfDone {
+                        id: id.clone(),
+                        source: Box::new(error),
+                        undo: message,
+                    })
+                }
+                Some(_) | None => Err(error.into()),
+            },
         }
     }
 
@@ -289,11 +304,6 @@ impl World {
         }
     }
 
-    /// The same, but nothing while it is being applied.
-    pub(super) fn settled(&self, id: &InjectionId) -> Option<Injection> {
-        self.find(id).filter(|injection| injection.state != State::Applying)
-    }
-
     pub(super) fn view(&self, live: &Live) -> Injection {
         live.view(live.state(), self.kernel.stats(live.record.rule))
     }
@@ -304,9 +314,10 @@ impl World {
         live.into_iter()
     }
 
-    /// Ids of all that is live, oldest first.
+    /// Ids of all that is live and not just being applied, oldest first.
     pub(super) fn ids(&self) -> Vec<InjectionId> {
-        self.in_order().map(|live| live.record.id.clone()).collect()
+        let settled = self.in_order().filter(|live| live.phase != Phase::Applying);
+        settled.map(|live| live.record.id.clone()).collect()
     }
 
     pub(super) fn ended_in_order(&self) -> vec_deque::Iter<'_, Injection> {

@@ -162,13 +162,18 @@ impl ChaosDaemon for Service {
     ) -> Result<Response<v1::RecoverAllResponse>, Status> {
         let who = peer::name(&request);
         let all = self.on_engine(move |engine| engine.recover_all(&who)).await?;
-        let (failed, recovered): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|injection| matches!(injection.state, State::Stuck(_)));
+        let (failed, recovered): (Vec<_>, Vec<_>) = all
+            .injections
+            .into_iter()
+            .partition(|injection| matches!(injection.state, State::Stuck(_)));
         Ok(Response::new(v1::RecoverAllResponse {
             recovered: recovered.into_iter().map(|injection| injection.id.into()).collect(),
             failed: failed
                 .into_iter()
                 .map(|injection| v1::Failure { id: injection.id.into(), reason: injection.message })
+                .chain(
+                    all.unswept.into_iter().map(|reason| v1::Failure { id: String::new(), reason }),
+                )
                 .collect(),
         }))
     }
@@ -198,7 +203,7 @@ impl ChaosDaemon for Service {
         let only = request.into_inner().id;
         let only = if only.is_empty() { None } else { Some(id(only)?) };
         // Subscribed before looking, so that no change falls between the two.
-        let notices = self.engine.subscribe();
+        let notices = self.on_engine(Engine::subscribe).await?;
         let first = match only.clone() {
             Some(id) => {
                 self.try_on_engine(move |engine| engine.get(&id).map(|one| vec![one])).await?

@@ -69,6 +69,9 @@ pub(super) fn of(error: &EngineError) -> Status {
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
         EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
+        EngineError::HalfDone { id, .. } => {
+            with(Code::Internal, "KERNEL", &message, [("id", id.to_string())])
+        }
         EngineError::Kernel(error) => kernel(error),
         EngineError::ShuttingDown => with(Code::Unavailable, "SHUTTING_DOWN", &message, []),
     }

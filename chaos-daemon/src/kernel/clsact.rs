@@ -49,12 +49,20 @@ pub(super) fn attach(
     // Whoever of ours comes later shares the duty to remove the qdisc: the last one to go does.
     let made = if ours().any(|(_, (_, made))| made) {
         true
-    } else if has_clsact(index).map_err(|error| format!("list qdiscs: {error}"))? {
-        false
     } else {
-        wait_for_empty_root(index);
-        qdisc_add_clsact(index).map_err(|error| format!("add clsact: {error}"))?;
-        true
+        match hook_qdisc(index).map_err(|error| format!("list qdiscs: {error}"))?.as_deref() {
+            Some("clsact") => false,
+            None => {
+                wait_for_empty_root(index);
+                qdisc_add_clsact(index).map_err(|error| format!("add clsact: {error}"))?;
+                true
+            }
+            Some(kind) => {
+                return Err(format!(
+                    "there is a qdisc `{kind}` in the place of clsact, which has no egress; remove it, or use Linux 6.6"
+                ));
+            }
+        }
     };
     for (handle, _) in ours().filter(|(_, (owner, _))| *owner == instance) {
         delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
@@ -149,8 +157,14 @@ fn qdiscs(index: u32) -> io::Result<Vec<TcMessage>> {
     Ok(answers.into_iter().filter_map(qdisc).collect())
 }
 
-fn has_clsact(index: u32) -> io::Result<bool> {
-    Ok(qdiscs(index)?.iter().any(|qdisc| qdisc.header.parent == CLSACT))
+/// Kind of the qdisc in the one place that `clsact` and `ingress` share, if any.
+fn hook_qdisc(index: u32) -> io::Result<Option<String>> {
+    let kind = |attribute: &TcAttribute| {
+        if let TcAttribute::Kind(kind) = attribute { Some(kind.clone()) } else { None }
+    };
+    let qdiscs = qdiscs(index)?;
+    let there = qdiscs.iter().find(|qdisc| qdisc.header.parent == CLSACT);
+    Ok(there.and_then(|qdisc| qdisc.attributes.iter().find_map(kind)))
 }
 
 fn wait_for_empty_root(index: u32) {

@@ -20,7 +20,7 @@ use aya::programs::{
 use super::{
     EgressTier, Instance, KernelError, Pins, RuleId, clsact,
     clsact::innermost,
-    interfaces::{self, Watch},
+    interfaces::{self, Heard, Watch},
     netns,
     object::Object,
 };
@@ -49,6 +49,10 @@ struct Namespace {
     handle: OwnedFd,
     watch: Watch,
     hooks: BTreeMap<u32, Hook>,
+    /// Ids of the targets whose processes are in it.
+    users: HashSet<u64>,
+    /// Its interfaces may not all be attached.
+    is_dirty: bool,
 }
 
 /// Our program on one interface.
@@ -85,18 +89,27 @@ impl Egress {
         });
         claim.rules.insert(rule);
         self.locate(target.id)?;
-        self.attach_missing(object)
+        // Only where this target is: what is wrong elsewhere is no reason to refuse it.
+        self.attach_missing(object, |namespace| namespace.users.contains(&target.id))
     }
 
     /// A rule no longer needs its target covered.
     pub(super) fn release(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        if let Some(claim) = self.claims.get_mut(&target.id) {
-            claim.rules.remove(&rule);
-            if claim.rules.is_empty() {
-                self.claims.remove(&target.id);
-            }
+        let Some(claim) = self.claims.get_mut(&target.id) else { return Ok(()) };
+        claim.rules.remove(&rule);
+        if !claim.rules.is_empty() {
+            return Ok(());
         }
-        self.detach_unclaimed()
+        let left = std::mem::take(&mut claim.namespaces);
+        self.claims.remove(&target.id);
+        let mut result = Ok(());
+        for inode in left {
+            if let Some(namespace) = self.namespaces.get_mut(&inode) {
+                namespace.users.remove(&target.id);
+            }
+            result = result.and(self.detach_if_unused(inode));
+        }
+        result
     }
 
     /// Finds the targets' namespaces again, then attaches and detaches as needed.
@@ -106,15 +119,27 @@ impl Egress {
         for target in targets {
             result = result.and(self.locate(target));
         }
-        result.and(self.attach_missing(object)).and(self.detach_unclaimed())
+        result = result.and(self.attach_missing(object, |_| true));
+        let inodes: Vec<u64> = self.namespaces.keys().copied().collect();
+        for inode in inodes {
+            result = result.and(self.detach_if_unused(inode));
+        }
+        result
+    }
+
+    /// Looks at every interface again at the next refresh, whatever was heard of it.
+    pub(super) fn distrust(&mut self) {
+        for namespace in self.namespaces.values_mut() {
+            namespace.is_dirty = true;
+        }
     }
 
     /// Attaches to interfaces that came, in the namespaces that are known.
     pub(super) fn refresh_interfaces(&mut self, object: &mut Object) -> Result<(), KernelError> {
-        for namespace in self.namespaces.values() {
-            namespace.watch.clear();
+        for namespace in self.namespaces.values_mut() {
+            namespace.is_dirty |= namespace.watch.clear() == Heard::Something;
         }
-        self.attach_missing(object)
+        self.attach_missing(object, |_| true)
     }
 
     /// Whether every hook is where it was put: somebody may have removed the pins by hand.
@@ -150,19 +175,22 @@ impl Egress {
                 }
             }
         }
-        if self.tier == Some(EgressTier::Clsact) {
-            self.sweep_filters();
+        if self.tier == Some(EgressTier::Clsact)
+            && let Err(error) = self.sweep_filters()
+        {
+            // Of the namespaces of others some may not be entered: no reason not to start.
+            tracing::warn!(%error, "could not look everywhere for filters left behind");
         }
         Ok(())
     }
 
     /// Filters have no pins: look into every namespace of the node.
-    fn sweep_filters(&self) {
+    fn sweep_filters(&self) -> Result<(), KernelError> {
         each_interface(|inode, index| {
             let hooks = self.namespaces.get(&inode).map(|namespace| &namespace.hooks);
             let is_kept = hooks.is_some_and(|hooks| hooks.contains_key(&index));
             clsact::sweep(index, |owner| owner.is_gone() || (owner == self.instance && !is_kept))
-        });
+        })
     }
 
     /// Reads where a target's processes are. What has no process now keeps what it had, since a unit
@@ -187,18 +215,40 @@ impl Egress {
                 place: format!("network namespace {}", namespace.inode),
                 reason: error.to_string(),
             })?;
-            let hooks = BTreeMap::new();
-            self.namespaces.insert(namespace.inode, Namespace { handle, watch, hooks });
+            let new = Namespace {
+                handle,
+                watch,
+                hooks: BTreeMap::new(),
+                users: HashSet::new(),
+                is_dirty: true,
+            };
+            self.namespaces.insert(namespace.inode, new);
         }
-        if !inodes.is_empty() {
-            claim.namespaces = inodes;
+        if inodes.is_empty() {
+            return Ok(());
         }
+        for gone in claim.namespaces.difference(&inodes) {
+            if let Some(namespace) = self.namespaces.get_mut(gone) {
+                namespace.users.remove(&target);
+            }
+        }
+        for inode in &inodes {
+            if let Some(namespace) = self.namespaces.get_mut(inode) {
+                namespace.users.insert(target);
+            }
+        }
+        claim.namespaces = inodes;
         Ok(())
     }
 
-    fn attach_missing(&mut self, object: &mut Object) -> Result<(), KernelError> {
+    fn attach_missing(
+        &mut self,
+        object: &mut Object,
+        wanted: impl Fn(&Namespace) -> bool,
+    ) -> Result<(), KernelError> {
         let mut result = Ok(());
-        for (inode, namespace) in &mut self.namespaces {
+        let namespaces = self.namespaces.iter_mut();
+        for (inode, namespace) in namespaces.filter(|(_, each)| each.is_dirty && wanted(each)) {
             let program = object.egress()?;
             let place = Place {
                 inode: *inode,
@@ -216,41 +266,47 @@ impl Egress {
                     reason: error.to_string(),
                 })
             });
+            namespace.is_dirty = attached.is_err();
             result = result.and(attached);
         }
         result
     }
 
-    fn detach_unclaimed(&mut self) -> Result<(), KernelError> {
-        let claimed: HashSet<u64> =
-            self.claims.values().flat_map(|claim| claim.namespaces.iter().copied()).collect();
-        let doomed: Vec<u64> =
-            self.namespaces.keys().copied().filter(|inode| !claimed.contains(inode)).collect();
-        for inode in doomed {
-            if let Some(namespace) = self.namespaces.get_mut(&inode) {
-                detach_all(namespace, self.instance, self.pins.as_ref())?;
-            }
-            self.namespaces.remove(&inode);
+    fn detach_if_unused(&mut self, inode: u64) -> Result<(), KernelError> {
+        let Some(namespace) = self.namespaces.get_mut(&inode) else { return Ok(()) };
+        if !namespace.users.is_empty() {
+            return Ok(());
         }
+        // Whoever comes back before all is detached finds out what is missing.
+        namespace.is_dirty = true;
+        detach_all(namespace, self.instance, self.pins.as_ref())?;
+        self.namespaces.remove(&inode);
         Ok(())
     }
 }
 
 /// Removes the filters of every daemon, and of runs whose process is gone.
-pub(super) fn sweep_node() {
-    each_interface(|_, index| clsact::sweep(index, |owner| owner.is_daemon() || owner.is_gone()));
+pub(super) fn sweep_node() -> Result<(), KernelError> {
+    each_interface(|_, index| clsact::sweep(index, |owner| owner.is_daemon() || owner.is_gone()))
 }
 
 /// Does something about every interface of every network namespace of the node, from inside.
-fn each_interface(work: impl Fn(u64, u32) -> io::Result<()> + Sync) {
+/// One that fails does not keep the others.
+fn each_interface(work: impl Fn(u64, u32) -> io::Result<()> + Sync) -> Result<(), KernelError> {
+    let mut result = Ok(());
     for (inode, handle) in target::all_network_namespaces() {
         let done = netns::within(handle.as_fd(), || {
             interfaces::list()?.into_keys().try_for_each(|index| work(inode, index))
         });
         if let Err(error) | Ok(Err(error)) = done {
-            tracing::warn!(%error, namespace = inode, "could not look for filters left behind");
+            result = result.and(Err(KernelError::Hook {
+                what: "look for filters left behind",
+                place: format!("network namespace {inode}"),
+                reason: error.to_string(),
+            }));
         }
     }
+    result
 }
 
 /// What attaching in one namespace takes.
@@ -334,34 +390,43 @@ pub(super) fn tcx_link(index: u32, program: &mut SchedClassifier) -> Result<FdLi
     link.try_into().map_err(|error: aya::programs::links::LinkError| innermost(&error))
 }
 
+/// What could not be detached stays in the list, and is tried again.
 fn detach_all(
     namespace: &mut Namespace,
     instance: Instance,
     pins: Option<&Pins>,
 ) -> Result<(), KernelError> {
-    let mut filters = Vec::new();
-    for (index, hook) in &namespace.hooks {
-        match hook {
-            Hook::Link { .. } => {}
-            Hook::Pin(name) => {
-                if let Some(pins) = pins {
-                    pins.unpin(name)?;
+    let hooks = &mut namespace.hooks;
+    let detached = netns::within(namespace.handle.as_fd(), || {
+        let mut failure = None;
+        hooks.retain(|index, hook| {
+            let done = match (hook, pins) {
+                (Hook::Pin(name), Some(pins)) => pins.unpin(name),
+                (Hook::Filter, _) => {
+                    clsact::detach(*index, instance).map_err(|error| failed(*index, &error))
                 }
-            }
-            Hook::Filter => filters.push(*index),
-        }
-    }
-    if !filters.is_empty() {
-        netns::within(namespace.handle.as_fd(), || {
-            filters.iter().try_for_each(|index| clsact::detach(*index, instance))
-        })
-        .and_then(|result| result)
-        .map_err(|error| KernelError::Hook {
-            what: "detach from an interface",
-            place: "network namespace".into(),
+                // A link ends with its value.
+                (Hook::Link { .. } | Hook::Pin(_), _) => Ok(()),
+            };
+            let is_left = done.is_err();
+            failure = failure.take().or(done.err());
+            is_left
+        });
+        failure.map_or(Ok(()), Err)
+    });
+    detached.unwrap_or_else(|error| {
+        Err(KernelError::Hook {
+            what: "enter",
+            place: "a network namespace".into(),
             reason: error.to_string(),
-        })?;
+        })
+    })
+}
+
+fn failed(index: u32, error: &io::Error) -> KernelError {
+    KernelError::Hook {
+        what: "detach",
+        place: format!("interface {index}"),
+        reason: error.to_string(),
     }
-    namespace.hooks.clear();
-    Ok(())
 }

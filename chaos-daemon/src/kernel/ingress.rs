@@ -51,6 +51,12 @@ impl Ingress {
         object: &mut Object,
     ) -> Result<(), KernelError> {
         let key = key(target);
+        if self.claims.get(&key).is_some_and(|claim| claim.target.id != target.id) {
+            // Another cgroup under the name of one that was removed: the old one's hook is dead.
+            if let Some(hook) = self.claims.remove(&key).and_then(|claim| claim.hook) {
+                detach(hook, self.pins.as_ref())?;
+            }
+        }
         let claim = self.claims.entry(key.clone()).or_insert_with(|| Claim {
             target: target.clone(),
             rules: HashSet::new(),
@@ -73,6 +79,9 @@ impl Ingress {
     ) -> Result<(), KernelError> {
         let key = key(target);
         let Some(claim) = self.claims.get_mut(&key) else { return Ok(()) };
+        if claim.target.id != target.id {
+            return Ok(());
+        }
         claim.rules.remove(&rule);
         if !claim.rules.is_empty() {
             return Ok(());

@@ -20,6 +20,13 @@ pub(super) fn list() -> io::Result<BTreeMap<u32, String>> {
         .collect())
 }
 
+/// Whether there was word of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Something,
+    Nothing,
+}
+
 /// Hears of every interface that comes, goes or changes in one network namespace.
 pub(super) struct Watch {
     socket: Socket,
@@ -41,7 +48,15 @@ impl Watch {
 
     /// Takes what was heard. What it was does not matter: the list is read again anyway, which also
     /// covers a message that was lost for want of room.
-    pub(super) fn clear(&self) {
-        while self.socket.recv_from_full().is_ok() {}
+    pub(super) fn clear(&self) -> Heard {
+        let mut heard = Heard::Nothing;
+        loop {
+            match self.socket.recv_from_full() {
+                Ok(_) => heard = Heard::Something,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return heard,
+                // Such as ENOBUFS: more was said than could be kept.
+                Err(_) => return Heard::Something,
+            }
+        }
     }
 }

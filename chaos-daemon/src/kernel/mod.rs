@@ -39,9 +39,8 @@ use crate::{
 /// # Errors
 /// When a pin cannot be removed.
 pub fn sweep_node(bpffs: &Path) -> Result<(), KernelError> {
-    Pins::remove_all(bpffs)?;
-    egress::sweep_node();
-    Ok(())
+    let pins = Pins::remove_all(bpffs);
+    pins.and(egress::sweep_node())
 }
 
 /// The `net` engine in the kernel, and what of it is attached where.
@@ -121,10 +120,10 @@ impl Kernel {
         self.rules.adopt(id, target, rule)
     }
 
-    /// Ids of the rules that are in the kernel, whoever put them there.
+    /// Whether a rule is in the kernel, whoever put it there.
     #[must_use]
-    pub fn rule_ids(&self) -> Vec<RuleId> {
-        self.rules.ids()
+    pub fn has_rule(&self, id: RuleId) -> bool {
+        self.rules.has(id)
     }
 
     /// Removes from the kernel's tables whatever is not of a rule put or adopted here.
@@ -172,6 +171,11 @@ impl Kernel {
     /// When an interface could not be attached or detached; all others were.
     pub fn refresh_egress(&mut self) -> Result<(), KernelError> {
         if self.egress.has_claims() { self.egress.refresh(&mut self.object) } else { Ok(()) }
+    }
+
+    /// Looks at every interface again at the next [`Kernel::refresh_egress`].
+    pub fn distrust_egress(&mut self) {
+        self.egress.distrust();
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].

@@ -153,7 +153,11 @@ impl Rules {
         Ok(())
     }
 
-    pub(super) fn ids(&self) -> Vec<RuleId> {
+    pub(super) fn has(&self, id: RuleId) -> bool {
+        self.rules.get(&id.0, 0).is_ok()
+    }
+
+    fn ids(&self) -> Vec<RuleId> {
         self.rules.keys().flatten().map(RuleId).collect()
     }
 

@@ -13,7 +13,7 @@ use chaos_common::proto::v1::{
 };
 use hyper_util::rt::TokioIo;
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -32,27 +32,22 @@ pub(crate) struct Daemon {
     runtime: Runtime,
     client: ChaosDaemonClient<Channel>,
     socket: PathBuf,
-    _scratch: TempDir,
+    _scratch: Scratch,
 }
 
 impl Daemon {
     /// Starts one and waits until it serves.
     pub(crate) fn start(subjects: &Subjects) -> Result<Self> {
-        // On a disk, as `/var/lib` is: what a flush costs is part of the measurement.
-        let scratch = tempfile::tempdir_in(&subjects.cache).context("cannot make a folder")?;
-        let [bpffs, state, socket, log] =
-            ["bpf", "state", "socket", "log"].map(|name| scratch.path().join(name));
-        fs::create_dir(&bpffs)?;
-        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), None::<&str>)
-            .context("cannot mount a bpffs")?;
-        let log = fs::File::create(log)?;
+        let scratch = Scratch::new(&subjects.cache)?;
+        let [state, socket, log] = ["state", "socket", "log"].map(|name| scratch.path(name));
+        let log = fs::File::create(&log)?;
         let mut child = Command::new(&subjects.daemon)
             .arg("--state-dir")
             .arg(state)
             .arg("--socket")
             .arg(&socket)
             .arg("--bpffs")
-            .arg(bpffs)
+            .arg(scratch.path(BPFFS))
             .env("CHAOS_LOG", "error")
             .stdin(Stdio::null())
             .stderr(log)
@@ -62,7 +57,7 @@ impl Daemon {
         match runtime.block_on(connect(&socket, &mut child)) {
             Ok(client) => Ok(Self { child, runtime, client, socket, _scratch: scratch }),
             Err(error) => {
-                let said = fs::read_to_string(scratch.path().join("log")).unwrap_or_default();
+                let said = fs::read_to_string(scratch.path("log")).unwrap_or_default();
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(error.context(said))
@@ -131,6 +126,34 @@ impl Daemon {
             None => Ok(()),
             Some(failure) => bail!("{} was not recovered: {}", failure.id, failure.reason),
         }
+    }
+}
+
+/// A folder with a bpffs in it, both gone at the end.
+struct Scratch(TempDir);
+
+const BPFFS: &str = "bpf";
+
+impl Scratch {
+    /// On a disk, as `/var/lib` is: what a flush costs is part of the measurement.
+    fn new(parent: &Path) -> Result<Self> {
+        let scratch = Self(tempfile::tempdir_in(parent).context("cannot make a folder")?);
+        let bpffs = scratch.path(BPFFS);
+        fs::create_dir(&bpffs)?;
+        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a bpffs")?;
+        Ok(scratch)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A mount point cannot be removed. Without a mount there is nothing to do.
+        let _ = umount2(&self.path(BPFFS), MntFlags::MNT_DETACH);
     }
 }
 

@@ -6,9 +6,11 @@ use anyhow::Result;
 
 use crate::{
     daemon::{Daemon, everything, loss},
+    place::{Cgroup, NetNs},
     process,
     row::{Goal, Row},
-    setting::{Scene, Subjects},
+    setting::Subjects,
+    worker::Worker,
 };
 
 /// After what was done last: threads for what may block end when they had nothing to do for ten seconds.
@@ -22,11 +24,16 @@ pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     sleep(REST);
     let memory = process::memory(daemon.pid())?;
     let idle = wake_ups(daemon.pid())?;
-    let scene = Scene::new()?;
-    let id = daemon.inject(loss(&scene.cgroup, everything()))?;
+    let (netns, parent) = (NetNs::new()?, Cgroup::new()?);
+    // Not below the root, where the daemon would hear of every cgroup that others remove.
+    let cgroups = parent.children(1)?;
+    let _workers: Vec<Worker> =
+        cgroups.iter().map(|cgroup| Worker::start(cgroup, &netns)).collect::<Result<_>>()?;
+    let specs = cgroups.iter().map(|cgroup| loss(cgroup, everything()));
+    daemon.inject_all(specs.collect(), 1)?;
     sleep(REST);
     let leased = wake_ups(daemon.pid())?;
-    daemon.recover(id)?;
+    daemon.recover_all()?;
     Ok(vec![
         Row::new("idle: daemon's memory", memory, "MiB")
             .against("chaosmetad: 30 MB, Chaos Mesh's daemon: 48 MB")
