@@ -6,18 +6,23 @@
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
 //!   is whole; if not, `undo` is due.
+//! * `observe` answers whether the effect is still as it was applied, and changes nothing. Of what an
+//!   earlier process applied and nobody adopted yet it answers whether it could go on.
 //!
-//! Crash safety, dry runs and residue checks rest on these three and are written nowhere else.
+//! Crash safety, dry runs and residue checks rest on these four and are written nowhere else.
 
-mod egress;
-mod ingress;
-mod rule;
+mod hook_egress;
+mod hook_ingress;
+mod put_rule;
 
-pub use rule::PutRule;
+pub use put_rule::PutRule;
 
 use std::fmt;
 
+use chaos_common::abi::RuleStats;
+
 use crate::{
+    fail_point::FailPoint,
     kernel::{Kernel, KernelError, RuleId},
     target::Cgroup,
 };
@@ -49,21 +54,25 @@ impl Effect {
     /// When the kernel refuses; `undo` is due then.
     pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
-            Self::HookEgress => egress::apply(owner, kernel),
-            Self::HookIngress => ingress::apply(owner, kernel),
+            Self::HookEgress => hook_egress::apply(owner, kernel),
+            Self::HookIngress => hook_ingress::apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
 
-    /// Makes it not so.
+    /// Makes it not so. An effect that counts says what it counted to its end.
     ///
     /// # Errors
     /// When the kernel refuses; it may be tried again.
-    pub fn undo(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+    pub fn undo(
+        &self,
+        owner: Owner<'_>,
+        kernel: &mut Kernel,
+    ) -> Result<Option<RuleStats>, KernelError> {
         match self {
-            Self::HookEgress => egress::undo(owner, kernel),
-            Self::HookIngress => ingress::undo(owner, kernel),
-            Self::PutRule(_) => rule::undo(owner, kernel),
+            Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
+            Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
+            Self::PutRule(_) => put_rule::undo(owner, kernel),
         }
     }
 
@@ -73,28 +82,36 @@ impl Effect {
     /// When the kernel refuses.
     pub fn adopt(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
         match self {
-            // Attaching again replaces an earlier process's hook without a gap.
-            Self::HookEgress => egress::apply(owner, kernel).map(|()| true),
-            Self::HookIngress => ingress::apply(owner, kernel).map(|()| true),
+            // A hook that an earlier process left is taken over as it is; one that is missing is made.
+            Self::HookEgress => hook_egress::apply(owner, kernel).map(|()| true),
+            Self::HookIngress => hook_ingress::apply(owner, kernel).map(|()| true),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
     }
 
-    /// The step after which a test may kill the daemon.
+    /// Whether it is as it was applied.
     #[must_use]
-    pub const fn applied_step(&self) -> &'static str {
+    pub fn observe(&self, owner: Owner<'_>, kernel: &Kernel) -> bool {
         match self {
-            Self::HookEgress | Self::HookIngress => "hook-attached",
-            Self::PutRule(_) => "rule-written",
+            Self::HookEgress => hook_egress::observe(owner, kernel),
+            Self::HookIngress => hook_ingress::observe(owner, kernel),
+            Self::PutRule(_) => put_rule::observe(owner, kernel),
         }
     }
 
     /// The step after which a test may kill the daemon.
-    #[must_use]
-    pub const fn undone_step(&self) -> &'static str {
+    pub(crate) const fn applied(&self) -> FailPoint {
         match self {
-            Self::HookEgress | Self::HookIngress => "hook-detached",
-            Self::PutRule(_) => "rule-removed",
+            Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
+            Self::PutRule(_) => FailPoint::RuleWritten,
+        }
+    }
+
+    /// The step after which a test may kill the daemon.
+    pub(crate) const fn undone(&self) -> FailPoint {
+        match self {
+            Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
+            Self::PutRule(_) => FailPoint::RuleRemoved,
         }
     }
 }
@@ -102,8 +119,8 @@ impl Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HookEgress => f.write_str(egress::DESCRIPTION),
-            Self::HookIngress => f.write_str(ingress::DESCRIPTION),
+            Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
+            Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
             Self::PutRule(rule) => rule.fmt(f),
         }
     }

@@ -23,51 +23,72 @@ pub(super) struct Heard {
 /// Watches on the cgroups of all targets.
 pub(super) struct CgroupWatch {
     inotify: Inotify,
-    /// Path → its watch and how many targets need it.
-    watches: HashMap<PathBuf, (WatchDescriptor, usize)>,
+    watches: HashMap<PathBuf, Watch>,
+    paths: HashMap<WatchDescriptor, PathBuf>,
+}
+
+struct Watch {
+    /// None once the kernel dropped it with its file.
+    descriptor: Option<WatchDescriptor>,
+    /// How many targets need it.
+    users: usize,
 }
 
 impl CgroupWatch {
     pub(super) fn new() -> nix::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(Self { inotify, watches: HashMap::new() })
+        Ok(Self { inotify, watches: HashMap::new(), paths: HashMap::new() })
     }
 
     /// Watches a target's directory.
     pub(super) fn add(&mut self, dir: &Path) {
         for (path, flags) in paths(dir) {
-            if let Some((_, users)) = self.watches.get_mut(&path) {
-                *users += 1;
-            } else if let Ok(watch) = self.inotify.add_watch(&path, flags) {
-                self.watches.insert(path, (watch, 1));
-            }
+            let there = self.watches.get(&path);
+            let descriptor = there.and_then(|watch| watch.descriptor);
+            let descriptor = descriptor.or_else(|| self.inotify.add_watch(&path, flags).ok());
+            let users = there.map_or(0, |watch| watch.users) + 1;
+            self.paths.extend(descriptor.map(|descriptor| (descriptor, path.clone())));
+            self.watches.insert(path, Watch { descriptor, users });
         }
     }
 
     /// Undoes one [`CgroupWatch::add`].
     pub(super) fn remove(&mut self, dir: &Path) {
         for (path, _) in paths(dir) {
-            if let Some((watch, users)) = self.watches.get_mut(&path) {
-                *users -= 1;
-                if *users == 0 {
-                    // The kernel drops the watch of a file that is gone by itself.
-                    let _ = self.inotify.rm_watch(*watch);
-                    self.watches.remove(&path);
+            let Some(watch) = self.watches.get_mut(&path) else { continue };
+            watch.users -= 1;
+            if watch.users == 0 {
+                if let Some(descriptor) = watch.descriptor {
+                    self.paths.remove(&descriptor);
+                    // It may just have been dropped with its file.
+                    let _ = self.inotify.rm_watch(descriptor);
                 }
+                self.watches.remove(&path);
             }
         }
     }
 
     /// Takes what was heard.
-    pub(super) fn take(&self) -> Heard {
+    pub(super) fn take(&mut self) -> Heard {
         let mut heard = Heard::default();
         while let Ok(events) = self.inotify.read_events() {
             for event in events {
                 heard.removed |= event.mask.contains(AddWatchFlags::IN_DELETE);
                 heard.populated |= event.mask.contains(AddWatchFlags::IN_MODIFY);
+                if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+                    self.forget(event.wd);
+                }
             }
         }
         heard
+    }
+
+    /// The file is gone, and with it the watch. A file that comes under the same name gets its own.
+    fn forget(&mut self, descriptor: WatchDescriptor) {
+        let path = self.paths.remove(&descriptor);
+        if let Some(watch) = path.and_then(|path| self.watches.get_mut(&path)) {
+            watch.descriptor = None;
+        }
     }
 }
 

@@ -16,6 +16,14 @@ pub enum EngineError {
     /// Another request has the id.
     #[error("there is or was another injection under the id {0}; choose another id")]
     IdTaken(InjectionId),
+    /// A journal entry claims what another one has.
+    #[error("injection {id} is said to have the rule of {other}")]
+    RuleTaken {
+        /// Which.
+        id: InjectionId,
+        /// Whose rule it is.
+        other: InjectionId,
+    },
     /// The id is not known.
     #[error("there is no injection {0}; `chaos ls --all` lists those that the daemon remembers")]
     Unknown(InjectionId),

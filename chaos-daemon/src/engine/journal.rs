@@ -96,7 +96,8 @@ impl Journal {
         Ok(entries)
     }
 
-    /// Puts an injection's record on disk, durably, in place of an earlier one.
+    /// Puts an injection's record on disk, durably, in place of an earlier one. After a failure either may
+    /// be there.
     pub(super) fn write(&self, record: &Record) -> Result<(), StorageError> {
         let temporary = self.path(&record.id, TEMPORARY);
         let path = self.path(&record.id, RECORD);
@@ -130,16 +131,29 @@ impl Journal {
         Ok(())
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    /// Removes every entry, read or not. Returns the names of the injections.
+    pub(super) fn remove_all(&self) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        for file in fs::read_dir(&self.dir).map_err(StorageError::at("list", &self.dir))? {
+            let path = file.map_err(StorageError::at("list", &self.dir))?.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some(RECORD | RECOVERING | TEMPORARY)) {
+                absent_is_fine(fs::remove_file(&path))
+                    .map_err(StorageError::at("remove", &path))?;
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(names)
     }
 
-    /// Whether a file is one of ours, by its name.
-    pub(super) fn is_entry(path: &Path) -> bool {
-        matches!(
-            path.extension().and_then(|extension| extension.to_str()),
-            Some(RECORD | RECOVERING | TEMPORARY)
-        )
+    /// Moves an entry away that was read but makes no sense on this node.
+    pub(super) fn set_aside_entry(&self, id: &InjectionId, reason: &str) {
+        for extension in [RECORD, RECOVERING] {
+            let path = self.path(id, extension);
+            if path.exists() {
+                self.set_aside(&path, reason);
+            }
+        }
     }
 
     fn path(&self, id: &InjectionId, extension: &str) -> PathBuf {

@@ -6,7 +6,7 @@
 use std::{
     fs,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -23,7 +23,13 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::{Engine, Firing, Notice, cgroup_watch::Heard, injection::Phase, world::World};
+use super::{
+    Engine, Firing, Notice,
+    cgroup_watch::Heard,
+    injection::{Ending, Live},
+    recovery::REMOVED,
+    world::World,
+};
 use crate::{
     boot_clock::BootTime,
     kernel::{Event, KernelError},
@@ -31,11 +37,11 @@ use crate::{
 };
 
 /// Who ends an injection by itself, in the audit log.
-const SELF: &str = "chaos-daemon";
+pub(super) const SELF: &str = "chaos-daemon";
 /// How often everything is looked at again, whether or not anything was heard.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Handle of the thread.
+/// Handle of the thread, which keeps the engine until it is stopped.
 pub(super) struct Keeper {
     wake: EventFd,
     /// When the thread wakes by itself, in nanoseconds of the boot clock.
@@ -50,8 +56,8 @@ impl Keeper {
     }
 
     pub(super) fn start(engine: &Arc<Engine>) -> std::io::Result<()> {
-        let weak = Arc::downgrade(engine);
-        let thread = thread::Builder::new().name("keeper".into()).spawn(move || run(&weak))?;
+        let own = Arc::clone(engine);
+        let thread = thread::Builder::new().name("keeper".into()).spawn(move || run(&own))?;
         *engine.keeper.thread.lock() = Some(thread);
         Ok(())
     }
@@ -104,20 +110,18 @@ struct Round {
     swept: BootTime,
 }
 
-fn run(engine: &Weak<Engine>) {
-    let Some(first) = engine.upgrade() else { return };
-    let mut round = match Round::new(&first) {
+fn run(engine: &Engine) {
+    let mut round = match Round::new(engine) {
         Ok(round) => round,
         Err(error) => {
             tracing::error!(%error, "the keeper cannot wait for anything; faults end by their leases");
             return;
         }
     };
-    drop(first);
-    while let Some(engine) = engine.upgrade() {
-        let timeout = round.prepare(&engine);
+    loop {
+        let timeout = round.prepare(engine);
         let woken = round.wait(timeout);
-        if round.act(&engine, &woken) == Life::Over {
+        if round.act(engine, &woken) == Life::Over {
             return;
         }
     }
@@ -167,10 +171,6 @@ impl Round {
         if wanted == self.hears_firings {
             return;
         }
-        if wanted {
-            // What nobody watched is old news.
-            world.kernel.take_events(|_| ());
-        }
         let ring = world.kernel.event_watch();
         let changed = if wanted {
             self.epoll.add(ring, Source::Firings.readable())
@@ -213,38 +213,47 @@ impl Round {
                 tracing::error!(%error, "could not renew the lease; faults end by themselves");
                 false
             });
-        for (id, why) in world.due() {
-            engine.end(&mut world, &id, why, SELF);
+        for id in world.due() {
+            engine.end(&mut world, &id, End::Expired.into(), SELF);
         }
         let heard = if by(Source::Cgroups) { world.cgroups.take() } else { Heard::default() };
-        let is_sweep = BootTime::now() >= self.swept.after(SWEEP);
-        if heard.removed || is_sweep {
-            for id in vanished(&world) {
-                engine.end(&mut world, &id, End::TargetGone, SELF);
+        if heard.removed {
+            for id in world.orphans() {
+                engine.end(&mut world, &id, End::TargetGone.into(), SELF);
             }
         }
         if by(Source::Interfaces) {
             warn_of(world.kernel.refresh_interfaces());
         }
-        if (is_renewed || is_sweep) && !world.kernel.is_intact() {
-            tracing::error!("hooks were removed from outside; ending what used them");
+        // Quick, so at the pace of the lease: it is how a daemon that hung hears of the kill switch.
+        if is_renewed && !world.kernel.has_pins() {
+            tracing::error!("pins were removed from outside; ending everything");
             for id in world.ids() {
-                engine.end(&mut world, &id, End::Interrupted, SELF);
+                if world.live.get(&id).is_some_and(Live::is_settled) {
+                    engine.end(&mut world, &id, Ending::interrupted(REMOVED), SELF);
+                }
             }
-            warn_of(world.kernel.restore_pins());
         }
+        let is_sweep = BootTime::now() >= self.swept.after(SWEEP);
         if is_sweep {
-            world.kernel.distrust_egress();
+            self.reconcile(engine, &mut world);
         }
         // A process that changes its namespace tells nobody: noticed at the pace of the lease.
         if heard.populated || is_renewed || is_sweep {
-            warn_of(world.kernel.refresh_egress());
-        }
-        if is_sweep {
-            self.swept = BootTime::now();
-            warn_of(world.kernel.sweep_rules());
+            warn_of(world.kernel.refresh_hooks());
         }
         Life::GoesOn
+    }
+
+    /// Observe, decide, act: as at the start, over everything.
+    fn reconcile(&mut self, engine: &Engine, world: &mut World) {
+        self.swept = BootTime::now();
+        warn_of(world.kernel.inspect());
+        for (id, ending) in world.doomed() {
+            tracing::warn!(injection = %id, why = ending.why.word(), reason = ending.reason, "cannot go on");
+            engine.end(world, &id, ending, SELF);
+        }
+        warn_of(world.kernel.sweep_rules());
     }
 }
 
@@ -264,15 +273,6 @@ fn carry_firings(engine: &Engine, world: &mut World) {
         // Nobody listening any more is fine.
         let _ = engine.notices.send(Notice::Firing(Arc::new(firing)));
     }
-}
-
-/// Live injections whose cgroup is no more, or is another one under the same name.
-fn vanished(world: &World) -> Vec<InjectionId> {
-    let is_gone = |cgroup: &target::Cgroup| !matches!(world.root.look_up(&cgroup.path), Ok(Some(now)) if now.id == cgroup.id);
-    // One that is being applied is looked at by whoever applies it.
-    let settled = world.live.values().filter(|live| live.phase != Phase::Applying);
-    let live = settled.filter(|live| is_gone(&live.record.target()));
-    live.map(|live| live.record.id.clone()).collect()
 }
 
 /// The process that ran when a packet passed, if it is one of the target's; in a softirq it need not be.

@@ -16,7 +16,6 @@
 mod audit;
 mod cgroup_watch;
 mod error;
-mod failpoint;
 mod injection;
 mod journal;
 mod keeper;
@@ -27,7 +26,6 @@ mod sweep;
 mod world;
 
 pub use error::{EngineError, StartError, StorageError};
-pub use failpoint::reached;
 pub use start::{Config, Durable};
 pub use sweep::{Swept, sweep_node};
 
@@ -44,12 +42,13 @@ use tokio::sync::broadcast;
 
 use crate::{
     boot_clock::BootTime,
+    fail_point::{FailPoint, reached},
     fault::{self, Capability},
     kernel,
     policy::Policy,
     target::{self, CgroupRoot},
 };
-use injection::Phase;
+use injection::{Ending, Live};
 use journal::Journal;
 use keeper::Keeper;
 use world::World;
@@ -172,14 +171,18 @@ impl Engine {
             self.policy.check(spec, &target, &protected, world.live.len())?;
             world.reserve(id.clone(), spec, target, who)?
         };
-        reached("journal-reserved");
+        reached(FailPoint::Reserved);
         let journalled = self.journal.as_ref().map_or(Ok(()), |journal| journal.write(&record));
-        reached("journal-written");
+        reached(FailPoint::Journalled);
 
         let mut world = self.world.lock();
         let result = match journalled {
             Ok(()) => world.activate(&id, self.journal.as_ref()),
             Err(error) => {
+                // It may be there all the same, if only the flush failed.
+                if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.remove(&id)) {
+                    tracing::error!(injection = %id, %error, "a journal entry of nothing stays");
+                }
                 world.forget(&id);
                 Err(error.into())
             }
@@ -197,16 +200,16 @@ impl Engine {
                 return Err(error);
             }
         };
-        reached("active");
+        reached(FailPoint::Active);
         world
             .audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
         self.announce(&injection);
         Ok(injection)
     }
 
-    /// What is known under an id, once it is not being applied any more.
+    /// What is known under an id, once nobody is busy with it.
     fn settled(&self, world: &mut MutexGuard<'_, World>, id: &InjectionId) -> Option<Injection> {
-        while world.live.get(id).is_some_and(|live| live.phase == Phase::Applying) {
+        while world.live.get(id).is_some_and(|live| !live.is_settled()) {
             self.settled.wait(world);
         }
         world.find(id)
@@ -223,13 +226,31 @@ impl Engine {
         who: &str,
     ) -> Result<Injection, EngineError> {
         let mut world = self.world.lock();
+        self.settled(&mut world, id);
         let duration = duration.unwrap_or(world.active(id)?.record.spec.duration);
         self.policy.check_duration(duration)?;
-        let injection = world.renew(id, duration, self.journal.as_ref())?;
+        let (before, after) = world.begin_renewal(id, duration)?;
+        drop(world);
+        let journalled = match &self.journal {
+            None => Ok(()),
+            Some(journal) => journal.write(&after).inspect_err(|_| {
+                // The later deadline may be on disk, if only the flush failed.
+                if let Err(error) = journal.write(&before) {
+                    tracing::error!(injection = %id, %error, "the journal may have the deadline that was refused");
+                }
+            }),
+        };
+        let mut world = self.world.lock();
+        let ended = match &journalled {
+            Ok(()) => world.end_renewal(after),
+            Err(_) => world.end_renewal(before),
+        };
+        self.settled.notify_all();
+        self.keeper.wake_by(world.next_due());
+        let injection = journalled.map_err(EngineError::from).and(ended)?;
         let until = jiff::Timestamp::try_from(injection.expires_at).unwrap_or_default().to_string();
         world.audit(who, audit::Action::Renew { id, until });
         self.announce(&injection);
-        self.keeper.wake_by(world.next_due());
         Ok(injection)
     }
 
@@ -242,7 +263,7 @@ impl Engine {
         let mut world = self.world.lock();
         let before = self.settled(&mut world, id);
         if world.live.contains_key(id) {
-            self.end(&mut world, id, End::Recovered, who);
+            self.end(&mut world, id, End::Recovered.into(), who);
         }
         world.find(id).or(before).ok_or_else(|| EngineError::Unknown(id.clone()))
     }
@@ -251,13 +272,18 @@ impl Engine {
     /// live, as they are now.
     pub fn recover_all(&self, who: &str) -> AllRecovered {
         let mut world = self.world.lock();
-        while world.live.values().any(|live| live.phase == Phase::Applying) {
-            self.settled.wait(&mut world);
-        }
         world.audit(who, audit::Action::RecoverAll);
-        let ids = world.ids();
-        let ended: Vec<Injection> =
-            ids.iter().filter_map(|id| self.end(&mut world, id, End::Recovered, who)).collect();
+        // Those of now, and first those that nobody is busy with: whoever goes on injecting cannot keep
+        // this from coming to an end.
+        let (at_once, later): (Vec<_>, Vec<_>) = world
+            .ids()
+            .into_iter()
+            .partition(|id| world.live.get(id).is_some_and(Live::is_settled));
+        let mut ended = Vec::new();
+        for id in at_once.iter().chain(&later) {
+            self.settled(&mut world, id);
+            ended.extend(self.end(&mut world, id, End::Recovered.into(), who));
+        }
         let sweeps = [world.kernel.sweep_rules(), world.kernel.sweep_hooks()];
         let unswept = sweeps.into_iter().filter_map(Result::err).map(|error| error.to_string());
         AllRecovered { injections: ended, unswept: unswept.collect() }
@@ -310,8 +336,13 @@ impl Engine {
     /// What happens from now on. Firings are collected only while somebody listens.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        let mut world = self.world.lock();
+        if self.notices.receiver_count() == 0 {
+            // What nobody watched is old news; what comes from now on is not.
+            world.kernel.take_events(|_| ());
+        }
         let receiver = self.notices.subscribe();
-        self.world.lock().kernel.report_processes();
+        world.kernel.report_processes();
         self.keeper.wake();
         receiver
     }
@@ -350,9 +381,16 @@ impl Engine {
     }
 
     /// Ends one live injection and tells everybody. Returns it as it is then.
-    fn end(&self, world: &mut World, id: &InjectionId, why: End, who: &str) -> Option<Injection> {
-        let injection = world.end(id, why, self.journal.as_ref())?;
-        world.audit(who, audit::Action::End { id, why, fired: injection.counters.fired });
+    fn end(
+        &self,
+        world: &mut World,
+        id: &InjectionId,
+        ending: Ending,
+        who: &str,
+    ) -> Option<Injection> {
+        let injection = world.end(id, ending, self.journal.as_ref())?;
+        let (why, fired) = (ending.why, injection.counters.fired);
+        world.audit(who, audit::Action::End { id, why, fired });
         self.announce(&injection);
         self.keeper.wake_by(world.next_due());
         Some(injection)

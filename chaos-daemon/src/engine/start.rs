@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use chaos_common::injection::End;
+use chaos_common::{injection::End, spec::InjectionId};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::broadcast;
 
@@ -11,10 +11,10 @@ use super::{
     audit::{Action, Audit},
     cgroup_watch::CgroupWatch,
     error::StartError,
-    injection::Phase,
+    injection::{Ending, Phase},
     journal::{Entry, Journal},
-    keeper::Keeper,
-    recovery::{Decision, Facts, decide},
+    keeper::{Keeper, SELF},
+    recovery::{Decision, REMOVED, decide},
     world::World,
 };
 use crate::{
@@ -117,56 +117,49 @@ struct Moment {
 
 /// Decides about one journal entry, and acts.
 fn settle(world: &mut World, entry: Entry, moment: Moment, journal: &Journal) {
-    let record = &entry.record;
+    let Entry { record, is_recovering } = entry;
     let id = record.id.clone();
-    let target = record.target();
-    let there = world.root.look_up(&record.cgroup);
-    let boot_id = world.boot_id.clone();
-    let facts = Facts {
-        boot_id: &boot_id,
-        now: moment.now,
-        lease: moment.lease,
-        target_is_there: matches!(there, Ok(Some(there)) if there.id == record.cgroup_id),
-        rule_is_there: world.kernel.has_rule(record.rule),
-    };
-    let mut decision = decide(&entry, &facts);
-    if let Err(error) = world.insert(entry.record.clone(), Phase::Active) {
+    if let Err(error) = world.insert(record, Phase::Active) {
         // Nothing of it is or stays on the node: the sweep that follows removes rules without an owner.
-        tracing::error!(injection = %id, %error, "could not take up a journal entry; its fault is swept");
-        if let Err(error) = journal.remove(&id) {
-            tracing::error!(injection = %id, %error, "its journal entry stays");
-        }
-        world.audit("chaos-daemon", Action::End { id: &id, why: End::Interrupted, fired: 0 });
+        journal.set_aside_entry(&id, &error.to_string());
+        world.audit(SELF, Action::End { id: &id, why: End::Interrupted, fired: 0 });
         return;
     }
-    if decision == Decision::Adopt {
-        let effects = world.live.get(&id).map(|live| live.effects.clone()).unwrap_or_default();
-        let owner = Owner { rule: entry.record.rule, target: &target };
-        let is_whole = effects.iter().all(|effect| {
-            effect.adopt(owner, &mut world.kernel).unwrap_or_else(|error| {
-                tracing::warn!(injection = %id, %error, "could not adopt");
-                false
-            })
-        });
-        if !is_whole {
-            decision = Decision::End(End::Interrupted);
-        }
+    let Some(live) = world.live.get(&id) else { return };
+    let Moment { now, lease } = moment;
+    let mut decision = decide(&live.record, &world.facts(live, now, lease, is_recovering));
+    if decision == Decision::GoOn && !adopt(world, &id) {
+        decision = Decision::End(Ending::interrupted(REMOVED));
     }
     match decision {
-        Decision::Adopt => {
+        Decision::GoOn => {
             tracing::info!(injection = %id, "adopted");
             if let Err(error) = world.extend_lease() {
                 tracing::error!(%error, "could not renew the lease");
             }
-            world.audit("chaos-daemon", Action::Adopt { id: &id });
+            world.audit(SELF, Action::Adopt { id: &id });
         }
-        Decision::End(why) => {
-            tracing::info!(injection = %id, why = why.word(), "an injection of an earlier daemon is over");
-            let ended = world.end(&id, why, Some(journal));
+        Decision::End(ending) => {
+            let why = ending.why;
+            tracing::info!(injection = %id, why = why.word(), reason = ending.reason, "an injection of an earlier daemon is over");
+            let ended = world.end(&id, ending, Some(journal));
             let fired = ended.map_or(0, |ended| ended.counters.fired);
-            world.audit("chaos-daemon", Action::End { id: &id, why, fired });
+            world.audit(SELF, Action::End { id: &id, why, fired });
         }
     }
+}
+
+/// Makes the effects of an earlier process this one's own. False if not all of them are whole.
+fn adopt(world: &mut World, id: &InjectionId) -> bool {
+    let Some(live) = world.live.get(id) else { return false };
+    let (target, effects) = (live.record.target(), live.effects.clone());
+    let owner = Owner { rule: live.record.rule, target: &target };
+    effects.iter().all(|effect| {
+        effect.adopt(owner, &mut world.kernel).unwrap_or_else(|error| {
+            tracing::warn!(injection = %id, %error, "could not adopt");
+            false
+        })
+    })
 }
 
 /// Old kernels count maps as locked memory, and every target that is received for is a descriptor.

@@ -3,8 +3,6 @@
 //! It reads no journal and loads no program: pins and filters are found by their names and handles,
 //! so that it works with whatever a daemon of any build left, and also beside one that hangs.
 
-use std::{fs, io};
-
 use chaos_common::injection::End;
 
 use super::{
@@ -53,26 +51,5 @@ fn sweep_journal(place: &Durable, who: &str) -> Result<Swept, StartError> {
             }
             Ok(Swept { journal: names, daemon_hangs: false })
         }
-    }
-}
-
-impl Journal {
-    /// Removes every entry, read or not.
-    fn remove_all(&self) -> Result<Vec<String>, StorageError> {
-        let dir = self.dir();
-        let mut names = Vec::new();
-        for file in fs::read_dir(dir).map_err(StorageError::at("list", dir))? {
-            let path = file.map_err(StorageError::at("list", dir))?.path();
-            if Self::is_entry(&path) {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(StorageError::at("remove", &path)(error));
-                    }
-                    Ok(()) | Err(_) => {}
-                }
-                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-            }
-        }
-        Ok(names)
     }
 }

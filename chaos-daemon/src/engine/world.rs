@@ -15,15 +15,16 @@ use super::{
     audit::{Action, Audit},
     cgroup_watch::CgroupWatch,
     error::EngineError,
-    failpoint,
-    injection::{Live, Phase},
+    injection::{Ending, Live, Phase, Stuck},
     journal::Journal,
     record::{Record, now_ms},
+    recovery::{Decision, Facts, decide},
 };
 use crate::{
     boot_clock::BootTime,
-    effect::Owner,
-    fault::{self, Limits},
+    effect::{Effect, Owner},
+    fail_point::{FailPoint, reached},
+    fault::{self, Limits, Unsupported},
     kernel::{Kernel, KernelError, RuleId},
     target::{Cgroup, CgroupRoot, TargetError},
 };
@@ -42,8 +43,8 @@ pub(super) struct World {
     pub(super) lease: Duration,
     pub(super) lease_until: BootTime,
     pub(super) closing: bool,
-    pub(super) boot_id: String,
-    pub(super) next_rule: u32,
+    boot_id: String,
+    next_rule: u32,
     audit: Option<Audit>,
     ended: VecDeque<Injection>,
     due: BTreeSet<(BootTime, InjectionId)>,
@@ -95,7 +96,7 @@ impl World {
             cgroup_id: target.id,
             cgroup_level: target.level,
             seed: spec.seed.unwrap_or_else(random),
-            rule: RuleId(self.next_rule),
+            rule: self.free_rule(),
             boot_id: self.boot_id.clone(),
             deadline: BootTime::now().after(spec.duration.get()),
             created_at_ms: now_ms(),
@@ -110,15 +111,15 @@ impl World {
         if self.live.contains_key(&record.id) {
             return Err(EngineError::IdTaken(record.id));
         }
-        let limits =
-            Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
-        let effects = fault::plan(&record.spec.fault, &limits, self.kernel.support())?;
-        self.next_rule = self.next_rule.max(record.rule.0.saturating_add(1));
+        if let Some(other) = self.by_rule.get(&record.rule) {
+            return Err(EngineError::RuleTaken { id: record.id, other: other.clone() });
+        }
+        let effects = self.plan(&record)?;
         let order = self.next_order;
         self.next_order += 1;
         self.cgroups.add(&self.root.dir(&record.cgroup));
         self.by_rule.insert(record.rule, record.id.clone());
-        let live = Live { record, effects, phase, message: String::new(), order };
+        let live = Live::new(record, effects, phase, order);
         self.due.insert((live.due(), live.record.id.clone()));
         self.live.insert(live.record.id.clone(), live);
         Ok(())
@@ -140,19 +141,19 @@ impl World {
         journal: Option<&Journal>,
     ) -> Result<Injection, EngineError> {
         let Some(live) = self.live.get(id) else { return Err(EngineError::Unknown(id.clone())) };
-        let (record, effects) = (live.record.clone(), live.effects.clone());
-        let target = record.target();
-        let owner = Owner { rule: record.rule, target: &target };
         // Its removal is heard from here on; before that nobody listened.
-        if !matches!(self.root.look_up(&record.cgroup), Ok(Some(now)) if now.id == record.cgroup_id)
-        {
-            self.end(id, End::Failed, journal);
-            return Err(TargetError::NotFound { target: record.spec.target }.into());
+        if !self.target_is_there(&live.record) {
+            let target = live.record.spec.target.clone();
+            self.end(id, End::Failed.into(), journal);
+            return Err(TargetError::NotFound { target }.into());
         }
-        let applied = self.extend_lease().and_then(|_| {
+        let (target, effects) = (live.record.target(), live.effects.clone());
+        let owner = Owner { rule: live.record.rule, target: &target };
+        let ready = self.kernel.restore_pins().and_then(|()| self.extend_lease());
+        let applied = ready.and_then(|_| {
             effects.iter().try_for_each(|effect| {
                 effect.apply(owner, &mut self.kernel)?;
-                failpoint::reached(effect.applied_step());
+                reached(effect.applied());
                 Ok(())
             })
         });
@@ -161,7 +162,7 @@ impl World {
                 self.set_phase(id, Phase::Active);
                 self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
             }
-            Err(error) => match self.end(id, End::Failed, journal) {
+            Err(error) => match self.end(id, End::Failed.into(), journal) {
                 Some(Injection { state: State::Stuck(_), message, .. }) => {
                     Err(EngineError::HalfDone {
                         id: id.clone(),
@@ -178,25 +179,32 @@ impl World {
     pub(super) fn end(
         &mut self,
         id: &InjectionId,
-        why: End,
+        ending: Ending,
         journal: Option<&Journal>,
     ) -> Option<Injection> {
         let live = self.live.get(id)?;
-        // The first reason stays.
-        let why = if let Phase::Stuck(first, _) = live.phase { first } else { why };
-        let (record, effects) = (live.record.clone(), live.effects.clone());
+        // The first reason stays, and so does what was counted until then.
+        let (ending, mut counters) = match &live.phase {
+            Phase::Stuck(stuck) => (stuck.ending, stuck.counters),
+            Phase::Applying | Phase::Active | Phase::Renewing => {
+                (ending, self.kernel.stats(live.record.rule))
+            }
+        };
+        let (rule, target, effects) =
+            (live.record.rule, live.record.target(), live.effects.clone());
         let mut failures = Vec::new();
         if let Err(error) = journal.map_or(Ok(()), |journal| journal.mark_recovering(id)) {
             // The effects matter more than the note.
             tracing::warn!(injection = %id, %error, "could not note that recovery began");
         }
-        failpoint::reached("recover-begun");
-        let counters = self.kernel.stats(record.rule);
-        let target = record.target();
-        let owner = Owner { rule: record.rule, target: &target };
+        reached(FailPoint::RecoverBegun);
+        let owner = Owner { rule, target: &target };
         for effect in &effects {
             match effect.undo(owner, &mut self.kernel) {
-                Ok(()) => failpoint::reached(effect.undone_step()),
+                Ok(counted) => {
+                    counters = counted.unwrap_or(counters);
+                    reached(effect.undone());
+                }
                 Err(error) => failures.push(error.to_string()),
             }
         }
@@ -206,55 +214,117 @@ impl World {
             failures.push(error.to_string());
         }
         if failures.is_empty() {
-            failpoint::reached("journal-removed");
-            let mut injection = self.live.get(id)?.view(State::Ended(why), counters);
+            reached(FailPoint::JournalRemoved);
+            let mut injection = self.live.get(id)?.view(counters);
+            injection.state = State::Ended(ending.why);
+            injection.message = ending.reason.to_owned();
             injection.ended_at = Some(SystemTime::now());
             self.forget(id);
             // One that never began is no answer to the same request made again.
-            if why != End::Failed {
+            if ending.why != End::Failed {
                 self.remember(injection.clone());
             }
             Some(injection)
         } else {
             let message = format!("undo failed and is retried: {}", failures.join("; "));
             tracing::error!(injection = %id, message);
-            self.set_phase(id, Phase::Stuck(why, BootTime::now().after(RETRY)));
-            let live = self.live.get_mut(id)?;
-            live.message = message;
-            Some(live.view(live.state(), counters))
+            let retry = BootTime::now().after(RETRY);
+            self.set_phase(id, Phase::Stuck(Stuck { ending, retry, message, counters }));
+            Some(self.live.get(id)?.view(counters))
         }
     }
 
-    /// Moves a deadline: first on disk, so that a daemon that adopts the rule knows it.
-    pub(super) fn renew(
+    /// Moves a deadline in the kernel, and says what to journal: before, and from now on. Nobody else
+    /// touches the injection until [`World::end_renewal`].
+    pub(super) fn begin_renewal(
         &mut self,
         id: &InjectionId,
         duration: Lifetime,
-        journal: Option<&Journal>,
-    ) -> Result<Injection, EngineError> {
-        let mut live = self.active(id)?.clone();
-        live.record.deadline = BootTime::now().after(duration.get());
-        let limits = Limits {
-            deadline: live.record.deadline,
-            times: live.record.spec.times,
-            seed: live.record.seed,
-        };
-        live.effects = fault::plan(&live.record.spec.fault, &limits, self.kernel.support())?;
-        if let Some(journal) = journal {
-            journal.write(&live.record)?;
-        }
-        let target = live.record.target();
-        let owner = Owner { rule: live.record.rule, target: &target };
-        for effect in &live.effects {
+    ) -> Result<(Record, Record), EngineError> {
+        let before = self.active(id)?.record.clone();
+        let mut after = before.clone();
+        after.deadline = BootTime::now().after(duration.get());
+        self.apply(&after)?;
+        self.set_phase(id, Phase::Renewing);
+        Ok((before, after))
+    }
+
+    /// The journal says `record` now, of an injection that was being renewed.
+    pub(super) fn end_renewal(&mut self, record: Record) -> Result<Injection, EngineError> {
+        let id = record.id.clone();
+        // Once more: the same as before where the journal has it, and back where it has not.
+        let effects = self.apply(&record)?;
+        self.set_phase(&id, Phase::Active);
+        let Some(live) = self.live.get(&id) else { return Err(EngineError::Unknown(id)) };
+        let renewed = live.renewed(record, effects);
+        self.due.remove(&(live.due(), id.clone()));
+        self.due.insert((renewed.due(), id.clone()));
+        let injection = self.view(&renewed);
+        self.live.insert(id, renewed);
+        Ok(injection)
+    }
+
+    /// Applies what a record says, in place of what is there.
+    fn apply(&mut self, record: &Record) -> Result<Vec<Effect>, EngineError> {
+        let effects = self.plan(record)?;
+        let target = record.target();
+        let owner = Owner { rule: record.rule, target: &target };
+        for effect in &effects {
             effect.apply(owner, &mut self.kernel)?;
         }
-        if let Some(old) = self.live.get(id) {
-            self.due.remove(&(old.due(), id.clone()));
+        Ok(effects)
+    }
+
+    fn plan(&self, record: &Record) -> Result<Vec<Effect>, Unsupported> {
+        let limits =
+            Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
+        fault::plan(&record.spec.fault, &limits, self.kernel.support())
+    }
+
+    /// What there is to know for a decision about an injection, with its effects as they were seen last.
+    pub(super) fn facts(
+        &self,
+        live: &Live,
+        now: BootTime,
+        lease: BootTime,
+        is_recovering: bool,
+    ) -> Facts<'_> {
+        let target = live.record.target();
+        let owner = Owner { rule: live.record.rule, target: &target };
+        Facts {
+            boot_id: &self.boot_id,
+            now,
+            lease,
+            is_recovering,
+            target_is_there: self.target_is_there(&live.record),
+            is_whole: live.effects.iter().all(|effect| effect.observe(owner, &self.kernel)),
         }
-        self.due.insert((live.due(), id.clone()));
-        let injection = self.view(&live);
-        self.live.insert(id.clone(), live);
-        Ok(injection)
+    }
+
+    /// Live injections that cannot go on, with how they end.
+    pub(super) fn doomed(&self) -> Vec<(InjectionId, Ending)> {
+        let now = BootTime::now();
+        // What somebody is busy with is looked at by whoever it is.
+        let active = self.live.values().filter(|live| live.phase == Phase::Active);
+        let doomed = active.filter_map(|live| {
+            match decide(&live.record, &self.facts(live, now, BootTime::NEVER, false)) {
+                Decision::End(ending) => Some((live.record.id.clone(), ending)),
+                Decision::GoOn => None,
+            }
+        });
+        doomed.collect()
+    }
+
+    /// Live injections whose cgroup is no more, or is another one under the same name.
+    pub(super) fn orphans(&self) -> Vec<InjectionId> {
+        let settled = self.live.values().filter(|live| live.is_settled());
+        let orphans = settled.filter(|live| !self.target_is_there(&live.record));
+        orphans.map(|live| live.record.id.clone()).collect()
+    }
+
+    fn target_is_there(&self, record: &Record) -> bool {
+        let there = self.root.look_up(&record.cgroup);
+        matches!(there, Ok(Some(there)) if there.id == record.cgroup_id)
     }
 
     /// A live injection that is neither being applied nor stuck.
@@ -289,11 +359,11 @@ impl World {
         renewal.min(*due)
     }
 
-    /// Injections whose deadline or retry has come, with the reason to end them.
-    pub(super) fn due(&self) -> Vec<(InjectionId, End)> {
+    /// Injections whose deadline or retry has come.
+    pub(super) fn due(&self) -> Vec<InjectionId> {
         let now = BootTime::now();
         let due = self.due.iter().take_while(|(due, _)| *due <= now);
-        due.map(|(_, id)| (id.clone(), End::Expired)).collect()
+        due.map(|(_, id)| id.clone()).collect()
     }
 
     /// One injection as it is now, if it is remembered.
@@ -305,7 +375,13 @@ impl World {
     }
 
     pub(super) fn view(&self, live: &Live) -> Injection {
-        live.view(live.state(), self.kernel.stats(live.record.rule))
+        let counters = match &live.phase {
+            Phase::Stuck(stuck) => stuck.counters,
+            Phase::Applying | Phase::Active | Phase::Renewing => {
+                self.kernel.stats(live.record.rule)
+            }
+        };
+        live.view(counters)
     }
 
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Live> {
@@ -314,10 +390,9 @@ impl World {
         live.into_iter()
     }
 
-    /// Ids of all that is live and not just being applied, oldest first.
+    /// Ids of all that is live, oldest first.
     pub(super) fn ids(&self) -> Vec<InjectionId> {
-        let settled = self.in_order().filter(|live| live.phase != Phase::Applying);
-        settled.map(|live| live.record.id.clone()).collect()
+        self.in_order().map(|live| live.record.id.clone()).collect()
     }
 
     pub(super) fn ended_in_order(&self) -> vec_deque::Iter<'_, Injection> {
@@ -335,6 +410,17 @@ impl World {
             self.ended.pop_front();
         }
         self.ended.push_back(injection);
+    }
+
+    /// A rule id that nothing has, and as late as can be one that something had.
+    fn free_rule(&mut self) -> RuleId {
+        loop {
+            let rule = RuleId(self.next_rule);
+            self.next_rule = self.next_rule.checked_add(1).unwrap_or(1);
+            if !self.by_rule.contains_key(&rule) {
+                return rule;
+            }
+        }
     }
 
     pub(super) fn set_phase(&mut self, id: &InjectionId, phase: Phase) {

@@ -43,7 +43,7 @@ pub(super) fn of(error: &EngineError) -> Status {
         }
         EngineError::Over { id, state } => with(
             Code::FailedPrecondition,
-            "UNKNOWN_INJECTION",
+            "INJECTION_OVER",
             &message,
             [("id", id.to_string()), ("state", (*state).to_owned())],
         ),
@@ -69,7 +69,7 @@ pub(super) fn of(error: &EngineError) -> Status {
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
         EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
-        EngineError::HalfDone { id, .. } => {
+        EngineError::HalfDone { id, .. } | EngineError::RuleTaken { id, .. } => {
             with(Code::Internal, "KERNEL", &message, [("id", id.to_string())])
         }
         EngineError::Kernel(error) => kernel(error),
@@ -101,7 +101,6 @@ fn kernel(error: &KernelError) -> Status {
         KernelError::TargetFull { .. } | KernelError::TooManyLevels { .. } => {
             (Code::ResourceExhausted, "TARGET_FULL")
         }
-        KernelError::Unsupported(_) => (Code::Unimplemented, "UNSUPPORTED"),
         KernelError::Load(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }

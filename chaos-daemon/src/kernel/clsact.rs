@@ -13,7 +13,7 @@ use std::{
 
 use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
-    tc::{NlOptions, TcHandle, qdisc_add_clsact},
+    tc::{NlOptions, SchedClassifierLink, TcHandle, qdisc_add_clsact},
 };
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -25,7 +25,7 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::Instance;
+use super::{Instance, error::innermost};
 
 /// Before every filter that does not ask for the same.
 const PRIORITY: u16 = 1;
@@ -64,22 +64,38 @@ pub(super) fn attach(
             }
         }
     };
+    let wanted = instance.filter_handle(made);
+    let mut is_there = false;
     for (handle, _) in ours().filter(|(_, (owner, _))| *owner == instance) {
-        delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
+        if handle == wanted {
+            is_there = true;
+        } else {
+            delete_filter(index, handle).map_err(|error| format!("replace our filter: {error}"))?;
+        }
     }
-    let options = NlOptions {
-        priority: PRIORITY,
-        handle: TcHandle::from(instance.filter_handle(made)),
-        classid: None,
+    let (parent, handle) = (TcHandle::from(TcAttachType::Egress), TcHandle::from(wanted));
+    let attached = if is_there {
+        // One of an earlier daemon: replaced in one step, so that no packet passes unseen.
+        let there = SchedClassifierLink::attached(index, parent, PRIORITY, handle, None)
+            .map_err(|error| format!("find our filter: {error}"))?;
+        program.attach_to_link(there)
+    } else {
+        let options = NlOptions { priority: PRIORITY, handle, classid: None };
+        program.attach(index, TcAttach::Netlink { parent, options })
     };
-    let parent = TcAttachType::Egress.into();
-    let link = program
-        .attach(index, TcAttach::Netlink { parent, options })
+    let link = attached
         .and_then(|id| program.take_link(id))
         .map_err(|error| format!("add filter: {}", innermost(&error)))?;
     // Dropping it would detach; `detach` below finds the filter by its handle.
     std::mem::forget(link);
     Ok(())
+}
+
+/// Whether a filter of this instance is there, in the calling thread's network namespace.
+pub(super) fn is_attached(index: u32, instance: Instance) -> io::Result<bool> {
+    let there = filters(index, EGRESS)?;
+    let mut owners = there.iter().filter_map(|(_, handle)| Instance::of_filter(*handle));
+    Ok(owners.any(|(owner, _)| owner == instance))
 }
 
 /// Detaches in the calling thread's network namespace. Nothing there is no error.
@@ -233,13 +249,4 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetl
             }
         }
     }
-}
-
-/// What the kernel said, without the layers above it.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

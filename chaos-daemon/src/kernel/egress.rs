@@ -12,19 +12,22 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
-use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttach, TcAttachType,
-    links::{FdLink, PinnedLink},
-};
+use aya::programs::{LinkOrder, SchedClassifier, TcAttach, TcAttachType, links::FdLink};
 
 use super::{
-    EgressTier, Instance, KernelError, Pins, RuleId, clsact,
-    clsact::innermost,
+    EgressTier, Instance, KernelError, Pins, RuleId,
+    claims::{Claims, Left},
+    clsact,
+    error::innermost,
+    hook::{self, Hook},
     interfaces::{self, Heard, Watch},
-    netns,
+    link::Place,
     object::Object,
 };
-use crate::target::{self, Cgroup, CgroupRoot};
+use crate::{
+    netns,
+    target::{self, Cgroup, CgroupRoot},
+};
 
 const PIN: &str = "out-";
 
@@ -33,34 +36,29 @@ pub(super) struct Egress {
     instance: Instance,
     pins: Option<Pins>,
     tier: Option<EgressTier>,
-    claims: HashMap<u64, Claim>,
+    claims: Claims,
+    /// Where the processes of each target were last seen.
+    located: HashMap<u64, BTreeSet<u64>>,
     namespaces: HashMap<u64, Namespace>,
-}
-
-/// A target that rules need covered, and where its processes were last seen.
-struct Claim {
-    target: Cgroup,
-    rules: HashSet<RuleId>,
-    namespaces: BTreeSet<u64>,
 }
 
 /// A network namespace with hooks of ours.
 struct Namespace {
     handle: OwnedFd,
     watch: Watch,
-    hooks: BTreeMap<u32, Hook>,
+    /// By interface.
+    hooks: BTreeMap<u32, Attached>,
     /// Ids of the targets whose processes are in it.
     users: HashSet<u64>,
     /// Its interfaces may not all be attached.
     is_dirty: bool,
+    /// A hook that was attached is not there any more, and its interface is.
+    is_torn: bool,
 }
 
 /// Our program on one interface.
-enum Hook {
-    /// Ends with this value.
-    Link { _link: FdLink },
-    /// Ends with the pin of this name.
-    Pin(String),
+enum Attached {
+    Link(Hook),
     /// Ends when deleted.
     Filter,
 }
@@ -72,7 +70,8 @@ impl Egress {
         pins: Option<Pins>,
         tier: Option<EgressTier>,
     ) -> Self {
-        Self { root, instance, pins, tier, claims: HashMap::new(), namespaces: HashMap::new() }
+        let (claims, located, namespaces) = (Claims::default(), HashMap::new(), HashMap::new());
+        Self { root, instance, pins, tier, claims, located, namespaces }
     }
 
     /// Covers a target for a rule, whether or not it was covered before.
@@ -82,28 +81,19 @@ impl Egress {
         target: &Cgroup,
         object: &mut Object,
     ) -> Result<(), KernelError> {
-        let claim = self.claims.entry(target.id).or_insert_with(|| Claim {
-            target: target.clone(),
-            rules: HashSet::new(),
-            namespaces: BTreeSet::new(),
-        });
-        claim.rules.insert(rule);
-        self.locate(target.id)?;
+        self.claims.add(rule, target);
+        self.locate(target)?;
         // Only where this target is: what is wrong elsewhere is no reason to refuse it.
         self.attach_missing(object, |namespace| namespace.users.contains(&target.id))
     }
 
     /// A rule no longer needs its target covered.
     pub(super) fn release(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        let Some(claim) = self.claims.get_mut(&target.id) else { return Ok(()) };
-        claim.rules.remove(&rule);
-        if !claim.rules.is_empty() {
+        if self.claims.remove(rule, target) == Left::Some {
             return Ok(());
         }
-        let left = std::mem::take(&mut claim.namespaces);
-        self.claims.remove(&target.id);
         let mut result = Ok(());
-        for inode in left {
+        for inode in self.located.remove(&target.id).unwrap_or_default() {
             if let Some(namespace) = self.namespaces.get_mut(&inode) {
                 namespace.users.remove(&target.id);
             }
@@ -114,10 +104,10 @@ impl Egress {
 
     /// Finds the targets' namespaces again, then attaches and detaches as needed.
     pub(super) fn refresh(&mut self, object: &mut Object) -> Result<(), KernelError> {
-        let targets: Vec<u64> = self.claims.keys().copied().collect();
+        let targets: Vec<Cgroup> = self.claims.targets().cloned().collect();
         let mut result = Ok(());
         for target in targets {
-            result = result.and(self.locate(target));
+            result = result.and(self.locate(&target));
         }
         result = result.and(self.attach_missing(object, |_| true));
         let inodes: Vec<u64> = self.namespaces.keys().copied().collect();
@@ -125,13 +115,6 @@ impl Egress {
             result = result.and(self.detach_if_unused(inode));
         }
         result
-    }
-
-    /// Looks at every interface again at the next refresh, whatever was heard of it.
-    pub(super) fn distrust(&mut self) {
-        for namespace in self.namespaces.values_mut() {
-            namespace.is_dirty = true;
-        }
     }
 
     /// Attaches to interfaces that came, in the namespaces that are known.
@@ -142,14 +125,38 @@ impl Egress {
         self.attach_missing(object, |_| true)
     }
 
-    /// Whether every hook is where it was put: somebody may have removed the pins by hand.
-    pub(super) fn is_intact(&self) -> bool {
-        let Some(pins) = &self.pins else { return true };
-        let hooks = self.namespaces.values().flat_map(|namespace| namespace.hooks.values());
-        hooks.into_iter().all(|hook| match hook {
-            Hook::Pin(name) => pins.has(name),
-            Hook::Link { .. } | Hook::Filter => true,
+    /// Looks whether every hook is where it was put, and lets the next refresh look at every interface
+    /// again, whatever was heard of it.
+    pub(super) fn inspect(&mut self) -> Result<(), KernelError> {
+        let mut result = Ok(());
+        for (inode, namespace) in &mut self.namespaces {
+            let looked = netns::within(namespace.handle.as_fd(), || {
+                let torn = torn(&namespace.hooks, self.instance);
+                torn.map_err(|error| failed("look for our hooks", *inode, &error))
+            });
+            match looked.unwrap_or_else(|error| Err(failed("enter", *inode, &error))) {
+                Ok(is_torn) => namespace.is_torn |= is_torn,
+                Err(error) => result = result.and(Err(error)),
+            }
+            namespace.is_dirty = true;
+        }
+        result
+    }
+
+    /// Whether every pin is there.
+    pub(super) fn has_pins(&self) -> bool {
+        let mut hooks = self.namespaces.values().flat_map(|namespace| namespace.hooks.values());
+        hooks.all(|hook| match hook {
+            Attached::Link(hook) => hook.has_pin(),
+            Attached::Filter => true,
         })
+    }
+
+    /// Whether a target was found covered when [`Egress::inspect`] last looked.
+    pub(super) fn covers(&self, target: &Cgroup) -> bool {
+        let inodes = self.located.get(&target.id).into_iter().flatten();
+        let mut namespaces = inodes.filter_map(|inode| self.namespaces.get(inode));
+        !namespaces.any(|namespace| namespace.is_torn)
     }
 
     pub(super) fn has_claims(&self) -> bool {
@@ -162,19 +169,12 @@ impl Egress {
 
     /// Removes what an earlier process left attached and nobody claimed since.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        if let Some(pins) = &self.pins {
-            for name in pins.names(PIN) {
-                let is_ours = self.namespaces.values().any(|namespace| {
-                    namespace
-                        .hooks
-                        .values()
-                        .any(|hook| matches!(hook, Hook::Pin(pin) if *pin == name))
-                });
-                if !is_ours {
-                    pins.unpin(&name)?;
-                }
-            }
-        }
+        let hooks = self.namespaces.values().flat_map(|namespace| namespace.hooks.values());
+        let links = hooks.filter_map(|hook| match hook {
+            Attached::Link(hook) => Some(hook),
+            Attached::Filter => None,
+        });
+        hook::sweep(self.pins.as_ref(), PIN, links)?;
         if self.tier == Some(EgressTier::Clsact)
             && let Err(error) = self.sweep_filters()
         {
@@ -195,49 +195,38 @@ impl Egress {
 
     /// Reads where a target's processes are. What has no process now keeps what it had, since a unit
     /// that restarts comes back to the same place.
-    fn locate(&mut self, target: u64) -> Result<(), KernelError> {
-        let Some(claim) = self.claims.get_mut(&target) else { return Ok(()) };
-        let found = target::network_namespaces(&self.root, &claim.target.path, &|inode| {
+    fn locate(&mut self, target: &Cgroup) -> Result<(), KernelError> {
+        let found = target::network_namespaces(&self.root, &target.path, &|inode| {
             self.namespaces.contains_key(&inode)
         });
         let found = found.map_err(|error| KernelError::Hook {
             what: "find the network namespaces of the processes",
-            place: claim.target.path.to_string(),
+            place: target.path.to_string(),
             reason: error.to_string(),
         })?;
         let mut inodes = BTreeSet::new();
         for namespace in found {
             inodes.insert(namespace.inode);
-            let Some(handle) = namespace.handle else { continue };
-            let watch = netns::within(handle.as_fd(), Watch::open).and_then(|watch| watch);
-            let watch = watch.map_err(|error| KernelError::Hook {
-                what: "watch the interfaces",
-                place: format!("network namespace {}", namespace.inode),
-                reason: error.to_string(),
-            })?;
-            let new = Namespace {
-                handle,
-                watch,
-                hooks: BTreeMap::new(),
-                users: HashSet::new(),
-                is_dirty: true,
-            };
-            self.namespaces.insert(namespace.inode, new);
+            if let Some(handle) = namespace.handle {
+                let new = Namespace::open(namespace.inode, handle)?;
+                self.namespaces.insert(namespace.inode, new);
+            }
         }
         if inodes.is_empty() {
             return Ok(());
         }
-        for gone in claim.namespaces.difference(&inodes) {
+        let before = self.located.entry(target.id).or_default();
+        for gone in before.difference(&inodes) {
             if let Some(namespace) = self.namespaces.get_mut(gone) {
-                namespace.users.remove(&target);
+                namespace.users.remove(&target.id);
             }
         }
         for inode in &inodes {
             if let Some(namespace) = self.namespaces.get_mut(inode) {
-                namespace.users.insert(target);
+                namespace.users.insert(target.id);
             }
         }
-        claim.namespaces = inodes;
+        *before = inodes;
         Ok(())
     }
 
@@ -250,22 +239,16 @@ impl Egress {
         let namespaces = self.namespaces.iter_mut();
         for (inode, namespace) in namespaces.filter(|(_, each)| each.is_dirty && wanted(each)) {
             let program = object.egress()?;
-            let place = Place {
+            let within = Within {
                 inode: *inode,
                 tier: self.tier,
                 instance: self.instance,
                 pins: self.pins.as_ref(),
             };
             let attached = netns::within(namespace.handle.as_fd(), || {
-                place.attach_missing(&mut namespace.hooks, program)
+                within.attach_missing(&mut namespace.hooks, program)
             });
-            let attached = attached.unwrap_or_else(|error| {
-                Err(KernelError::Hook {
-                    what: "enter",
-                    place: format!("network namespace {inode}"),
-                    reason: error.to_string(),
-                })
-            });
+            let attached = attached.unwrap_or_else(|error| Err(failed("enter", *inode, &error)));
             namespace.is_dirty = attached.is_err();
             result = result.and(attached);
         }
@@ -279,10 +262,70 @@ impl Egress {
         }
         // Whoever comes back before all is detached finds out what is missing.
         namespace.is_dirty = true;
-        detach_all(namespace, self.instance, self.pins.as_ref())?;
+        let instance = self.instance;
+        let detached =
+            netns::within(namespace.handle.as_fd(), || detach_all(&mut namespace.hooks, instance));
+        detached.unwrap_or_else(|error| Err(failed("enter", inode, &error)))?;
         self.namespaces.remove(&inode);
         Ok(())
     }
+}
+
+impl Namespace {
+    fn open(inode: u64, handle: OwnedFd) -> Result<Self, KernelError> {
+        let watch = netns::within(handle.as_fd(), Watch::open).and_then(|watch| watch);
+        Ok(Self {
+            watch: watch.map_err(|error| failed("watch the interfaces of", inode, &error))?,
+            handle,
+            hooks: BTreeMap::new(),
+            users: HashSet::new(),
+            is_dirty: true,
+            is_torn: false,
+        })
+    }
+}
+
+fn failed(what: &'static str, inode: u64, error: &io::Error) -> KernelError {
+    let place = format!("network namespace {inode}");
+    KernelError::Hook { what, place, reason: error.to_string() }
+}
+
+/// Whether a hook of this namespace is gone although its interface is not. Runs in the namespace.
+fn torn(hooks: &BTreeMap<u32, Attached>, instance: Instance) -> io::Result<bool> {
+    let there = interfaces::list()?;
+    for (index, hook) in hooks.iter().filter(|(index, _)| there.contains_key(index)) {
+        let is_there = match hook {
+            Attached::Link(hook) => hook.is_at(Place::Interface(*index)),
+            Attached::Filter => clsact::is_attached(*index, instance)?,
+        };
+        if !is_there && interfaces::list()?.contains_key(index) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Runs in the namespace. What could not be detached stays in the list, and is tried again.
+fn detach_all(hooks: &mut BTreeMap<u32, Attached>, instance: Instance) -> Result<(), KernelError> {
+    let mut result = Ok(());
+    hooks.retain(|index, hook| {
+        let detached = match hook {
+            Attached::Link(hook) => hook.detach(),
+            Attached::Filter => {
+                clsact::detach(*index, instance).map_err(|error| KernelError::Hook {
+                    what: "detach",
+                    place: format!("interface {index}"),
+                    reason: error.to_string(),
+                })
+            }
+        };
+        let is_left = detached.is_err();
+        if result.is_ok() {
+            result = detached;
+        }
+        is_left
+    });
+    result
 }
 
 /// Removes the filters of every daemon, and of runs whose process is gone.
@@ -299,52 +342,46 @@ fn each_interface(work: impl Fn(u64, u32) -> io::Result<()> + Sync) -> Result<()
             interfaces::list()?.into_keys().try_for_each(|index| work(inode, index))
         });
         if let Err(error) | Ok(Err(error)) = done {
-            result = result.and(Err(KernelError::Hook {
-                what: "look for filters left behind",
-                place: format!("network namespace {inode}"),
-                reason: error.to_string(),
-            }));
+            result = result.and(Err(failed("look for filters left behind in", inode, &error)));
         }
     }
     result
 }
 
 /// What attaching in one namespace takes.
-struct Place<'a> {
+struct Within<'a> {
     inode: u64,
     tier: Option<EgressTier>,
     instance: Instance,
     pins: Option<&'a Pins>,
 }
 
-impl Place<'_> {
+impl Within<'_> {
     /// Runs in the namespace.
     fn attach_missing(
         &self,
-        hooks: &mut BTreeMap<u32, Hook>,
+        hooks: &mut BTreeMap<u32, Attached>,
         program: &mut SchedClassifier,
     ) -> Result<(), KernelError> {
-        let failed = |what, place: &str, reason: String| KernelError::Hook {
-            what,
-            place: place.to_owned(),
-            reason,
-        };
-        let interfaces = interfaces::list().map_err(|error| {
-            failed("list the interfaces", "network namespace", error.to_string())
-        })?;
-        let vanished: Vec<u32> =
-            hooks.keys().copied().filter(|index| !interfaces.contains_key(index)).collect();
-        for index in vanished {
+        let interfaces = interfaces::list()
+            .map_err(|error| failed("list the interfaces of", self.inode, &error))?;
+        let mut result = Ok(());
+        hooks.retain(|index, hook| {
+            let is_there = interfaces.contains_key(index);
             // The kernel detached it with its interface; only the pin is left.
-            if let (Some(Hook::Pin(name)), Some(pins)) = (hooks.remove(&index), self.pins) {
-                pins.unpin(&name)?;
+            if !is_there
+                && let Attached::Link(hook) = hook
+                && let Err(error) = hook.detach()
+            {
+                result = Err(error);
+                return true;
             }
-        }
+            is_there
+        });
         // The kernel takes some 10 ms for each link; most traffic does not wait for the loopback's.
         let is_loopback = |(_, name): &(&u32, &String)| *name == "lo";
         let mut order: Vec<_> = interfaces.iter().collect();
         order.sort_by_key(is_loopback);
-        let mut result = Ok(());
         for (index, name) in order {
             if hooks.contains_key(index) {
                 continue;
@@ -354,28 +391,27 @@ impl Place<'_> {
                 // It may have gone meanwhile.
                 Err(_) if !interfaces::list().is_ok_and(|now| now.contains_key(index)) => {}
                 Err(reason) => {
-                    result = result.and(Err(failed("attach to interface", name, reason)));
+                    let place = name.clone();
+                    let what = "attach to interface";
+                    result = result.and(Err(KernelError::Hook { what, place, reason }));
                 }
             }
         }
         result
     }
 
-    fn attach(&self, index: u32, program: &mut SchedClassifier) -> Result<Hook, String> {
+    fn attach(&self, index: u32, program: &mut SchedClassifier) -> Result<Attached, String> {
         match self.tier {
             Some(EgressTier::Tcx) => {
-                let link = tcx_link(index, program)?;
-                let Some(pins) = self.pins else { return Ok(Hook::Link { _link: link }) };
                 let name = format!("{PIN}{}-{index}", self.inode);
-                // An earlier daemon's link goes only now, so that no packet passes unseen; the mark
-                // keeps the two from judging a packet twice.
-                pins.unpin(&name).map_err(|error| error.to_string())?;
-                let _: PinnedLink =
-                    link.pin(pins.path(&name)).map_err(|error| innermost(&error))?;
-                Ok(Hook::Pin(name))
+                let hook = match Hook::adopt(self.pins, &name, Place::Interface(index)) {
+                    Some(hook) => hook,
+                    None => Hook::keep(tcx_link(index, program)?, self.pins, name)?,
+                };
+                Ok(Attached::Link(hook))
             }
             Some(EgressTier::Clsact) => {
-                clsact::attach(program, index, self.instance).map(|()| Hook::Filter)
+                clsact::attach(program, index, self.instance).map(|()| Attached::Filter)
             }
             None => Err("neither tcx nor clsact works on this kernel".into()),
         }
@@ -388,45 +424,4 @@ pub(super) fn tcx_link(index: u32, program: &mut SchedClassifier) -> Result<FdLi
     let id = program.attach(index, attach).map_err(|error| innermost(&error))?;
     let link = program.take_link(id).map_err(|error| innermost(&error))?;
     link.try_into().map_err(|error: aya::programs::links::LinkError| innermost(&error))
-}
-
-/// What could not be detached stays in the list, and is tried again.
-fn detach_all(
-    namespace: &mut Namespace,
-    instance: Instance,
-    pins: Option<&Pins>,
-) -> Result<(), KernelError> {
-    let hooks = &mut namespace.hooks;
-    let detached = netns::within(namespace.handle.as_fd(), || {
-        let mut failure = None;
-        hooks.retain(|index, hook| {
-            let done = match (hook, pins) {
-                (Hook::Pin(name), Some(pins)) => pins.unpin(name),
-                (Hook::Filter, _) => {
-                    clsact::detach(*index, instance).map_err(|error| failed(*index, &error))
-                }
-                // A link ends with its value.
-                (Hook::Link { .. } | Hook::Pin(_), _) => Ok(()),
-            };
-            let is_left = done.is_err();
-            failure = failure.take().or(done.err());
-            is_left
-        });
-        failure.map_or(Ok(()), Err)
-    });
-    detached.unwrap_or_else(|error| {
-        Err(KernelError::Hook {
-            what: "enter",
-            place: "a network namespace".into(),
-            reason: error.to_string(),
-        })
-    })
-}
-
-fn failed(index: u32, error: &io::Error) -> KernelError {
-    KernelError::Hook {
-        what: "detach",
-        place: format!("interface {index}"),
-        reason: error.to_string(),
-    }
 }

@@ -61,9 +61,6 @@ pub enum KernelError {
         /// Why not.
         reason: String,
     },
-    /// Neither way of attaching to an interface works here.
-    #[error("unsupported: {0}")]
-    Unsupported(String),
     /// Something under bpffs.
     #[error("{what} {path}: {source}", path = path.display())]
     Pin {
@@ -89,4 +86,13 @@ fn privilege_hint(error: &EbpfError) -> &'static str {
     } else {
         ""
     }
+}
+
+/// What the kernel said, without the layers above it.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }

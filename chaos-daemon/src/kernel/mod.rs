@@ -3,15 +3,16 @@
 //! Nothing here decides; callers say what should be there.
 
 mod btf;
+mod claims;
 mod clsact;
-mod detach;
 mod egress;
 mod error;
 mod events;
+mod hook;
 mod ingress;
 mod instance;
 mod interfaces;
-pub mod netns;
+mod link;
 mod object;
 mod pins;
 mod probe;
@@ -107,11 +108,11 @@ impl Kernel {
         self.rules.put(id, target, rule)
     }
 
-    /// Makes a rule not exist.
+    /// Makes a rule not exist. Returns all that it saw, if it was there.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn remove_rule(&mut self, id: RuleId) -> Result<(), KernelError> {
+    pub fn remove_rule(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
         self.rules.remove(id)
     }
 
@@ -120,7 +121,8 @@ impl Kernel {
         self.rules.adopt(id, target, rule)
     }
 
-    /// Whether a rule is in the kernel, whoever put it there.
+    /// Whether a rule is in the kernel's tables: put or adopted here, and where its target is listed; or
+    /// left by an earlier process.
     #[must_use]
     pub fn has_rule(&self, id: RuleId) -> bool {
         self.rules.has(id)
@@ -137,7 +139,7 @@ impl Kernel {
     /// What a rule has seen, summed over all CPUs. Zero for a rule that is not there.
     #[must_use]
     pub fn stats(&self, id: RuleId) -> RuleStats {
-        self.rules.stats(id)
+        self.rules.stats(id).unwrap_or_default()
     }
 
     /// Says until when the daemon counts as alive.
@@ -165,17 +167,15 @@ impl Kernel {
         self.egress.release(rule, target)
     }
 
-    /// Follows the targets' processes into the network namespaces they use now.
+    /// Follows the targets' processes into the network namespaces they use now, and attaches what could
+    /// not be attached before.
     ///
     /// # Errors
-    /// When an interface could not be attached or detached; all others were.
-    pub fn refresh_egress(&mut self) -> Result<(), KernelError> {
-        if self.egress.has_claims() { self.egress.refresh(&mut self.object) } else { Ok(()) }
-    }
-
-    /// Looks at every interface again at the next [`Kernel::refresh_egress`].
-    pub fn distrust_egress(&mut self) {
-        self.egress.distrust();
+    /// When something could not be attached or detached; everything else was.
+    pub fn refresh_hooks(&mut self) -> Result<(), KernelError> {
+        let egress =
+            if self.egress.has_claims() { self.egress.refresh(&mut self.object) } else { Ok(()) };
+        egress.and(self.ingress.refresh(&mut self.object))
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
@@ -207,23 +207,46 @@ impl Kernel {
     /// # Errors
     /// When a hook could not be detached.
     pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
-        self.egress.sweep()?;
-        self.ingress.sweep()
+        self.egress.sweep().and(self.ingress.sweep())
     }
 
-    /// Whether every hook is where it was put. Pins can be removed by hand, and `chaos recover --all`
-    /// beside a daemon that hangs does so.
-    #[must_use]
-    pub fn is_intact(&self) -> bool {
-        self.egress.is_intact() && self.ingress.is_intact()
-    }
-
-    /// Makes room for pins again, after [`Kernel::is_intact`] said no and everything was ended.
+    /// Looks again where the hooks are, for [`Kernel::covers_egress`].
     ///
     /// # Errors
-    /// When bpffs cannot be written.
+    /// When some network namespace could not be looked into; all others were.
+    pub fn inspect(&mut self) -> Result<(), KernelError> {
+        self.egress.inspect()
+    }
+
+    /// Whether the hooks for what a target sends are all where they were put, as of the last
+    /// [`Kernel::inspect`]. With no claim there is nothing that could be amiss.
+    #[must_use]
+    pub fn covers_egress(&self, target: &Cgroup) -> bool {
+        self.egress.covers(target)
+    }
+
+    /// Whether the hook for what a target receives is where it was put.
+    #[must_use]
+    pub fn covers_ingress(&self, target: &Cgroup) -> bool {
+        self.ingress.covers(target)
+    }
+
+    /// Whether every pin is there; quick. They can be removed by hand, and `chaos recover --all` beside a
+    /// daemon that hangs does so.
+    #[must_use]
+    pub fn has_pins(&self) -> bool {
+        let Some(pins) = &self.pins else { return true };
+        self.object.has_pins(pins) && self.egress.has_pins() && self.ingress.has_pins()
+    }
+
+    /// Makes the pins of the maps again, where they were removed.
+    ///
+    /// # Errors
+    /// When bpffs cannot be written, or another daemon has taken the place.
     pub fn restore_pins(&self) -> Result<(), KernelError> {
-        self.pins.as_ref().map_or(Ok(()), Pins::restore)
+        let Some(pins) = &self.pins else { return Ok(()) };
+        pins.restore()?;
+        self.object.restore_pins(pins)
     }
 
     /// Until when an earlier process counted as alive.

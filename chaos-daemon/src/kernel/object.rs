@@ -1,12 +1,14 @@
 //! The `net` object: its bytes, its maps, its programs.
 
+use std::io;
+
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Map,
+    maps::{Map, MapData, MapError},
     programs::{CgroupSkb, SchedClassifier},
 };
 
-use super::{Instance, KernelError, Pins};
+use super::{Instance, KernelError, Pins, error::innermost};
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 
@@ -14,8 +16,8 @@ static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net")
 pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
 /// The maps that outlive a daemon.
-const PINNED_MAPS: [&str; 8] =
-    ["LEASE", "LEVELS", "TARGETS", "RULES", "PREFIXES", "STATE", "STATS", "EVENTS"];
+const PINNED_MAPS: [&str; 9] =
+    ["LEASE", "LEVELS", "TARGETS", "RULES", "PREFIXES", "STATE", "STATS", "EVENTS", "TGID_OFFSET"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum Counting {
 pub(super) struct Object {
     ebpf: Ebpf,
     counting: Counting,
+    /// Second handles of the maps that are pinned, by the names of their pins.
+    pinned: Vec<(String, MapData)>,
 }
 
 impl Object {
@@ -38,11 +42,37 @@ impl Object {
         loader.override_global("JUDGED", &judged, true);
         if let Some(pins) = pins {
             for map in PINNED_MAPS {
-                loader.map_pin_path(map, pins.path(&format!("map-{}", map.to_lowercase())));
+                loader.map_pin_path(map, pins.path(&pin_name(map)));
             }
         }
         let ebpf = loader.load(NET).map_err(KernelError::Load)?;
-        Ok(Self { ebpf, counting: Counting::Exact })
+        let handle = |pins: &Pins, map| {
+            let name = pin_name(map);
+            let handle = MapData::from_pin(pins.path(&name))?;
+            Ok((name, handle))
+        };
+        let pinned = pins.map(|pins| PINNED_MAPS.map(|map| handle(pins, map)));
+        let pinned = pinned.into_iter().flatten().collect::<Result<_, MapError>>();
+        let pinned = pinned.map_err(|source| KernelError::Map { what: "open a map", source })?;
+        Ok(Self { ebpf, counting: Counting::Exact, pinned })
+    }
+
+    /// Whether every map that should be is pinned.
+    pub(super) fn has_pins(&self, pins: &Pins) -> bool {
+        self.pinned.iter().all(|(name, _)| pins.has(name))
+    }
+
+    /// Pins the maps whose pins somebody removed.
+    pub(super) fn restore_pins(&self, pins: &Pins) -> Result<(), KernelError> {
+        for (name, map) in self.pinned.iter().filter(|(name, _)| !pins.has(name)) {
+            let path = pins.path(name);
+            map.pin(&path).map_err(|error| KernelError::Pin {
+                what: "pin",
+                path,
+                source: io::Error::other(innermost(&error)),
+            })?;
+        }
+        Ok(())
     }
 
     /// Uses the other twins from now on.
@@ -87,4 +117,8 @@ impl Object {
         }
         Ok(program)
     }
+}
+
+fn pin_name(map: &str) -> String {
+    format!("map-{}", map.to_lowercase())
 }

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,16 +16,21 @@ use nix::{
     fcntl::{Flock, FlockArg},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
+use parking_lot::Mutex;
 
-use super::{KernelError, detach, object};
+use super::{KernelError, link, object};
 
-/// The pin directory of this build. A value proves that bpffs is mounted and the directory exists.
+/// The pin directory of this build, locked. Clones speak of the same one.
 #[derive(Clone, Debug)]
-pub struct Pins {
+pub struct Pins(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     dir: PathBuf,
     /// Nothing was there before.
     is_new: bool,
-    _lock: Arc<Flock<File>>,
+    /// Of the directory as it was when it was last seen to be ours.
+    lock: Mutex<Flock<File>>,
 }
 
 impl Pins {
@@ -32,86 +38,82 @@ impl Pins {
     /// pins go the hooks and rules that no daemon of this build could speak for.
     ///
     /// # Errors
-    /// When `bpffs` is none, or cannot be written.
+    /// When `bpffs` is none, or cannot be written, or another daemon has its pins there.
     pub fn open(bpffs: &Path) -> Result<Self, KernelError> {
         if !statfs(bpffs).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC) {
             return Err(KernelError::NoBpffs(bpffs.to_owned()));
         }
         let ours = bpffs.join("chaos");
         let dir = ours.join(object::DIGEST);
-        let at = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| KernelError::Pin { what, path, source }
-        };
         let is_new = !dir.exists();
-        fs::create_dir_all(&dir).map_err(at("make", &dir))?;
-        for entry in fs::read_dir(&ours).map_err(at("list", &ours))?.flatten() {
-            let foreign = entry.path();
-            if foreign != dir {
-                lock(&foreign)?;
-                tracing::warn!(pins = %foreign.display(), "removing the pins of another build");
-                fs::remove_dir_all(&foreign).map_err(at("remove", &foreign))?;
-            }
+        make(&dir)?;
+        let entries = fs::read_dir(&ours).map_err(failed("list", &ours))?;
+        for foreign in entries.flatten().map(|entry| entry.path()).filter(|path| *path != dir) {
+            let _lock = lock(&foreign)?;
+            tracing::warn!(pins = %foreign.display(), "removing the pins of another build");
+            remove_dir(&foreign)?;
         }
-        let lock = lock(&dir)?;
-        Ok(Self { dir, is_new, _lock: Arc::new(lock) })
+        let lock = Mutex::new(lock(&dir)?);
+        Ok(Self(Arc::new(Inner { dir, is_new, lock })))
     }
 
-    /// Removes what any build left under a bpffs. For when no daemon runs.
+    /// Removes what any build left under a bpffs, also beside a daemon that hangs.
     ///
     /// # Errors
-    /// When a pin cannot be removed.
+    /// When a pin cannot be removed; what could be, was.
     pub fn remove_all(bpffs: &Path) -> Result<(), KernelError> {
         let ours = bpffs.join("chaos");
-        remove_dir(&ours)
+        let builds = match fs::read_dir(&ours) {
+            Ok(builds) => builds,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("list", &ours)(error)),
+        };
+        let removed = builds.flatten().map(|build| remove_dir(&build.path()));
+        removed.fold(Ok(()), Result::and)?;
+        absent_is_fine(fs::remove_dir(&ours)).map_err(failed("remove", &ours))
     }
 
     /// Where an object of this name is pinned.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+        self.0.dir.join(name)
     }
 
     /// Names of the pins that begin with `prefix`.
     pub(super) fn names(&self, prefix: &str) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&self.0.dir) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         names.filter(|name| name.starts_with(prefix)).collect()
     }
 
     /// Detaches a pinned link and removes its pin. One that is gone is no error.
     pub(super) fn unpin(&self, name: &str) -> Result<(), KernelError> {
-        let path = self.path(name);
-        // Where this fails, removing the pin detaches it too, only later.
-        if let Err(error) = detach::pinned(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::debug!(pin = name, %error, "not detached at once");
-        }
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(KernelError::Pin { what: "remove pin", path, source })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        unpin(&self.path(name))
     }
 
-    /// Whether everything of this name is still pinned.
+    /// Whether something is pinned under this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 
-    /// Makes the directory again, after somebody removed it.
+    /// Makes the directory again, and locks it, if somebody removed it.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another daemon was quicker.
     pub(super) fn restore(&self) -> Result<(), KernelError> {
-        fs::create_dir_all(&self.dir).map_err(|source| KernelError::Pin {
-            what: "make",
-            path: self.dir.clone(),
-            source,
-        })
+        let Inner { dir, lock: held, .. } = &*self.0;
+        let mut held = held.lock();
+        let locked = held.metadata().map_err(failed("look at", dir))?.ino();
+        if fs::metadata(dir).is_ok_and(|there| there.ino() == locked) {
+            return Ok(());
+        }
+        make(dir)?;
+        *held = lock(dir)?;
+        Ok(())
     }
 
     /// Removes the directory if this process made it, for when it comes to nothing.
     pub(super) fn abandon(&self) {
-        if self.is_new
+        if self.0.is_new
             && let Err(error) = self.remove()
         {
             tracing::warn!(%error, "pins are left behind");
@@ -120,31 +122,58 @@ impl Pins {
 
     /// Removes the whole directory, and the parent if nothing else is in it.
     pub(super) fn remove(&self) -> Result<(), KernelError> {
-        remove_dir(&self.dir)?;
+        remove_dir(&self.0.dir)?;
         // Another instance may still be there: then the parent is not empty and stays.
-        if let Some(parent) = self.dir.parent() {
+        if let Some(parent) = self.0.dir.parent() {
             let _ = fs::remove_dir(parent);
         }
         Ok(())
     }
 }
 
+fn make(dir: &Path) -> Result<(), KernelError> {
+    fs::create_dir_all(dir).map_err(failed("make", dir))
+}
+
 /// A daemon holds the lock of its directory as long as it lives.
 fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
-    let failed = |what| move |source| KernelError::Pin { what, path: dir.to_owned(), source };
-    let handle = File::open(dir).map_err(failed("open"))?;
+    let handle = File::open(dir).map_err(failed("open", dir))?;
     match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((_, Errno::EWOULDBLOCK)) => Err(KernelError::PinsInUse(dir.to_owned())),
-        Err((_, errno)) => Err(failed("lock")(errno.into())),
+        Err((_, errno)) => Err(failed("lock", dir)(errno.into())),
     }
 }
 
+/// Removes a directory of pins, detaching what is pinned there. One that is gone is no error.
 fn remove_dir(dir: &Path) -> Result<(), KernelError> {
-    match fs::remove_dir_all(dir) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(KernelError::Pin { what: "remove", path: dir.to_owned(), source })
-        }
-        Ok(()) | Err(_) => Ok(()),
+    let pins = match fs::read_dir(dir) {
+        Ok(pins) => pins,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("list", dir)(error)),
+    };
+    pins.flatten().map(|pin| unpin(&pin.path())).fold(Ok(()), Result::and)?;
+    absent_is_fine(fs::remove_dir(dir)).map_err(failed("remove", dir))
+}
+
+fn unpin(path: &Path) -> Result<(), KernelError> {
+    // Where this fails, as for a map, removing the pin is all there is to do.
+    if let Err(error) = link::detach(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::trace!(pin = %path.display(), %error, "not detached at once");
+    }
+    absent_is_fine(fs::remove_file(path)).map_err(failed("remove pin", path))
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError + use<> {
+    let path = path.to_owned();
+    move |source| KernelError::Pin { what, path, source }
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }

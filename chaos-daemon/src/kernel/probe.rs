@@ -3,9 +3,11 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, clsact, egress, netns,
+    Instance, clsact, egress,
+    error::innermost,
     object::{Counting, Object},
 };
+use crate::netns;
 
 /// How outgoing packets reach our program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +41,14 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
     }
     Support {
         egress: egress(object, instance),
-        ingress: object.ingress().map(drop).map_err(|error| clsact::innermost(&error)),
+        ingress: object.ingress().map(drop).map_err(|error| innermost(&error)),
         counting: object.counting(),
     }
 }
 
 /// Attaches to the loopback of a network namespace made for it.
 fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String> {
-    let program = object.egress().map_err(|error| clsact::innermost(&error))?;
+    let program = object.egress().map_err(|error| innermost(&error))?;
     netns::within_fresh(|| {
         let lo = if_nametoindex("lo").map_err(|error| format!("find lo: {error}"))?;
         let Err(tcx) = egress::tcx_link(lo, program) else { return Ok(EgressTier::Tcx) };

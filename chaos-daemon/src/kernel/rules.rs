@@ -67,6 +67,8 @@ pub(super) struct Rules {
 struct Owned {
     cgroup: Cgroup,
     prefixes: Vec<Key<Prefix>>,
+    /// What it had seen when the programs stopped seeing it.
+    last: Option<RuleStats>,
 }
 
 impl Rules {
@@ -112,7 +114,7 @@ impl Rules {
         let prefixes: Vec<_> = spec.prefixes(id).collect();
         // Owned before anything is written, so that a failure half-way is undone by `remove`.
         let keys = prefixes.iter().map(|(key, _)| *key).collect();
-        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys });
+        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
         for (key, verdict) in prefixes {
             self.prefixes.insert(&key, &verdict, 0).map_err(at("write an address range"))?;
         }
@@ -133,15 +135,20 @@ impl Rules {
             return false;
         }
         let keys = spec.prefixes(id).map(|(key, _)| key).collect();
-        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys });
+        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
         self.list(id, target).is_ok()
     }
 
-    /// Programs see a rule only through `TARGETS`, so that goes first.
-    pub(super) fn remove(&mut self, id: RuleId) -> Result<(), KernelError> {
+    /// Says what the rule saw in its life, if it was there. Programs see a rule only through `TARGETS`, so
+    /// that goes first; what they counted until then is all there will be.
+    pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
         if let Some(owned) = self.owned.get(&id) {
             let cgroup = owned.cgroup.clone();
             self.unlist(id, &cgroup)?;
+        }
+        let seen = self.stats(id);
+        if let Some(owned) = self.owned.get_mut(&id) {
+            owned.last = seen;
         }
         self.erase(id)?;
         if let Some(owned) = self.owned.get(&id) {
@@ -150,11 +157,17 @@ impl Rules {
             }
         }
         self.owned.remove(&id);
-        Ok(())
+        Ok(seen)
     }
 
+    /// Whether the programs can find a rule, as far as the tables say: for one of an earlier process,
+    /// whether it is there.
     pub(super) fn has(&self, id: RuleId) -> bool {
-        self.rules.get(&id.0, 0).is_ok()
+        let is_listed = self.owned.get(&id).is_none_or(|owned| {
+            let listed = self.targets.get(&owned.cgroup.id, 0);
+            listed.is_ok_and(|target| target.rules[..target.len as usize].contains(&id.0))
+        });
+        is_listed && self.rules.get(&id.0, 0).is_ok()
     }
 
     fn ids(&self) -> Vec<RuleId> {
@@ -190,14 +203,14 @@ impl Rules {
         self.write_levels()
     }
 
-    pub(super) fn stats(&self, id: RuleId) -> RuleStats {
-        let mut sum = RuleStats::default();
-        if let Ok(cpus) = self.stats.get(&id.0, 0) {
-            for cpu in cpus.iter() {
-                sum += *cpu;
-            }
-        }
-        sum
+    pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
+        let last = self.owned.get(&id).and_then(|owned| owned.last);
+        last.or_else(|| {
+            let cpus = self.stats.get(&id.0, 0).ok()?;
+            let mut sum = RuleStats::default();
+            cpus.iter().for_each(|cpu| sum += *cpu);
+            Some(sum)
+        })
     }
 
     /// Refuses what the kernel's records have no room for.

@@ -32,7 +32,7 @@ use super::{
     error::TargetError, list::TargetInfo, membership::has_ended, namespaces, resolve::is_below,
     root::normal,
 };
-use crate::kernel::netns;
+use crate::netns;
 
 /// How many internet sockets the processes of a cgroup, and of all below it, hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

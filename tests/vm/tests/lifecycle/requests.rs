@@ -119,7 +119,7 @@ fn renew_moves_the_deadline() -> Result<()> {
     })?;
     ensure!(ended.end() == End::Expired, "{ended:?}");
     flow.all_arrive()?;
-    let status = refused(client.renew("renewed", None), "UNKNOWN_INJECTION")?;
+    let status = refused(client.renew("renewed", None), "INJECTION_OVER")?;
     ensure!(status.code() == Code::FailedPrecondition, "{status:?}");
     let status = refused(client.renew("nobody", None), "UNKNOWN_INJECTION")?;
     ensure!(status.code() == Code::NotFound, "{status:?}");

@@ -12,3 +12,7 @@ pub(super) fn apply(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelE
 pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
     kernel.release_ingress(owner.rule, owner.target)
 }
+
+pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
+    kernel.covers_ingress(owner.target)
+}

@@ -1,11 +1,6 @@
 //! Work inside another network namespace, always on a thread that ends with it.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd, BorrowedFd},
-    thread,
-};
+use std::{io, os::fd::BorrowedFd, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -15,7 +10,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 ///
 /// # Errors
 /// When the namespace cannot be entered.
-pub fn within<T: Send>(
+pub(crate) fn within<T: Send>(
     namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
@@ -29,7 +24,7 @@ pub fn within<T: Send>(
 ///
 /// # Errors
 /// When no namespace can be made.
-pub fn within_fresh<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn within_fresh<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     on_a_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET)?;
         Ok(work())
@@ -41,12 +36,4 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Resu
         let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the work panicked")))
     })
-}
-
-/// The network namespace of this thread.
-///
-/// # Errors
-/// When `/proc` is not mounted.
-pub fn own() -> io::Result<impl AsFd> {
-    File::open("/proc/thread-self/ns/net")
 }

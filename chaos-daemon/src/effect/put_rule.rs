@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chaos_common::abi::Chance;
+use chaos_common::abi::{Chance, RuleStats};
 
 use super::Owner;
 use crate::kernel::{Kernel, KernelError, RuleSpec};
@@ -24,8 +24,15 @@ impl PutRule {
     }
 }
 
-pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+pub(super) fn undo(
+    owner: Owner<'_>,
+    kernel: &mut Kernel,
+) -> Result<Option<RuleStats>, KernelError> {
     kernel.remove_rule(owner.rule)
+}
+
+pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
+    kernel.has_rule(owner.rule)
 }
 
 impl fmt::Display for PutRule {

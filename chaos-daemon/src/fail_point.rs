@@ -1,0 +1,54 @@
+//! Steps at which a test build dies on request.
+
+/// A step of an injection's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailPoint {
+    /// It has a place in memory.
+    Reserved,
+    /// Its journal entry is on disk.
+    Journalled,
+    /// A hook is attached.
+    HookAttached,
+    /// The rule is in the kernel.
+    RuleWritten,
+    /// It is active, and nobody knows yet.
+    Active,
+    /// Its journal entry says that its undo begins.
+    RecoverBegun,
+    /// The rule is gone.
+    RuleRemoved,
+    /// A hook is detached, if nothing else needs it.
+    HookDetached,
+    /// Its journal entry is gone.
+    JournalRemoved,
+}
+
+impl FailPoint {
+    /// What `CHAOS_FAILPOINT` calls it.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Reserved => "journal-reserved",
+            Self::Journalled => "journal-written",
+            Self::HookAttached => "hook-attached",
+            Self::RuleWritten => "rule-written",
+            Self::Active => "active",
+            Self::RecoverBegun => "recover-begun",
+            Self::RuleRemoved => "rule-removed",
+            Self::HookDetached => "hook-detached",
+            Self::JournalRemoved => "journal-removed",
+        }
+    }
+}
+
+/// Kills this process if the environment variable `CHAOS_FAILPOINT` names this step. Does nothing in
+/// builds without the feature `failpoints`.
+#[inline]
+pub(crate) fn reached(step: FailPoint) {
+    if cfg!(feature = "failpoints")
+        && std::env::var("CHAOS_FAILPOINT").is_ok_and(|named| named == step.name())
+    {
+        // Nothing can be done about a failure here, and the test that asked will see it.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}
