@@ -9,12 +9,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuHashMap},
 };
-use chaos_common::abi::{Gate, RuleState, RuleStats};
+use chaos_common::abi::{Gate, MAX_RULES, RuleState, RuleStats};
 
 use crate::counter::Counter;
 
-/// Rules that one node can have.
-pub const MAX_RULES: u32 = 32_768;
 /// Least time between two reports of one rule.
 const REPORT_INTERVAL_NS: u64 = 10_000_000;
 

@@ -5,89 +5,68 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use chaos_common::abi::{Levels, MAX_LEVELS, MAX_RULES_PER_TARGET, TargetRules};
-
-/// Targets that one node can have.
-pub const MAX_TARGETS: u32 = 32_768;
+use chaos_common::abi::{
+    Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, TARGET_WORDS, TargetRules, target_bit,
+};
 
 /// Cgroup id → its rules.
 #[map]
 pub static TARGETS: HashMap<u64, TargetRules> =
-    HashMap::with_max_entries(MAX_TARGETS, BPF_F_NO_PREALLOC);
+    HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
+
+/// Which cgroups may be targets; see [`target_bit`].
+#[map]
+pub static TARGET_BITS: Array<u64> = Array::with_max_entries(TARGET_WORDS, 0);
 
 /// One entry: the depths at which targets sit.
 #[map]
 pub static LEVELS: Array<Levels> = Array::with_max_entries(1, 0);
 
-/// The targets that one packet or call belongs to: its cgroup and ancestors, from the root down.
-#[repr(C)]
-pub struct Found {
-    /// How many of `targets` count.
-    pub len: u32,
-    /// Copies, since a program may keep no pointer into a map in another map.
-    pub targets: [TargetRules; MAX_LEVELS],
-}
-
-impl Found {
-    /// Finds them all. False if there are none.
-    ///
-    /// `ancestor` gives the id of the ancestor at a level, or 0. The cost for what is no target is one
-    /// such call and one look-up for each level in use, however many rules there are.
-    #[inline(always)]
-    pub fn find(&mut self, ancestor: impl Fn(u32) -> u64) -> bool {
-        // Counted in memory and not in a register: the verifier need not tell apart how many were found,
-        // and looks at what follows once.
-        let len = &raw mut self.len;
-        // SAFETY: the pointer comes from the reference above.
-        unsafe { len.write_volatile(0) };
-        let Some(levels) = LEVELS.get(0) else { return false };
-        for at in 0..MAX_LEVELS {
-            if at >= levels.len as usize {
-                break;
-            }
-            let id = ancestor(levels.levels[at]);
-            if id == 0 {
-                continue;
-            }
-            // SAFETY: values are replaced as a whole and freed after a grace period.
-            let Some(target) = (unsafe { TARGETS.get(&id) }) else { continue };
-            // SAFETY: as above.
-            let slot = unsafe { len.read_volatile() };
-            if let Some(place) = self.targets.get_mut(slot as usize) {
-                // An assignment becomes a call that copies byte by byte.
-                place.len = target.len;
-                for rule in 0..MAX_RULES_PER_TARGET {
-                    // SAFETY: both are inside the arrays; volatile keeps the loop from becoming that call.
-                    unsafe {
-                        let from = (&raw const target.rules[rule]).read_volatile();
-                        (&raw mut place.rules[rule]).write_volatile(from);
-                    }
-                }
-                // SAFETY: as above.
-                unsafe { len.write_volatile(slot + 1) };
+/// Asks the rules of everything that a packet or call belongs to, its cgroup and the ancestors, from the
+/// root down, until one fires.
+///
+/// `ancestor` gives the id of the ancestor at a level, or 0. `begin` runs once, when the first target is
+/// found, and says whether to go on. The cost for what is no target is one call of `ancestor` and one
+/// bit for each level in use, however many rules there are; only who shares a remainder with a target pays a
+/// look-up more.
+#[inline(always)]
+pub fn any_rule(
+    ancestor: impl Fn(u32) -> u64,
+    mut begin: impl FnMut() -> bool,
+    fires: impl Fn(u32) -> bool,
+) -> bool {
+    let Some(levels) = LEVELS.get(0) else { return false };
+    let mut has_begun = false;
+    for at in 0..MAX_LEVELS {
+        if at >= levels.len as usize {
+            break;
+        }
+        let id = ancestor(levels.levels[at]);
+        if id == 0 {
+            continue;
+        }
+        let (word, bit) = target_bit(id);
+        if TARGET_BITS.get(word).is_none_or(|bits| bits & bit == 0) {
+            continue;
+        }
+        // SAFETY: the value stays readable while the program runs. Values are replaced as a whole, but the
+        // kernel may give the memory of one that was just removed to another key: for that moment the rules
+        // of another target may be asked.
+        let Some(target) = (unsafe { TARGETS.get(&id) }) else { continue };
+        if !has_begun {
+            has_begun = true;
+            if !begin() {
+                return false;
             }
         }
-        // SAFETY: as above.
-        unsafe { len.read_volatile() > 0 }
-    }
-
-    /// Asks each rule in turn, until one says yes.
-    #[inline(always)]
-    pub fn any_rule(&self, fires: impl Fn(u32) -> bool) -> bool {
-        for at in 0..MAX_LEVELS {
-            if at >= self.len as usize {
+        for slot in 0..MAX_RULES_PER_TARGET {
+            if slot >= target.len as usize {
                 break;
             }
-            let target = &self.targets[at];
-            for slot in 0..MAX_RULES_PER_TARGET {
-                if slot >= target.len as usize {
-                    break;
-                }
-                if fires(target.rules[slot]) {
-                    return true;
-                }
+            if fires(target.rules[slot]) {
+                return true;
             }
         }
-        false
     }
+    false
 }

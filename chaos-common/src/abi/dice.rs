@@ -3,7 +3,7 @@
 /// A probability as a share of 2³², so that the kernel needs no floating point.
 ///
 /// 0 never happens, [`Chance::ALWAYS`] always does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Chance(u64);
 
@@ -35,7 +35,7 @@ impl Chance {
 /// *bad* state, then fires with the chance of the state it is in.
 ///
 /// A plain percentage is the special case that never leaves the good state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Dice {
     /// Chooses the sequence.

@@ -3,7 +3,7 @@
 use super::Dice;
 
 /// The head of every rule, whatever its engine. User space writes it, programs only read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Gate {
     /// The rule is inert from this moment on.

@@ -13,9 +13,9 @@ pub use dice::{Chance, Dice, Roll};
 pub use event::NetEvent;
 pub use gate::{Gate, RuleState, RuleStats};
 pub use net::{
-    Direction, FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_PORT_RANGES, MAX_RULES_PER_TARGET,
-    NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortRange, PortSet, Prefix, Protocol,
-    TargetRules,
+    Direction, FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_PORT_RANGES, MAX_RULES,
+    MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortRange,
+    PortSet, Prefix, Protocol, Remotes, TARGET_WORDS, TargetRules, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the

@@ -24,8 +24,22 @@ pub enum Protocol {
     Icmp = 4,
 }
 
+/// Values of [`NetRule::remotes`]: which remote addresses a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Remotes {
+    /// All of them; the rule has no prefixes.
+    All = 0,
+    /// Those whose longest prefix is a [`PREFIX_INCLUDE`].
+    Listed = 1,
+    /// All but those whose longest prefix is a [`PREFIX_EXCEPT`].
+    AllBut = 2,
+}
+
 /// Port ranges that one rule can hold, for each end of a connection.
 pub const MAX_PORT_RANGES: usize = 8;
+/// Rules that one node can hold. A rule lies at the remainder of its id by this.
+pub const MAX_RULES: u32 = 16_384;
 /// Rules that one target can hold.
 pub const MAX_RULES_PER_TARGET: usize = 16;
 /// Depths of the cgroup tree at which targets can sit at the same time.
@@ -52,19 +66,19 @@ pub struct PortSet {
 }
 
 /// One rule of the `net` engine: which packets of a target, and the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NetRule {
     /// Deadline, budget and dice.
     pub gate: Gate,
+    /// Its name; where there is no rule, 0.
+    pub id: u32,
     /// Sum of [`Direction`] bits.
     pub directions: u32,
     /// Sum of [`Protocol`] bits; 0 is every protocol.
     pub protocols: u32,
-    /// How many [`PREFIX_INCLUDE`] prefixes the rule has; 0 is every remote address.
-    pub included: u32,
-    /// How many [`PREFIX_EXCEPT`] prefixes the rule has.
-    pub excepted: u32,
+    /// A [`Remotes`].
+    pub remotes: u32,
     /// Ports of the remote end.
     pub remote_ports: PortSet,
     /// Ports of the target's end.
@@ -79,6 +93,17 @@ pub struct TargetRules {
     pub len: u32,
     /// Rule ids, in the order in which they are asked.
     pub rules: [u32; MAX_RULES_PER_TARGET],
+}
+
+/// Words of the table that says of most cgroups in one look that they are no target: a bit for each
+/// remainder of a cgroup's id, set where one with that remainder is.
+pub const TARGET_WORDS: u32 = 1024;
+
+/// Word and bit of a cgroup in that table.
+#[inline(always)]
+#[must_use]
+pub const fn target_bit(cgroup: u64) -> (u32, u64) {
+    ((cgroup / 64) as u32 % TARGET_WORDS, 1 << (cgroup % 64))
 }
 
 /// The depths at which targets sit; the root is level 0.

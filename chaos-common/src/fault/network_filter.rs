@@ -163,6 +163,16 @@ impl NetworkFilter {
         }
     }
 
+    /// Which remote addresses, as far as their prefixes do not say it.
+    #[must_use]
+    pub fn remotes_to_abi(&self) -> abi::Remotes {
+        match (self.remote.is_empty(), self.except.is_empty()) {
+            (false, _) => abi::Remotes::Listed,
+            (true, false) => abi::Remotes::AllBut,
+            (true, true) => abi::Remotes::All,
+        }
+    }
+
     /// Sum of the protocol bits.
     #[must_use]
     pub fn protocols_to_abi(&self) -> u32 {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_common::{injection::End, spec::InjectionId};
+use chaos_common::{injection::End, target::CgroupPath};
 use nix::{
     errno::Errno,
     sys::{
@@ -267,8 +267,9 @@ fn carry_firings(engine: &Engine, world: &mut World) {
     let mut events = Vec::new();
     world.kernel.take_events(|event| events.push(event));
     for event in events {
-        let Some(id) = world.by_rule.get(&event.rule).cloned() else { continue };
-        let process = process(world, &id, &event);
+        let Some(live) = world.owner(event.rule) else { continue };
+        let id = live.record.id.clone();
+        let process = process(&live.record.cgroup, &event);
         let firing = Firing { id, event, process };
         // Nobody listening any more is fine.
         let _ = engine.notices.send(Notice::Firing(Arc::new(firing)));
@@ -276,9 +277,8 @@ fn carry_firings(engine: &Engine, world: &mut World) {
 }
 
 /// The process that ran when a packet passed, if it is one of the target's; in a softirq it need not be.
-fn process(world: &World, id: &InjectionId, event: &Event) -> Option<(u32, String)> {
+fn process(target: &CgroupPath, event: &Event) -> Option<(u32, String)> {
     let pid = event.pid?;
-    let target = &world.live.get(id)?.record.cgroup;
     let cgroup = target::of_process(pid).ok()?;
     let below = cgroup.as_str().strip_prefix(target.as_str())?;
     if !below.is_empty() && !below.starts_with('/') {

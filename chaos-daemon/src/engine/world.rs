@@ -6,6 +6,7 @@ use std::{
 };
 
 use chaos_common::{
+    abi::MAX_RULES,
     injection::{End, Injection, State},
     spec::{InjectionId, Spec},
     value::Lifetime,
@@ -39,7 +40,8 @@ pub(super) struct World {
     pub(super) kernel: Kernel,
     pub(super) cgroups: CgroupWatch,
     pub(super) live: HashMap<InjectionId, Live>,
-    pub(super) by_rule: HashMap<RuleId, InjectionId>,
+    /// By the places of their rules.
+    by_place: HashMap<u32, InjectionId>,
     pub(super) lease: Duration,
     pub(super) lease_until: BootTime,
     pub(super) closing: bool,
@@ -65,7 +67,7 @@ impl World {
             kernel,
             cgroups,
             live: HashMap::new(),
-            by_rule: HashMap::new(),
+            by_place: HashMap::new(),
             lease,
             lease_until: BootTime::ZERO,
             closing: false,
@@ -96,7 +98,7 @@ impl World {
             cgroup_id: target.id,
             cgroup_level: target.level,
             seed: spec.seed.unwrap_or_else(random),
-            rule: self.free_rule(),
+            rule: self.free_rule()?,
             boot_id: self.boot_id.clone(),
             deadline: BootTime::now().after(spec.duration.get()),
             created_at_ms: now_ms(),
@@ -111,14 +113,15 @@ impl World {
         if self.live.contains_key(&record.id) {
             return Err(EngineError::IdTaken(record.id));
         }
-        if let Some(other) = self.by_rule.get(&record.rule) {
+        if let Some(other) = self.by_place.get(&record.rule.place()) {
             return Err(EngineError::RuleTaken { id: record.id, other: other.clone() });
         }
         let effects = self.plan(&record)?;
+        self.next_rule = self.next_rule.max(record.rule.0.checked_add(1).unwrap_or(1));
         let order = self.next_order;
         self.next_order += 1;
         self.cgroups.add(&self.root.dir(&record.cgroup));
-        self.by_rule.insert(record.rule, record.id.clone());
+        self.by_place.insert(record.rule.place(), record.id.clone());
         let live = Live::new(record, effects, phase, order);
         self.due.insert((live.due(), live.record.id.clone()));
         self.live.insert(live.record.id.clone(), live);
@@ -129,7 +132,7 @@ impl World {
     pub(super) fn forget(&mut self, id: &InjectionId) {
         if let Some(live) = self.live.remove(id) {
             self.due.remove(&(live.due(), id.clone()));
-            self.by_rule.remove(&live.record.rule);
+            self.by_place.remove(&live.record.rule.place());
             self.cgroups.remove(&self.root.dir(&live.record.cgroup));
         }
     }
@@ -412,15 +415,22 @@ impl World {
         self.ended.push_back(injection);
     }
 
-    /// A rule id that nothing has, and as late as can be one that something had.
-    fn free_rule(&mut self) -> RuleId {
-        loop {
+    /// The id of a rule that has a place to itself. Ids come again as late as can be.
+    fn free_rule(&mut self) -> Result<RuleId, KernelError> {
+        for _ in 0..MAX_RULES {
             let rule = RuleId(self.next_rule);
             self.next_rule = self.next_rule.checked_add(1).unwrap_or(1);
-            if !self.by_rule.contains_key(&rule) {
-                return rule;
+            if !self.by_place.contains_key(&rule.place()) {
+                return Ok(rule);
             }
         }
+        Err(KernelError::NodeFull { rules: MAX_RULES })
+    }
+
+    /// Whose rule it is.
+    pub(super) fn owner(&self, rule: RuleId) -> Option<&Live> {
+        let live = self.live.get(self.by_place.get(&rule.place())?)?;
+        (live.record.rule == rule).then_some(live)
     }
 
     pub(super) fn set_phase(&mut self, id: &InjectionId, phase: Phase) {

@@ -38,14 +38,14 @@ pub(super) fn plan(
 }
 
 fn rule(loss: &NetworkLoss, limits: &Limits) -> RuleSpec {
-    let NetworkFilter { direction, remote, except, remote_ports, local_ports, protocols: _ } =
-        &loss.filter;
+    let NetworkFilter { direction, remote_ports, local_ports, .. } = &loss.filter;
     let rule = NetRule {
         gate: limits.gate(loss.model.dice(limits.seed)),
+        // Written with the rule, by whoever gives it one.
+        id: 0,
         directions: direction.to_abi(),
         protocols: loss.filter.protocols_to_abi(),
-        included: remote.len() as u32,
-        excepted: except.len() as u32,
+        remotes: loss.filter.remotes_to_abi() as u32,
         remote_ports: remote_ports.to_abi(),
         local_ports: local_ports.to_abi(),
     };

@@ -98,9 +98,9 @@ pub(super) fn target(error: &TargetError) -> Status {
 
 fn kernel(error: &KernelError) -> Status {
     let (code, reason) = match error {
-        KernelError::TargetFull { .. } | KernelError::TooManyLevels { .. } => {
-            (Code::ResourceExhausted, "TARGET_FULL")
-        }
+        KernelError::TargetFull { .. }
+        | KernelError::NodeFull { .. }
+        | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
         KernelError::Load(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }

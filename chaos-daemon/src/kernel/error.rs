@@ -39,6 +39,14 @@ pub enum KernelError {
         /// How many.
         rules: usize,
     },
+    /// The tables are full.
+    #[error(
+        "there are {rules} rules on this node already, which is the most; recover some injections first"
+    )]
+    NodeFull {
+        /// How many.
+        rules: u32,
+    },
     /// Targets sit at too many depths.
     #[error(
         "cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first"

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides; callers say what should be there.
 
+mod bits;
 mod btf;
 mod claims;
 mod clsact;

@@ -10,13 +10,13 @@ use aya::{
 };
 use chaos_common::{
     abi::{
-        Levels, MAX_LEVELS, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_INCLUDE, Prefix,
-        RuleState, RuleStats, TargetRules,
+        Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
+        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, TargetRules,
     },
     fault::NetworkFilter,
 };
 
-use super::{KernelError, object::Object};
+use super::{KernelError, bits::Bits, object::Object};
 use crate::{boot_clock::BootTime, target::Cgroup};
 
 /// The name of a rule in the kernel; never used twice while a daemon lives.
@@ -25,6 +25,14 @@ use crate::{boot_clock::BootTime, target::Cgroup};
 )]
 #[serde(transparent)]
 pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// Where it lies in the kernel's table. No two rules that are there at the same time share a place.
+    #[must_use]
+    pub const fn place(self) -> u32 {
+        self.0 % MAX_RULES
+    }
+}
 
 /// A rule and the addresses it is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +57,9 @@ impl RuleSpec {
 pub(super) struct Rules {
     lease: Array<MapData, u64>,
     levels: Array<MapData, Levels>,
+    bits: Bits,
     targets: HashMap<MapData, u64, TargetRules>,
-    rules: HashMap<MapData, u32, NetRule>,
+    rules: Array<MapData, NetRule>,
     prefixes: LpmTrie<MapData, Prefix, u32>,
     state: HashMap<MapData, u32, RuleState>,
     stats: PerCpuHashMap<MapData, u32, RuleStats>,
@@ -81,6 +90,7 @@ impl Rules {
         Ok(Self {
             lease: typed(object.take_map("LEASE")?)?,
             levels: typed(object.take_map("LEVELS")?)?,
+            bits: Bits::new(typed(object.take_map("TARGET_BITS")?)?),
             targets: typed(object.take_map("TARGETS")?)?,
             rules: typed(object.take_map("RULES")?)?,
             prefixes: typed(object.take_map("PREFIXES")?)?,
@@ -108,7 +118,7 @@ impl Rules {
         spec: &RuleSpec,
     ) -> Result<(), KernelError> {
         if self.owned.contains_key(&id) {
-            return self.rules.insert(&id.0, &spec.rule, 0).map_err(at("replace a rule"));
+            return self.write(id, spec.rule).map_err(at("replace a rule"));
         }
         self.admit(target)?;
         let prefixes: Vec<_> = spec.prefixes(id).collect();
@@ -122,13 +132,13 @@ impl Rules {
         let zero = PerCpuValues::try_from(self.zero.clone())
             .map_err(|source| at("size a rule's counters")(source.into()))?;
         self.stats.insert(&id.0, zero, 0).map_err(at("write a rule's counters"))?;
-        self.rules.insert(&id.0, &spec.rule, 0).map_err(at("write a rule"))?;
+        self.write(id, spec.rule).map_err(at("write a rule"))?;
         self.list(id, target)
     }
 
     /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
     pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &RuleSpec) -> bool {
-        let is_whole = self.rules.get(&id.0, 0).is_ok()
+        let is_whole = self.is_written(id)
             && self.state.get(&id.0, 0).is_ok()
             && self.stats.get(&id.0, 0).is_ok();
         if !is_whole || self.admit(target).is_err() {
@@ -167,11 +177,16 @@ impl Rules {
             let listed = self.targets.get(&owned.cgroup.id, 0);
             listed.is_ok_and(|target| target.rules[..target.len as usize].contains(&id.0))
         });
-        is_listed && self.rules.get(&id.0, 0).is_ok()
+        is_listed && self.is_written(id)
     }
 
-    fn ids(&self) -> Vec<RuleId> {
-        self.rules.keys().flatten().map(RuleId).collect()
+    fn is_written(&self, id: RuleId) -> bool {
+        self.rules.get(&id.place(), 0).is_ok_and(|rule| rule.id == id.0)
+    }
+
+    /// In one step, as far as a program can tell: of a rule that is replaced only the deadline differs.
+    fn write(&mut self, id: RuleId, rule: NetRule) -> Result<(), MapError> {
+        self.rules.set(id.place(), &NetRule { id: id.0, ..rule }, 0)
     }
 
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
@@ -180,10 +195,9 @@ impl Rules {
         for id in strangers {
             gone(self.targets.remove(&id)).map_err(at("sweep a target"))?;
         }
-        let mut ids: Vec<RuleId> = self.ids();
-        ids.extend(self.state.keys().flatten().map(RuleId));
-        ids.extend(self.stats.keys().flatten().map(RuleId));
-        for id in ids {
+        // A rule without state or counters cannot fire, so these say which there are.
+        let ids = self.state.keys().chain(self.stats.keys()).flatten().map(RuleId);
+        for id in ids.collect::<Vec<_>>() {
             if !self.owned.contains_key(&id) {
                 self.erase(id)?;
             }
@@ -200,6 +214,7 @@ impl Rules {
         for key in strangers {
             gone(self.prefixes.remove(&key)).map_err(at("sweep an address range"))?;
         }
+        self.bits.sweep().map_err(at("sweep the marks of targets"))?;
         self.write_levels()
     }
 
@@ -234,6 +249,7 @@ impl Rules {
         let rules = self.listed.entry(target.id).or_default();
         if rules.is_empty() {
             *self.depths.entry(target.level).or_default() += 1;
+            self.bits.add(target.id).map_err(at("mark a target"))?;
         }
         rules.push(id);
         if self.depths.get(&target.level) == Some(&1) {
@@ -250,13 +266,14 @@ impl Rules {
         self.write_target(target.id)?;
         if is_last {
             self.listed.remove(&target.id);
+            let unmarked = self.bits.remove(target.id).map_err(at("unmark a target"));
             let left = self.depths.get(&target.level).map_or(0, |count| count.saturating_sub(1));
-            if left == 0 {
-                self.depths.remove(&target.level);
-                self.write_levels()?;
-            } else {
+            if left > 0 {
                 self.depths.insert(target.level, left);
+                return unmarked;
             }
+            self.depths.remove(&target.level);
+            unmarked.and(self.write_levels())?;
         }
         Ok(())
     }
@@ -282,7 +299,10 @@ impl Rules {
     }
 
     fn erase(&mut self, id: RuleId) -> Result<(), KernelError> {
-        gone(self.rules.remove(&id.0)).map_err(at("remove a rule"))?;
+        if self.is_written(id) {
+            let nothing = NetRule::default();
+            self.rules.set(id.place(), &nothing, 0).map_err(at("remove a rule"))?;
+        }
         gone(self.state.remove(&id.0)).map_err(at("remove a rule's state"))?;
         gone(self.stats.remove(&id.0)).map_err(at("remove a rule's counters"))
     }

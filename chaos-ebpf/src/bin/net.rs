@@ -12,28 +12,28 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, BPF_F_NO_PREALLOC},
+    bindings::__sk_buff,
     helpers::generated::{
         bpf_get_current_task, bpf_probe_read_kernel, bpf_redirect, bpf_skb_ancestor_cgroup_id,
     },
     macros::{cgroup_skb, classifier, map},
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{Array, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SkBuffContext, TcContext},
 };
 use chaos_common::abi::{
-    Direction, MAX_PORT_RANGES, NetEvent, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortSet,
-    Prefix,
+    Direction, MAX_PORT_RANGES, MAX_RULES, NetEvent, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
+    PortSet, Prefix, Remotes,
 };
 use chaos_ebpf::{
     counter::{Close, Counter, Exact},
-    gate::{self, Firing, MAX_RULES},
+    gate::{self, Firing},
     packet::Packet,
-    target::Found,
+    target,
 };
 
-/// Rule id → rule.
+/// Rule id by its remainder → rule. An array, since the kernel makes a look-up in one a few instructions.
 #[map]
-static RULES: HashMap<u32, NetRule> = HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
+static RULES: Array<NetRule> = Array::with_max_entries(MAX_RULES, 0);
 
 /// Remote addresses of all rules.
 #[map]
@@ -43,16 +43,9 @@ static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// What is being judged: a packet, and the rules that may have a say.
-#[repr(C)]
-struct Subject {
-    packet: Packet,
-    found: Found,
-}
-
-/// What this CPU is judging, at the index of its direction.
+/// The packet that this CPU is judging, at the index of its direction.
 #[map]
-static SUBJECT: PerCpuArray<Subject> = PerCpuArray::with_max_entries(3, 0);
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(3, 0);
 
 /// Written into `tc_index` of a target's packet that has been judged, so that stacked devices (a VLAN
 /// on a bond on a NIC) judge it once. Set by the loader; differs between instances.
@@ -119,53 +112,40 @@ fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
 /// Whether a rule makes this packet vanish. `seen` runs when the packet is a target's.
 #[inline(always)]
 fn lost<C: Judge>(ctx: &impl EbpfContext, direction: Direction, seen: impl Fn()) -> bool {
-    let Some(subject) = SUBJECT.get_ptr_mut(direction as u32) else { return false };
-    // SAFETY: nothing else on this CPU uses this entry while the program runs.
-    let subject = unsafe { &mut *subject };
-    // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
-    let ancestor = |level| unsafe { bpf_skb_ancestor_cgroup_id(ctx.as_ptr().cast(), level as i32) };
-    if !subject.found.find(ancestor) {
-        return false;
-    }
-    seen();
-    subject.packet.read(ctx, direction).is_some() && C::judge_all(direction) != 0
+    target::any_rule(
+        // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
+        |level| unsafe { bpf_skb_ancestor_cgroup_id(ctx.as_ptr().cast(), level as i32) },
+        || {
+            seen();
+            let Some(packet) = PACKET.get_ptr_mut(direction as u32) else { return false };
+            // SAFETY: nothing else on this CPU uses this entry while the program runs.
+            unsafe { &mut *packet }.read(ctx, direction).is_some()
+        },
+        |rule| C::judge(rule, direction) != 0,
+    )
 }
 
 /// Which of the twins below a program calls.
 trait Judge {
-    fn judge_all(direction: Direction) -> u32;
+    fn judge(rule: u32, direction: Direction) -> u32;
 }
 
 impl Judge for Exact {
     #[inline(always)]
-    fn judge_all(direction: Direction) -> u32 {
-        net_judge_all(direction as u32)
+    fn judge(rule: u32, direction: Direction) -> u32 {
+        net_judge(rule, direction as u32)
     }
 }
 
 impl Judge for Close {
     #[inline(always)]
-    fn judge_all(direction: Direction) -> u32 {
-        net_judge_all_close(direction as u32)
+    fn judge(rule: u32, direction: Direction) -> u32 {
+        net_judge_close(rule, direction as u32)
     }
 }
 
 // Global functions are verified once, on their own, and not again for each way to them: that makes
-// loading quick, and possible at all. On old kernels they take nothing but numbers, hence `SUBJECT`.
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_judge_all(direction: u32) -> u32 {
-    let Some(subject) = SUBJECT.get(direction) else { return 0 };
-    u32::from(subject.found.any_rule(|rule| net_judge(rule, direction) != 0))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_judge_all_close(direction: u32) -> u32 {
-    let Some(subject) = SUBJECT.get(direction) else { return 0 };
-    u32::from(subject.found.any_rule(|rule| net_judge_close(rule, direction) != 0))
-}
+// loading quick, and possible at all. On old kernels they take nothing but numbers, hence `PACKET`.
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -182,9 +162,8 @@ extern "C" fn net_judge_close(rule: u32, direction: u32) -> u32 {
 /// Whether a rule fires for the packet that was read.
 #[inline(always)]
 fn judge<C: Counter>(id: u32, direction: u32) -> bool {
-    // SAFETY: values are replaced as a whole and freed after a grace period.
-    let Some(rule) = (unsafe { RULES.get(&id) }) else { return false };
-    let Some(Subject { packet, .. }) = SUBJECT.get(direction) else { return false };
+    let Some(rule) = RULES.get(id % MAX_RULES).filter(|rule| rule.id == id) else { return false };
+    let Some(packet) = PACKET.get(direction) else { return false };
     if !matches(id, rule, direction, packet) {
         return false;
     }
@@ -226,13 +205,13 @@ fn has_port(set: &PortSet, known: bool, port: u16) -> bool {
 
 #[inline(always)]
 fn has_remote(id: u32, rule: &NetRule, packet: &Packet) -> bool {
-    if rule.included == 0 && rule.excepted == 0 {
+    if rule.remotes == Remotes::All as u32 {
         return true;
     }
     let prefix = Prefix { rule: id, family: packet.family, address: packet.remote };
     match PREFIXES.get(&Key::new(PREFIX_HEAD_BITS + 128, prefix)) {
         Some(verdict) => *verdict == PREFIX_INCLUDE,
-        None => rule.included == 0,
+        None => rule.remotes == Remotes::AllBut as u32,
     }
 }
 
