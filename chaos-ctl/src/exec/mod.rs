@@ -5,6 +5,7 @@
 //! keeps nothing outside of this process, so that even `kill -9` leaves no fault behind.
 
 mod cgroup;
+mod cgroup_tree;
 mod child;
 mod signals;
 
