@@ -92,12 +92,16 @@ fn what_is_no_spec_is_refused() {
         ("duration: 90s", "lasts: 90s", "lasts"),
         ("nginx.service", "nginx", "full name"),
         ("nginx.service", "\"ngi\\0nx.service\"", "no unit"),
-        ("unit: nginx.service", "unit: a.service, pid: 1", ""),
+        (
+            "unit: nginx.service",
+            "unit: a.service, pid: 1",
+            "line 1: target: give exactly one of unit,",
+        ),
     ] {
         refused(&LOSS.replace(from, to), words);
     }
     refused("", "holds no fault");
-    refused("\0", "");
+    refused("\0", "standard input: line 1: this is no YAML");
     refused(&LOSS.replace("nginx", &"x".repeat(1 << 20)), "the most is");
     refused(&LOSS.replace("nginx", &"x".repeat(1 << 19)), "no unit");
     refused(&"[".repeat(1 << 19), "");
