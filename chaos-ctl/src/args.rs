@@ -10,6 +10,7 @@ use std::{
 use chaos_common::invalid::shown;
 use clap::{
     CommandFactory, FromArgMatches, Parser,
+    builder::{PathBufValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue},
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         default_value = "/run/chaos/chaos.sock",
         overrides_with = "socket",
+        value_parser = PathBufValueParser::new().try_map(short_enough),
         help_heading = "Global"
     )]
     socket: PathBuf,
@@ -66,6 +68,19 @@ pub(crate) struct Global {
         help_heading = "Global"
     )]
     output: Format,
+}
+
+/// Bytes that `sockaddr_un` has for a path, less the one that ends it.
+const LONGEST_SOCKET: usize = 107;
+
+fn short_enough(socket: PathBuf) -> Result<PathBuf, String> {
+    let bytes = socket.as_os_str().len();
+    if bytes > LONGEST_SOCKET {
+        return Err(format!(
+            "a socket's path has at most {LONGEST_SOCKET} bytes and this one has {bytes}; give a shorter one, as that of a symbolic link to it"
+        ));
+    }
+    Ok(socket)
 }
 
 /// A command line that was understood.

@@ -42,9 +42,19 @@ fn json_errors_are_objects() {
 fn a_path_that_is_no_socket_is_named() {
     let said = error(Path::new("/dev/null"), "ls");
     assert!(said.contains("/dev/null"), "{said}");
-    let long = format!("/{}", "x".repeat(200));
-    let said = error(Path::new(&long), "ls");
-    assert!(said.contains("cannot connect to the daemon at /xxx"), "{said}");
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_is_refused() {
+    let longest = format!("/{}", "x".repeat(106));
+    assert!(error(Path::new(&longest), "ls").contains("no daemon at /xxx"));
+    let long = format!("{longest}x");
+    let refused = |verb| chaos(verb).env("CHAOS_SOCKET", &long).assert().code(64).stderr();
+    // Not even the kill switch, which would take it for a daemon that is gone.
+    for verb in ["ls", "recover --all"] {
+        let said = refused(verb);
+        assert!(said.contains("at most 107 bytes and this one has 108"), "{said}");
+    }
 }
 
 /// Something that listens but speaks no HTTP/2 must not hang the program.

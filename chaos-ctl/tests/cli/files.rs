@@ -64,12 +64,9 @@ fn several_documents_each_stand_for_themselves() {
 fn a_default_duration_is_said_aloud() {
     let daemon = Daemon::start();
     let text = LOSS.replace("duration: 90s\n", "");
-    daemon
-        .chaos("inject --id a -f -")
-        .stdin(text)
-        .assert()
-        .code(0)
-        .stderr_eq("note: a has no duration of its own and gets 5m; --duration sets it\n");
+    daemon.chaos("inject --id a -f -").stdin(text).assert().code(0).stderr_eq(
+        "note: a has no duration of its own and gets 5m; the field `duration` sets it\n",
+    );
 }
 
 #[test]

@@ -46,7 +46,11 @@ fn faults_that_make_no_sense() {
     life("--times -1", "no whole number");
     life("--duration -5s", "no duration");
     refused("inject network loss --pid -1 --percent 1", "whole number from 1 on");
-    life("--seed x", "--seed");
+    for seed in ["x", "-1", "1.5", "18446744073709551616"] {
+        let words =
+            format!("\"{seed}\" is no seed; give a whole number from 0 to 18446744073709551615");
+        life(&format!("--seed {seed}"), &words);
+    }
     life("--id UPPER", "no injection id");
     life("--direction up", "out, in or both");
     life("--except 10.0.0.0/8 --to 10.0.0.0/8", "keep it in one");
