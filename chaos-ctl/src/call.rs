@@ -1,6 +1,6 @@
 //! What the daemon answers when it does not do what was asked for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use nix::errno::Errno;
 use serde::Serialize;
@@ -56,9 +56,30 @@ impl CallError {
         }))
     }
 
+    /// A daemon that said nothing at all.
+    pub(crate) fn silent(doing: String, socket: &Path, waited: Duration) -> Self {
+        Self(Box::new(Call {
+            doing,
+            sentence: format!(
+                "the daemon at {} does not answer for {} s; see its log, and `recover --all` works without it",
+                socket.display(),
+                waited.as_secs()
+            ),
+            code: Code::DeadlineExceeded,
+            reason: None,
+            metadata: BTreeMap::new(),
+            fields: Vec::new(),
+        }))
+    }
+
     /// Its parts.
     pub(crate) fn call(&self) -> &Call {
         &self.0
+    }
+
+    /// Whether to ask the daemon for more is waste of time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.reason.is_none() && self.0.code == Code::DeadlineExceeded
     }
 
     /// Whether the daemon may or may not have done it.

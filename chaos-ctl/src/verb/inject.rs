@@ -117,11 +117,14 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
             Ok(Made::OverBefore) => tally.failed(),
             // A single one says by its exit code whether it was refused or failed.
             Err(error) if jobs.len() == 1 => return Err(error),
-            Err(error) if error.is::<CallError>() => {
+            Err(error) => {
+                let Some(call) = error.downcast_ref::<CallError>() else { return Err(error) };
                 show(&error, app.out.format());
                 tally.failed();
+                if call.is_timeout() {
+                    break;
+                }
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(tally.outcome())

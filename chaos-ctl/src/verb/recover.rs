@@ -80,8 +80,12 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         match client.recover(id).await {
             Ok(injection) => one(&injection.into(), app, &mut tally)?,
             Err(error) => {
+                let is_timeout = error.is_timeout();
                 show(&error.into(), app.out.format());
                 tally.failed();
+                if is_timeout {
+                    break;
+                }
             }
         }
     }
