@@ -273,6 +273,11 @@ fn every_mistake_is_one_sentence_with_its_place() {
         ),
         (
             "protocols: [tcp]",
+            "protocols: [icmp]",
+            "line 8: fault.networkLoss.filter.protocols: icmp alone has no ports, and with `remotePorts` nothing would match; add tcp or udp, or leave `remotePorts` out",
+        ),
+        (
+            "protocols: [tcp]",
             "protocols: [tcp, sctp]",
             "line 13: fault.networkLoss.filter.protocols[1]: \"sctp\" does not fit; write one of tcp, udp, icmp",
         ),
