@@ -4,7 +4,6 @@ mod completions;
 mod doctor;
 mod exec;
 mod get;
-mod hold;
 mod inject;
 mod ls;
 mod recover;
@@ -26,7 +25,6 @@ pub(crate) enum Verb {
     Targets(targets::Args),
     Inject(inject::Args),
     Exec(exec::Args),
-    Hold(hold::Args),
     Ls(ls::Args),
     Get(get::Args),
     Watch(watch::Args),
@@ -45,7 +43,6 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
     let mut app = App { program, socket: global.socket(), out };
     let outcome = match verb {
         Verb::Exec(args) => return exec::run(args),
-        Verb::Hold(args) => return Ok(hold::run(&args)),
         Verb::Completions(args) => completions::run(args, &mut app),
         Verb::Doctor(args) => wait(doctor::run(args, &mut app)),
         Verb::Targets(args) => wait(targets::run(args, &mut app)),

@@ -26,9 +26,10 @@ use crate::{
 /// With json and yaml: one object for each id, or one for all with --all. That one has daemonHangs when
 /// no daemon answered: true if there is one nevertheless.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["ids", "all"]))]
 pub(crate) struct Args {
     /// Ids, as `chaos ls` shows them
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID")]
     ids: Vec<InjectionId>,
 
     /// End all injections of this node, also those whose records cannot be read

@@ -50,6 +50,29 @@ fn ls() {
 }
 
 #[test]
+fn ls_is_by_age_whatever_has_ended() {
+    let daemon = Daemon::start();
+    for (id, age) in [("a", 3), ("b", 5), ("c", 1), ("d", 4), ("from-the-future", 2)] {
+        let mut injection = match id {
+            "from-the-future" => unreadable(id),
+            "b" | "c" => ended(injection(id), End::Expired),
+            _ => injection(id),
+        };
+        let created = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        injection.created_at = Some(created.into());
+        daemon.put(injection);
+    }
+    let said = daemon.chaos("ls --all").assert().code(0).stdout();
+    let ids: Vec<&str> =
+        said.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(ids, ["b", "d", "a", "from-the-future", "c"]);
+    let said = daemon.chaos("ls --all -o json").assert().code(0).stdout();
+    let all: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
+    let ids: Vec<_> = all.iter().map(|injection| injection["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["b", "d", "a", "from-the-future", "c"]);
+}
+
+#[test]
 fn what_is_left_is_said_in_words() {
     let daemon = Daemon::start();
     let mut injection = injection("loss-1");

@@ -19,7 +19,7 @@ fn words_that_are_none() {
     refused("ls -o xml", "table, wide, json, yaml");
     refused("get", "<ID>");
     refused("get Not_An_Id", "no injection id");
-    refused("recover", "<ID>");
+    refused("recover", "<ID|--all>");
     refused("recover a --all", "cannot be used with");
     refused("inject network", "Usage: chaos inject network");
     refused("inject network lag --pid 1", "unrecognized subcommand 'lag'");
