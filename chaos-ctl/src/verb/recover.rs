@@ -137,8 +137,11 @@ fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {
 }
 
 fn sentence(injection: &Injection) -> String {
-    let Injection { id, state, message, counters, .. } = injection;
-    let reason = if message.is_empty() { String::new() } else { format!(": {}", clean(message)) };
+    let Injection { id, state, counters, .. } = injection;
+    let reason = match injection.because() {
+        "" => String::new(),
+        because => format!(": {}", clean(because)),
+    };
     let counts = format!("matched {}, fired {}", counters.matched, counters.fired);
     match state {
         State::Stuck(_) => format!("{id} is stuck, the daemon goes on trying{reason}"),

@@ -118,6 +118,28 @@ fn get() {
 }
 
 #[test]
+fn an_end_that_needs_one_has_a_reason() {
+    let daemon = Daemon::start();
+    daemon.put(ended(injection("a"), End::Interrupted));
+    daemon.put(ended(injection("b"), End::TargetGone));
+    let mut own = ended(injection("c"), End::Interrupted);
+    own.message = "the machine was started anew".into();
+    daemon.put(own);
+    for (id, because) in [
+        ("a", "the daemon was away longer than its lease"),
+        ("b", "the target's cgroup was removed"),
+        ("c", "the machine was started anew"),
+    ] {
+        for verb in [format!("get {id}"), "ls --all -o wide".into(), format!("watch {id}")] {
+            let said = daemon.chaos(&verb).assert().code(0).stdout();
+            assert!(said.contains(because), "{verb}: {said}");
+        }
+    }
+    let said = daemon.chaos("get c").assert().code(0).stdout();
+    assert!(!said.contains("lease, the machine"), "{said}");
+}
+
+#[test]
 fn inject_says_what_happens_and_when_it_ends() {
     let daemon = Daemon::start();
     let line = "inject network loss --unit nginx.service --percent 30 --to 10.0.0.0/8 --except 10.0.0.1 \
