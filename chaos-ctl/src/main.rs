@@ -27,9 +27,9 @@ fn main() -> ExitCode {
         return code;
     }
     match args::parse(words) {
-        Ok(invocation) => {
-            let format = invocation.format();
-            verb::run(invocation).unwrap_or_else(|error| error::report(&error, format))
+        Ok((verb, app)) => {
+            let format = app.out.format();
+            verb::run(verb, app).unwrap_or_else(|error| error::report(&error, format))
         }
         Err(error) => args::report(error),
     }
