@@ -72,6 +72,18 @@ impl End {
             Self::Failed => "failed",
         }
     }
+
+    /// What it means for people, where the word alone does not say why.
+    #[must_use]
+    pub const fn meaning(self) -> Option<&'static str> {
+        match self {
+            Self::TargetGone => Some("the target's cgroup was removed"),
+            Self::Interrupted => Some(
+                "the daemon was away longer than its lease, the machine went down, or the hooks were removed from outside",
+            ),
+            Self::Recovered | Self::Expired | Self::Failed => None,
+        }
+    }
 }
 
 /// An injection as it is now.
@@ -101,4 +113,20 @@ pub struct Injection {
     pub counters: RuleStats,
     /// Who asked.
     pub requested_by: String,
+}
+
+impl Injection {
+    /// Why it is as it is: the daemon's message, or what its end means. Empty where neither says more
+    /// than the state.
+    #[must_use]
+    pub fn because(&self) -> &str {
+        match self.state {
+            State::Ended(end) if self.message.is_empty() => end.meaning().unwrap_or_default(),
+            State::Applying
+            | State::Active
+            | State::Recovering
+            | State::Ended(_)
+            | State::Stuck(_) => &self.message,
+        }
+    }
 }

@@ -17,6 +17,12 @@ impl Invalid {
         Self { field: String::new(), problem: problem.into() }
     }
 
+    /// Reads the alternate form; any other text is a problem without a field.
+    pub(crate) fn from_alternate(text: &str) -> Self {
+        let (field, problem) = text.split_once(END_OF_FIELD).unwrap_or(("", text));
+        Self { field: field.to_owned(), problem: problem.to_owned() }
+    }
+
     /// Puts a field in front of the path.
     #[must_use]
     pub fn at(mut self, field: &str) -> Self {
@@ -29,9 +35,16 @@ impl Invalid {
     }
 }
 
+/// Ends the field in the alternate form; [`shown`] lets no text bring it along.
+const END_OF_FIELD: char = '\u{1f}';
+
+/// `field: problem`. The alternate form keeps the two apart for [`Invalid::from_alternate`]: an error
+/// of serde's passes through as text.
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() {
+        if f.alternate() {
+            write!(f, "{}{END_OF_FIELD}{}", self.field, self.problem)
+        } else if self.field.is_empty() {
             f.write_str(&self.problem)
         } else {
             write!(f, "{}: {}", self.field, self.problem)
@@ -54,14 +67,19 @@ impl<T> At<T> for Result<T, Invalid> {
     }
 }
 
-/// Shows foreign text in an error: control characters escaped, and no more than 60 characters.
+/// Shows foreign text in an error: quoted, control characters escaped, and no more than 60 characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
+    format!("\"{}\"", plain(text))
+}
+
+/// The same without quotes.
+pub(crate) fn plain(text: &str) -> String {
     let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         shown.push('…');
     }
-    format!("\"{shown}\"")
+    shown
 }
 
 /// An error and its causes in one line, each said once: many errors quote their cause already.

@@ -2,6 +2,7 @@
 //!
 //! * [`abi`]: the records that eBPF programs and the daemon share (`no_std`);
 //! * `fault`, `target`, `spec`: what a person or a program asks for, validated on the way in;
+//! * `yaml`: files of them;
 //! * `injection`: what the daemon answers with;
 //! * `proto`, `wire`: the same things on the wire, and the conversion between the two.
 //!
@@ -27,3 +28,5 @@ pub mod target;
 pub mod value;
 #[cfg(feature = "user")]
 pub mod wire;
+#[cfg(feature = "user")]
+mod yaml;

@@ -6,8 +6,10 @@ use crate::{
     fault::Fault,
     invalid::Invalid,
     target::{Target, checked_name},
-    value::Lifetime,
+    value::{Lifetime, Whole},
 };
+
+pub use crate::yaml::{MAX_FILE, YamlError, from_yaml};
 
 /// Everything that makes an injection, but its id.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -24,7 +26,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<Times>,
     /// Which sequence; the same seed gives the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
     pub seed: Option<u64>,
 }
 
@@ -41,8 +43,22 @@ pub struct Untargeted {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<Times>,
     /// Which sequence; the same seed gives the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
     pub seed: Option<u64>,
+}
+
+fn seed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Seed(u64);
+
+    impl<'de> serde::Deserialize<'de> for Seed {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let belongs = "a whole number from 0 to 18446744073709551615";
+            deserializer.deserialize_u64(Whole { belongs, check: |seed| Ok(Self(seed)) })
+        }
+    }
+
+    let seed: Option<Seed> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(seed.map(|Seed(seed)| seed))
 }
 
 fn default_lifetime() -> Lifetime {
@@ -50,9 +66,16 @@ fn default_lifetime() -> Lifetime {
 }
 
 /// How often a fault may happen: at least once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(into = "u64")]
 pub struct Times(u64);
+
+impl<'de> serde::Deserialize<'de> for Times {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let belongs = "a whole number from 1 on";
+        deserializer.deserialize_u64(Whole { belongs, check: Self::try_from })
+    }
+}
 
 impl Times {
     /// The number.
@@ -94,7 +117,7 @@ impl std::str::FromStr for Times {
 checked_name! {
     /// Name of an injection: 1 to 63 of `a-z`, `0-9` and `-`, beginning and ending with a letter or
     /// digit. It is also the name of its journal file.
-    InjectionId, |text| {
+    InjectionId, "an injection id, as loss-1", |text| {
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if (1..=63).contains(&text.len()) && plain && !text.starts_with('-') && !text.ends_with('-') {
             Ok(())
@@ -123,29 +146,6 @@ impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {} for {}", self.fault, self.target, self.duration)
     }
-}
-
-/// Largest YAML file that is read, in bytes.
-pub const MAX_FILE: usize = 1 << 20;
-
-/// Reads one or more documents of YAML, each a [`Spec`] or an [`Untargeted`].
-///
-/// # Errors
-/// When the text is too large, is no YAML, has a field that is unknown or missing, or a value that
-/// cannot be used; the message has the line.
-pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, Invalid> {
-    if text.len() > MAX_FILE {
-        return Err(Invalid::new(format!(
-            "the file has {} bytes; the most is {MAX_FILE}",
-            text.len()
-        )));
-    }
-    let documents: Vec<T> =
-        serde_saphyr::from_multiple(text).map_err(|error| Invalid::new(error.to_string()))?;
-    if documents.is_empty() {
-        return Err(Invalid::new("the file holds no fault"));
-    }
-    Ok(documents)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use crate::invalid::{Invalid, shown};
+use crate::{
+    invalid::{Invalid, shown},
+    value::Whole,
+};
 
 /// What a person names; the daemon finds the cgroup behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -15,9 +18,28 @@ pub enum Target {
     /// A pod, by its uid.
     Pod(PodUid),
     /// The cgroup of a process.
+    #[serde(deserialize_with = "deserialize_pid")]
     Pid(NonZeroU32),
     /// A cgroup by its path below the cgroup2 mount.
     Cgroup(CgroupPath),
+}
+
+/// The id of a process.
+///
+/// # Errors
+/// When no process can have it.
+pub fn pid(number: u64) -> Result<NonZeroU32, Invalid> {
+    u32::try_from(number)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| Invalid::new(format!("{number} is no process id; give one from 1 on")))
+}
+
+fn deserialize_pid<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<NonZeroU32, D::Error> {
+    let belongs = "a process id, a whole number from 1 on";
+    deserializer.deserialize_u64(Whole { belongs, check: pid })
 }
 
 impl fmt::Display for Target {
@@ -32,13 +54,15 @@ impl fmt::Display for Target {
     }
 }
 
-/// A name that is checked once and then carried as text.
+/// A name that is checked once and then carried as text. The second argument says what to write in a
+/// file, as in "write the full name of a unit".
 macro_rules! checked_name {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $belongs:expr, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct $name(String);
+
+        $crate::value::serde_as_text!($name, $belongs);
 
         impl $name {
             /// The text.
@@ -82,7 +106,7 @@ pub(crate) use checked_name;
 
 checked_name! {
     /// Name of a systemd unit with its suffix.
-    UnitName, |text| {
+    UnitName, "the full name of a unit, as nginx.service", |text| {
         let known = [".service", ".scope", ".slice"].iter().any(|suffix| {
             text.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty())
         });
@@ -101,7 +125,7 @@ checked_name! {
 
 checked_name! {
     /// Container id, whole or its beginning.
-    ContainerId, |text| {
+    ContainerId, "a container id, or 6 or more of its first digits", |text| {
         if (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()) {
             Ok(())
         } else {
@@ -115,7 +139,7 @@ checked_name! {
 
 checked_name! {
     /// Uid of a pod.
-    PodUid, |text| {
+    PodUid, "a pod's uid, as in its metadata.uid", |text| {
         let plain = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         if (32..=36).contains(&text.len()) && plain {
             Ok(())
@@ -130,7 +154,7 @@ checked_name! {
 
 checked_name! {
     /// Path of a cgroup below the cgroup2 mount: `/system.slice/nginx.service`.
-    CgroupPath, |text| {
+    CgroupPath, "a path below the cgroup2 mount, as /system.slice/nginx.service", |text| {
         let absolute = text.starts_with('/') && text.len() <= 4096 && !text.contains('\0');
         let steps = text.split('/').all(|step| step != "." && step != ".." && step.len() <= 255);
         if absolute && steps {

@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) socket: PathBuf,
     /// Standard output.
     pub(crate) out: Out,
+    /// The whole command line as clap sees it, from which completions are made.
+    pub(crate) command: fn(Program) -> clap::Command,
 }
 
 impl App {

@@ -10,10 +10,16 @@ use std::{
 use chaos_common::invalid::shown;
 use clap::{
     CommandFactory, FromArgMatches, Parser,
+    builder::{PathBufValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue},
 };
 
-use crate::{app::Program, outcome::Outcome, output::Format, verb::Verb};
+use crate::{
+    app::{App, Program},
+    outcome::Outcome,
+    output::{Format, Out},
+    verb::Verb,
+};
 
 /// Breaks a container, unit or process of this host for a while
 ///
@@ -36,7 +42,7 @@ struct Cli {
 
 /// Flags of every verb.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Global {
+struct Global {
     /// The daemon's Unix socket
     #[arg(
         long,
@@ -46,6 +52,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         default_value = "/run/chaos/chaos.sock",
         overrides_with = "socket",
+        value_parser = PathBufValueParser::new().try_map(short_enough),
         help_heading = "Global"
     )]
     socket: PathBuf,
@@ -68,34 +75,21 @@ pub(crate) struct Global {
     output: Format,
 }
 
-/// A command line that was understood.
-pub(crate) struct Invocation {
-    pub(crate) program: Program,
-    pub(crate) global: Global,
-    pub(crate) verb: Verb,
-}
+/// Bytes that `sockaddr_un` has for a path, less the one that ends it.
+const LONGEST_SOCKET: usize = 107;
 
-impl Invocation {
-    /// The format that was asked for.
-    pub(crate) fn format(&self) -> Format {
-        self.global.format()
+fn short_enough(socket: PathBuf) -> Result<PathBuf, String> {
+    let bytes = socket.as_os_str().len();
+    if bytes > LONGEST_SOCKET {
+        return Err(format!(
+            "a socket's path has at most {LONGEST_SOCKET} bytes and this one has {bytes}; give a shorter one, as that of a symbolic link to it"
+        ));
     }
-}
-
-impl Global {
-    /// The format that was asked for.
-    pub(crate) fn format(&self) -> Format {
-        self.output
-    }
-
-    /// The daemon's socket.
-    pub(crate) fn socket(self) -> PathBuf {
-        self.socket
-    }
+    Ok(socket)
 }
 
 /// The whole command line as clap sees it, under the name by which it was started.
-pub(crate) fn command(program: Program) -> clap::Command {
+fn command(program: Program) -> clap::Command {
     let command = Cli::command().mut_args(|arg| match arg.get_id().as_str() {
         "help" => arg.help_heading("Global"),
         _ => arg,
@@ -106,16 +100,16 @@ pub(crate) fn command(program: Program) -> clap::Command {
     }
 }
 
-/// Reads a command line, its first word being the program.
+/// Reads a command line, its first word being the program: what to do, and with what.
 ///
 /// # Errors
 /// When it is not understood, or asks for help.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, App), clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     let program = program(args.first());
     let mut matches = command(program).try_get_matches_from(args).map_err(tidy)?;
-    let Cli { global, verb } = Cli::from_arg_matches_mut(&mut matches)?;
-    Ok(Invocation { program, global, verb })
+    let Cli { global: Global { socket, output }, verb } = Cli::from_arg_matches_mut(&mut matches)?;
+    Ok((verb, App { program, socket, out: Out::new(output), command }))
 }
 
 fn program(first: Option<&OsString>) -> Program {
@@ -152,7 +146,7 @@ pub(crate) fn report(error: clap::Error) -> ExitCode {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Invocation, clap::Error> {
+    fn read(line: &str) -> Result<(Verb, App), clap::Error> {
         parse(line.split(' ').map(OsString::from))
     }
 
@@ -188,9 +182,9 @@ mod tests {
 
     #[test]
     fn global_flags_go_anywhere_and_the_last_one_wins() {
-        let invocation = read("chaos -o json ls -o yaml --socket /a").ok().unwrap();
-        assert_eq!(invocation.format(), Format::Yaml);
-        assert_eq!(invocation.global.socket(), Path::new("/a"));
+        let (_, app) = read("chaos -o json ls -o yaml --socket /a").ok().unwrap();
+        assert_eq!(app.out.format(), Format::Yaml);
+        assert_eq!(app.socket, Path::new("/a"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the daemon answers when it does not do what was asked for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use nix::errno::Errno;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -55,9 +56,30 @@ impl CallError {
         }))
     }
 
+    /// A daemon that said nothing at all.
+    pub(crate) fn silent(doing: String, socket: &Path, waited: Duration) -> Self {
+        Self(Box::new(Call {
+            doing,
+            sentence: format!(
+                "the daemon at {} does not answer for {} s; see its log, and `recover --all` works without it",
+                socket.display(),
+                waited.as_secs()
+            ),
+            code: Code::DeadlineExceeded,
+            reason: None,
+            metadata: BTreeMap::new(),
+            fields: Vec::new(),
+        }))
+    }
+
     /// Its parts.
     pub(crate) fn call(&self) -> &Call {
         &self.0
+    }
+
+    /// Whether to ask the daemon for more is waste of time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.reason.is_none() && self.0.code == Code::DeadlineExceeded
     }
 
     /// Whether the daemon may or may not have done it.
@@ -108,12 +130,33 @@ fn sentence(status: &Status, gave_reason: bool, fields: &[Field]) -> String {
             }
         }
     };
+    if let Some(remedy) = remedy(&sentence) {
+        sentence.push_str(remedy);
+    }
     for Field { field, problem } in fields {
         if !sentence.contains(problem.as_str()) {
             sentence.push_str(&format!("; {field}: {problem}"));
         }
     }
     sentence
+}
+
+/// What to do about a full or read-only disk, where the daemon only passes the kernel's words on.
+fn remedy(sentence: &str) -> Option<&'static str> {
+    let says = |errno: Errno| sentence.contains(&format!("(os error {})", errno as i32));
+    if sentence.contains("--state-dir") {
+        None
+    } else if says(Errno::ENOSPC) || says(Errno::EDQUOT) {
+        Some(
+            "; free space in the daemon's state directory, or move it with `chaos-daemon --state-dir`",
+        )
+    } else if says(Errno::EROFS) {
+        Some(
+            "; make the daemon's state directory writable, or move it with `chaos-daemon --state-dir`",
+        )
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +188,22 @@ mod tests {
             assert_eq!(error.to_string(), "cannot inject a: no tc here");
             assert!(!error.is_open());
         }
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_comes_with_what_to_do() {
+        let said = |message: &str| {
+            let details = ErrorDetails::with_error_info("STORAGE", "chaos.v1", []);
+            let status = Status::with_error_details(Code::Internal, message, details);
+            CallError::new("inject a".into(), &status).to_string()
+        };
+        let full = said("write /var/lib/chaos/a: No space left on device (os error 28)");
+        assert!(full.contains("(os error 28); free space in"), "{full}");
+        let fixed = said("write /var/lib/chaos/a: Read-only file system (os error 30)");
+        assert!(fixed.contains("writable, or move it with `chaos-daemon --state-dir`"), "{fixed}");
+        let own = "no space left (os error 28); free some, or move it with --state-dir";
+        assert_eq!(said(own), format!("cannot inject a: {own}"));
+        assert!(!said("Input/output error (os error 5)").contains("--state-dir"));
     }
 
     #[test]

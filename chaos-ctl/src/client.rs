@@ -18,14 +18,17 @@ use chaos_common::{
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Response, Status, Streaming,
     transport::{Channel, Endpoint, Uri},
 };
 
 use crate::call::CallError;
 
-/// How long a call may take that is not a watch: longer than any effect is in being applied.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the daemon may take for an answer. On a node that is well it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for a fault that is started: hooks are attached to every interface of its target.
+const PATIENCE_TO_INJECT: Duration = Duration::from_secs(30);
 
 /// No connection.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,12 @@ pub(crate) enum ConnectError {
         .0.display()
     )]
     NotAllowed(PathBuf),
+    /// Somebody listens and takes no connection.
+    #[error(
+        "the daemon at {} takes no connections; see its log, and `recover --all` works without it",
+        .0.display()
+    )]
+    Silent(PathBuf),
     /// Anything else.
     #[error("cannot connect to the daemon at {}", .0.display())]
     Other(PathBuf, #[source] Box<dyn Error + Send + Sync>),
@@ -55,6 +64,8 @@ impl ConnectError {
                 Self::NoDaemon(socket)
             }
             Some(io::ErrorKind::PermissionDenied) => Self::NotAllowed(socket),
+            // Too many others wait already.
+            Some(io::ErrorKind::WouldBlock) => Self::Silent(socket),
             Some(_) | None => Self::Other(socket, error.into()),
         }
     }
@@ -67,23 +78,51 @@ fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     }
 }
 
-/// A connection. Each call names itself in its errors.
-pub(crate) struct Client(ChaosDaemonClient<Channel>);
+/// A connection. Each call names itself in its errors, and has a time limit.
+pub(crate) struct Client {
+    daemon: ChaosDaemonClient<Channel>,
+    socket: PathBuf,
+}
 
 /// Answers that come one by one.
 pub(crate) struct Answers<T> {
     stream: Streaming<T>,
+    call: Call,
+    /// How long each may take; a watch has no limit.
+    patience: Option<Duration>,
+}
+
+/// What is asked, and whom.
+struct Call {
     doing: String,
+    socket: PathBuf,
+}
+
+impl Call {
+    /// Waits for an answer, but not for ever.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer.map_err(|status| CallError::new(self.doing.clone(), &status)),
+            Err(_) => Err(CallError::silent(self.doing.clone(), &self.socket, patience)),
+        }
+    }
 }
 
 impl<T> Answers<T> {
     /// The next one; none is the end.
     ///
     /// # Errors
-    /// When the daemon ends the call with an error.
+    /// When the daemon ends the call with an error, or does not go on.
     pub(crate) async fn next(&mut self) -> Result<Option<T>, CallError> {
-        let next = self.stream.message().await;
-        next.map_err(|status| CallError::new(self.doing.clone(), &status))
+        let next = self.stream.message();
+        match self.patience {
+            Some(patience) => self.call.within(patience, next).await,
+            None => next.await.map_err(|status| CallError::new(self.call.doing.clone(), &status)),
+        }
     }
 }
 
@@ -99,21 +138,23 @@ impl Client {
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
         // The address only fills the :authority of requests; the connector does not look at it.
-        let channel = Endpoint::from_static("http://localhost")
+        let endpoint = Endpoint::from_static("http://localhost")
             .user_agent(concat!("chaos/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| ConnectError::new(socket, error))?
             .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(1 << 21)
-            .connect_with_connector(connector)
-            .await
-            .map_err(|error| ConnectError::new(socket, error))?;
-        Ok(Self(ChaosDaemonClient::new(channel)))
+            .initial_connection_window_size(1 << 21);
+        let connecting = endpoint.connect_with_connector(connector);
+        let channel = match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(|error| ConnectError::new(socket, error))?,
+            Err(_) => return Err(ConnectError::Silent(socket.to_owned())),
+        };
+        Ok(Self { daemon: ChaosDaemonClient::new(channel), socket: socket.to_owned() })
     }
 
     /// What the node can do.
     pub(crate) async fn capabilities(&mut self) -> Result<v1::CapabilitiesResponse, CallError> {
-        let answer = self.0.capabilities(patient(v1::CapabilitiesRequest {})).await;
-        one(answer, "ask what the daemon can do")
+        let call = self.call("ask what the daemon can do");
+        one(&call, self.daemon.capabilities(v1::CapabilitiesRequest {})).await
     }
 
     /// What can be aimed at.
@@ -121,14 +162,14 @@ impl Client {
         &mut self,
         request: v1::ListTargetsRequest,
     ) -> Result<Answers<v1::TargetInfo>, CallError> {
-        let answer = self.0.list_targets(patient(request)).await;
-        many(answer, "list targets")
+        let call = self.call("list targets");
+        many(call, Some(PATIENCE), self.daemon.list_targets(request)).await
     }
 
     /// What [`Client::inject`] would do.
     pub(crate) async fn plan(&mut self, spec: &Spec) -> Result<v1::PlanResponse, CallError> {
-        let answer = self.0.plan(patient(v1::PlanRequest { spec: Some(spec.into()) })).await;
-        one(answer, format_args!("plan {} on {}", spec.fault.kind(), spec.target))
+        let call = self.call(format_args!("plan {} on {}", spec.fault.kind(), spec.target));
+        one(&call, self.daemon.plan(v1::PlanRequest { spec: Some(spec.into()) })).await
     }
 
     /// Starts a fault.
@@ -137,9 +178,10 @@ impl Client {
         id: &InjectionId,
         spec: &Spec,
     ) -> anyhow::Result<Injection> {
+        let call = self.call(format_args!("inject {id}"));
         let request = v1::InjectRequest { id: id.to_string(), spec: Some(spec.into()) };
-        let answer = self.0.inject(patient(request)).await;
-        read(one(answer, format_args!("inject {id}"))?)
+        let answer = call.within(PATIENCE_TO_INJECT, self.daemon.inject(request)).await?;
+        read(answer.into_inner())
     }
 
     /// Moves the deadline.
@@ -148,27 +190,29 @@ impl Client {
         id: &InjectionId,
         duration: Option<Lifetime>,
     ) -> anyhow::Result<Injection> {
+        let call = self.call(format_args!("renew {id}"));
         let request = v1::RenewRequest { id: id.to_string(), duration: duration.map(to_duration) };
-        let answer = self.0.renew(patient(request)).await;
-        read(one(answer, format_args!("renew {id}"))?)
+        read(one(&call, self.daemon.renew(request)).await?)
     }
 
     /// Ends one injection, also one of a kind that this client does not know.
     pub(crate) async fn recover(&mut self, id: &InjectionId) -> Result<v1::Injection, CallError> {
-        let answer = self.0.recover(patient(v1::RecoverRequest { id: id.to_string() })).await;
-        one(answer, format_args!("recover {id}"))
+        let call = self.call(format_args!("recover {id}"));
+        one(&call, self.daemon.recover(v1::RecoverRequest { id: id.to_string() })).await
     }
 
-    /// Ends all injections.
+    /// Ends all injections. How long that may take is for the caller to say.
     pub(crate) async fn recover_all(&mut self) -> Result<v1::RecoverAllResponse, CallError> {
-        let answer = self.0.recover_all(patient(v1::RecoverAllRequest {})).await;
-        one(answer, "recover all injections")
+        let answer = self.daemon.recover_all(v1::RecoverAllRequest {}).await;
+        let answer =
+            answer.map_err(|status| CallError::new("recover all injections".into(), &status));
+        answer.map(Response::into_inner)
     }
 
     /// One injection.
     pub(crate) async fn get(&mut self, id: &InjectionId) -> anyhow::Result<Injection> {
-        let answer = self.0.get(patient(v1::GetRequest { id: id.to_string() })).await;
-        read(one(answer, format_args!("get {id}"))?)
+        let call = self.call(format_args!("get {id}"));
+        read(one(&call, self.daemon.get(v1::GetRequest { id: id.to_string() })).await?)
     }
 
     /// Injections, oldest first.
@@ -176,8 +220,8 @@ impl Client {
         &mut self,
         request: v1::ListRequest,
     ) -> Result<Answers<v1::Injection>, CallError> {
-        let answer = self.0.list(patient(request)).await;
-        many(answer, "list injections")
+        let call = self.call("list injections");
+        many(call, Some(PATIENCE), self.daemon.list(request)).await
     }
 
     /// What happens from now on, to one injection or to all.
@@ -185,32 +229,33 @@ impl Client {
         &mut self,
         id: Option<&InjectionId>,
     ) -> Result<Answers<v1::WatchEvent>, CallError> {
+        let call = match id {
+            Some(id) => self.call(format_args!("watch {id}")),
+            None => self.call("watch injections"),
+        };
         let request = v1::WatchRequest { id: id.map(ToString::to_string).unwrap_or_default() };
-        let answer = self.0.watch(request).await;
-        match id {
-            Some(id) => many(answer, format_args!("watch {id}")),
-            None => many(answer, "watch injections"),
-        }
+        many(call, None, self.daemon.watch(request)).await
+    }
+
+    fn call(&self, doing: impl fmt::Display) -> Call {
+        Call { doing: doing.to_string(), socket: self.socket.clone() }
     }
 }
 
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(PATIENCE);
-    request
+async fn one<T>(
+    call: &Call,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, CallError> {
+    call.within(PATIENCE, answer).await.map(Response::into_inner)
 }
 
-fn one<T>(answer: Result<Response<T>, Status>, doing: impl fmt::Display) -> Result<T, CallError> {
-    answer.map(Response::into_inner).map_err(|status| CallError::new(doing.to_string(), &status))
-}
-
-fn many<T>(
-    answer: Result<Response<Streaming<T>>, Status>,
-    doing: impl fmt::Display,
+async fn many<T>(
+    call: Call,
+    patience: Option<Duration>,
+    answer: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
 ) -> Result<Answers<T>, CallError> {
-    let doing = doing.to_string();
-    let stream = one(answer, &doing)?;
-    Ok(Answers { stream, doing })
+    let stream = one(&call, answer).await?;
+    Ok(Answers { stream, call, patience })
 }
 
 fn read(wire: v1::Injection) -> anyhow::Result<Injection> {
@@ -218,4 +263,25 @@ fn read(wire: v1::Injection) -> anyhow::Result<Injection> {
     wire.try_into().with_context(|| {
         format!("cannot read what the daemon says of {id}; it may be newer than this client")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits themselves are the same code; only their length is short here.
+    #[tokio::test]
+    async fn no_answer_is_an_error_that_names_the_socket() {
+        let call = Call { doing: "inject a".into(), socket: "/run/a.sock".into() };
+        let never = std::future::pending::<Result<(), Status>>();
+        let error = call.within(Duration::ZERO, never).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot inject a: the daemon at /run/a.sock does not answer for 0 s; \
+             see its log, and `recover --all` works without it"
+        );
+        assert!(error.is_open() && error.is_timeout());
+        let answer = call.within(Duration::from_secs(60), std::future::ready(Ok(7))).await;
+        assert_eq!(answer.unwrap(), 7);
+    }
 }

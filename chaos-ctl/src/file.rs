@@ -36,14 +36,11 @@ fn read_from(source: impl Read, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
 /// # Errors
 /// When one of them cannot be used; the message has the file and the line.
 pub(crate) fn documents<T: DeserializeOwned>(path: &Path, text: &str) -> anyhow::Result<Vec<T>> {
-    from_yaml(text).map_err(|invalid| {
+    from_yaml(text).map_err(|error| {
         let name = match path.to_str() {
             Some("-") => "standard input".into(),
             Some(_) | None => path.display().to_string(),
         };
-        let problem = invalid.to_string();
-        // The YAML reader begins with this word, and so does what shows the whole.
-        let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
-        Usage::of(format_args!("{name}: {problem}")).into()
+        Usage::of(format_args!("{name}: {error}")).into()
     })
 }

@@ -1,6 +1,6 @@
 //! The flags that say how long and how often.
 
-use chaos_common::{spec::Times, value::Lifetime};
+use chaos_common::{invalid::shown, spec::Times, value::Lifetime};
 
 /// What every fault has, whatever it breaks.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -21,6 +21,12 @@ pub(crate) struct LifeArgs {
     ///
     /// The n-th matching event fires or does not as a pure function of the seed and n. Without this
     /// flag the daemon draws a seed and `chaos get` shows it.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!("{} is no seed; give a whole number from 0 to {}", shown(text), u64::MAX)
+    })
 }

@@ -19,13 +19,17 @@ mod output;
 mod target;
 mod verb;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
-    match args::parse(std::env::args_os()) {
-        Ok(invocation) => {
-            let format = invocation.format();
-            verb::run(invocation).unwrap_or_else(|error| error::report(&error, format))
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = exec::held(&words) {
+        return code;
+    }
+    match args::parse(words) {
+        Ok((verb, app)) => {
+            let format = app.out.format();
+            verb::run(verb, app).unwrap_or_else(|error| error::report(&error, format))
         }
         Err(error) => args::report(error),
     }

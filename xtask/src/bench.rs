@@ -31,11 +31,7 @@ pub(crate) struct Options {
 
 /// Builds everything that is measured, then measures it as root.
 pub(crate) fn verb(options: &Options) -> Result<()> {
-    let binaries = artifacts::build(if std::env::var_os("BQ").is_some() {
-        Profile::Test
-    } else {
-        Profile::Release
-    })?;
+    let binaries = artifacts::build(Profile::Release)?;
     sh::say("building the program that measures");
     let empty = empty_object(&binaries.target)?;
     let bench = bench_program(&binaries.target)?;

@@ -3,7 +3,7 @@
 mod network_filter;
 mod network_loss;
 
-pub use network_filter::{Direction, NetworkFilter, Protocol};
+pub use network_filter::{Contradiction, Direction, NetworkFilter, Protocol};
 pub use network_loss::{Burst, LossModel, NetworkLoss};
 
 use std::fmt;

@@ -6,7 +6,7 @@ use crate::{
     abi,
     invalid::{At, Invalid, shown},
     proto::v1,
-    value::{PortRange, PortRanges, Remotes},
+    value::{Cidr, PortRange, PortRanges, Remotes},
     wire::list,
 };
 
@@ -146,19 +146,44 @@ pub struct NetworkFilter {
     pub protocols: Vec<Protocol>,
 }
 
+/// Two conditions of which one makes the other pointless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// A range is in `remote` and in `except`.
+    Excepted(Cidr),
+    /// ICMP has no ports, so it and `remotePorts` match nothing.
+    IcmpRemotePorts,
+    /// The same with `localPorts`.
+    IcmpLocalPorts,
+}
+
+impl From<Contradiction> for Invalid {
+    fn from(contradiction: Contradiction) -> Self {
+        let ports = |field| {
+            Self::new(format!(
+                "icmp alone has no ports, and with `{field}` nothing would match; add tcp or udp, or leave `{field}` out"
+            ))
+            .at("protocols")
+        };
+        match contradiction {
+            Contradiction::Excepted(range) => {
+                Self::new(format!("{range} is both in `remote` and in `except`; keep it in one"))
+                    .at("except")
+            }
+            Contradiction::IcmpRemotePorts => ports("remotePorts"),
+            Contradiction::IcmpLocalPorts => ports("localPorts"),
+        }
+    }
+}
+
 impl NetworkFilter {
     /// Refuses a filter that contradicts itself.
     ///
     /// # Errors
-    /// When a range is both asked for and excepted.
+    /// When there is a [`Contradiction`].
     pub fn checked(self) -> Result<Self, Invalid> {
-        let excepted: HashSet<_> = self.except.iter().collect();
-        let twice = self.remote.iter().find(|range| excepted.contains(range));
-        match twice {
-            Some(range) => Err(Invalid::new(format!(
-                "{range} is both in `remote` and in `except`; keep it in one"
-            ))
-            .at("except")),
+        match self.contradiction() {
+            Some(contradiction) => Err(contradiction.into()),
             None => Ok(self),
         }
     }
@@ -170,6 +195,23 @@ impl NetworkFilter {
             (false, _) => abi::Remotes::Listed,
             (true, false) => abi::Remotes::AllBut,
             (true, true) => abi::Remotes::All,
+        }
+    }
+
+    /// Conditions that cannot be meant together.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        let excepted: HashSet<_> = self.except.iter().collect();
+        let is_icmp_alone = !self.protocols.is_empty()
+            && self.protocols.iter().all(|protocol| *protocol == Protocol::Icmp);
+        if let Some(range) = self.remote.iter().find(|range| excepted.contains(range)) {
+            Some(Contradiction::Excepted(range))
+        } else if is_icmp_alone && !self.remote_ports.is_empty() {
+            Some(Contradiction::IcmpRemotePorts)
+        } else if is_icmp_alone && !self.local_ports.is_empty() {
+            Some(Contradiction::IcmpLocalPorts)
+        } else {
+            None
         }
     }
 

@@ -50,11 +50,8 @@ impl FromStr for Lifetime {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let duration = humantime::parse_duration(text).map_err(|error| {
-            Invalid::new(format!(
-                "{} is no duration ({error}); write it as 90s, 5m or 1h30m",
-                shown(text)
-            ))
+        let duration = humantime::parse_duration(text).map_err(|_| {
+            Invalid::new(format!("{} is no duration; write it as 90s, 5m or 1h30m", shown(text)))
         })?;
         duration.try_into()
     }
@@ -66,7 +63,7 @@ impl fmt::Display for Lifetime {
     }
 }
 
-super::serde_as_text!(Lifetime);
+super::serde_as_text!(Lifetime, "a duration, as 90s, 5m or 1h30m");
 
 #[cfg(test)]
 mod tests {

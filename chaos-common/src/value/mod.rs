@@ -10,9 +10,59 @@ pub use percent::Percent;
 pub use ports::{PortRange, PortRanges};
 pub use remote::{Cidr, Remotes};
 
+use std::{fmt, marker::PhantomData, str::FromStr};
+
+use serde::de::{Error, Visitor};
+
+use crate::invalid::Invalid;
+
+/// Reads a value from text by its `FromStr`.
+pub(crate) struct Text<T> {
+    belongs: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<T> Text<T> {
+    /// `belongs` says what to write, as in "write 90s, 5m or 1h30m".
+    pub(crate) fn of(belongs: &'static str) -> Self {
+        Self { belongs, value: PhantomData }
+    }
+}
+
+impl<T: FromStr<Err = Invalid>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.belongs)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// Reads a value from a whole number.
+pub(crate) struct Whole<T> {
+    /// What to write, as in "write a whole number from 1 on".
+    pub(crate) belongs: &'static str,
+    pub(crate) check: fn(u64) -> Result<T, Invalid>,
+}
+
+impl<T> Visitor<'_> for Whole<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.belongs)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        (self.check)(number).map_err(E::custom)
+    }
+}
+
 /// Serialises a value by its `Display` and reads it by its `FromStr`.
 macro_rules! serde_as_text {
-    ($value:ty) => {
+    ($value:ty, $belongs:expr) => {
         impl serde::Serialize for $value {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -21,10 +71,9 @@ macro_rules! serde_as_text {
 
         impl<'de> serde::Deserialize<'de> for $value {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(crate::value::Text::of($belongs))
             }
         }
     };
 }
-use serde_as_text;
+pub(crate) use serde_as_text;

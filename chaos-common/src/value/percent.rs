@@ -82,7 +82,29 @@ impl serde::Serialize for Percent {
 
 impl<'de> serde::Deserialize<'de> for Percent {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        f64::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+        struct Number;
+
+        impl serde::de::Visitor<'_> for Number {
+            type Value = Percent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 100, as 30 or 0.5")
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Percent, E> {
+                number.try_into().map_err(E::custom)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Percent, E> {
+                self.visit_f64(number as f64)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Percent, E> {
+                self.visit_f64(number as f64)
+            }
+        }
+
+        deserializer.deserialize_f64(Number)
     }
 }
 

@@ -87,7 +87,7 @@ impl<'de> serde::Deserialize<'de> for PortRange {
             type Value = PortRange;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a port, or a range as \"8000-8080\"")
+                f.write_str("a port from 0 to 65535, or a range as \"8000-8080\"")
             }
 
             fn visit_u64<E: serde::de::Error>(self, port: u64) -> Result<PortRange, E> {

@@ -81,7 +81,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-super::serde_as_text!(Cidr);
+super::serde_as_text!(Cidr, "an address or a CIDR, as 10.0.0.0/8 or fd00::/8");
 
 /// Up to 1,024 ranges; none is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

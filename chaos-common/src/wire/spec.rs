@@ -69,8 +69,18 @@ seed: 9
             model: Some(v1::network_loss::Model::Percent(f64::NAN)),
             ..Default::default()
         };
-        wire.fault = Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss.clone())) });
+        wire.fault = Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss)) });
         assert_eq!(error(&wire), "fault.networkLoss.percent");
+        let loss = v1::NetworkLoss {
+            model: Some(v1::network_loss::Model::Percent(1.0)),
+            filter: Some(v1::NetworkFilter {
+                protocols: vec![v1::Protocol::Icmp.into()],
+                local_ports: vec![v1::PortRange { first: 80, last: None }],
+                ..Default::default()
+            }),
+        };
+        wire.fault = Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss)) });
+        assert_eq!(error(&wire), "fault.networkLoss.filter.protocols");
         let loss = v1::NetworkLoss {
             model: Some(v1::network_loss::Model::Percent(1.0)),
             filter: Some(v1::NetworkFilter {

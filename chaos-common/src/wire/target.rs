@@ -1,11 +1,9 @@
 //! Targets.
 
-use std::num::NonZeroU32;
-
 use crate::{
     invalid::{At, Invalid},
     proto::v1,
-    target::Target,
+    target::{Target, pid},
 };
 
 impl TryFrom<v1::Target> for Target {
@@ -18,10 +16,7 @@ impl TryFrom<v1::Target> for Target {
                 id.try_into().map(Self::Container).at("container")
             }
             Some(v1::target::Target::Pod(uid)) => uid.try_into().map(Self::Pod).at("pod"),
-            Some(v1::target::Target::Pid(pid)) => NonZeroU32::new(pid)
-                .map(Self::Pid)
-                .ok_or_else(|| Invalid::new("0 is no process id"))
-                .at("pid"),
+            Some(v1::target::Target::Pid(number)) => pid(number.into()).map(Self::Pid).at("pid"),
             Some(v1::target::Target::Cgroup(path)) => {
                 path.try_into().map(Self::Cgroup).at("cgroup")
             }

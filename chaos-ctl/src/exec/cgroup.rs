@@ -1,40 +1,55 @@
 //! A cgroup for one run, below the one we are in, so that its limits go on to hold.
 
 use std::{
-    fs, io,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use chaos_common::target::CgroupPath;
 use chaos_daemon::target::{self, CgroupRoot};
 use nix::unistd::Pid;
 
+use super::cgroup_tree::{Moved, children, dissolve, is_deserted, remove};
+use crate::output::clean;
+
 const PREFIX: &str = "chaos-exec-";
 
-/// A cgroup of our own; removed when dropped, if nothing lives in it.
+/// Processes that are named one by one.
+const NAMED: usize = 10;
+
+/// A cgroup of our own. [`FreshCgroup::remove`] takes it away; when dropped before, it goes if nothing
+/// was ever in it.
 pub(super) struct FreshCgroup {
+    root: CgroupRoot,
     path: CgroupPath,
     dir: PathBuf,
     /// Where processes go that outlive the command.
-    parent: PathBuf,
+    parent: CgroupPath,
 }
 
 impl FreshCgroup {
     /// Makes it, and removes those that earlier runs were killed too hard to remove.
     pub(super) fn make(root: &CgroupRoot) -> anyhow::Result<Self> {
-        let own = target::of_process(process::id()).context("cannot find our own cgroup")?;
-        let parent = root.dir(&own);
-        sweep(&parent);
+        let parent = target::of_process(process::id()).context("cannot find our own cgroup")?;
+        sweep(&root.dir(&parent));
         let name = format!("{PREFIX}{}", process::id());
-        let path: CgroupPath = format!("{}/{name}", own.as_str().trim_end_matches('/'))
+        let path: CgroupPath = format!("{}/{name}", parent.as_str().trim_end_matches('/'))
             .parse()
             .context("cannot name a cgroup below our own")?;
-        let dir = parent.join(name);
+        let dir = root.dir(&path);
         fs::create_dir(&dir)
             .with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
-        Ok(Self { path, dir, parent })
+        let fresh = Self { root: root.clone(), path, dir, parent };
+        let kind = fs::read_to_string(fresh.dir.join("cgroup.type")).unwrap_or_default();
+        ensure!(
+            kind.trim_end() != "domain invalid",
+            "our own cgroup {} is threaded, and one below it takes no command; run chaos exec in another",
+            fresh.parent
+        );
+        Ok(fresh)
     }
 
     pub(super) fn path(&self) -> &CgroupPath {
@@ -43,47 +58,106 @@ impl FreshCgroup {
 
     /// Moves a process in.
     pub(super) fn take_in(&self, pid: Pid) -> anyhow::Result<()> {
-        move_into(&self.dir, pid.as_raw()).with_context(|| {
+        fs::write(self.dir.join("cgroup.procs"), pid.to_string()).with_context(|| {
             format!("cannot move the command into the cgroup {}", self.dir.display())
         })
     }
 
-    /// Removes it. What the command left running goes on outside, and is named.
+    /// Removes it and what the command made below it. Processes that the command left go on outside,
+    /// and are named.
     pub(super) fn remove(self) {
-        let pids = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
-        let pids: Vec<i32> = pids.lines().filter_map(|line| line.parse().ok()).collect();
-        if !pids.is_empty() {
+        let (moved, done) = dissolve(&self.root, &self.path, &self.parent);
+        if !moved.is_empty() {
             eprintln!(
-                "chaos: the command left processes running; they go on without the fault: {pids:?}"
+                "chaos: the command left processes running; they go on without the fault: {}",
+                names(&moved)
             );
         }
-        for pid in pids {
-            // One that has ended meanwhile is fine.
-            let _ = move_into(&self.parent, pid);
+        if let Err(obstacle) = done {
+            eprintln!(
+                "chaos: the cgroup {} stays behind, without a fault: {obstacle}; remove it with rmdir when it is empty",
+                self.dir.display()
+            );
         }
     }
 }
 
 impl Drop for FreshCgroup {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.dir) {
-            eprintln!("chaos: cannot remove the cgroup {}: {error}", self.dir.display());
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+fn names(moved: &Moved) -> String {
+    let name = |(pid, name): (&u32, &String)| format!("{} ({pid})", clean(name));
+    let mut names: Vec<String> = moved.iter().take(NAMED).map(name).collect();
+    if moved.len() > NAMED {
+        names.push(format!("and {} more", moved.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// Removes what runs left whose process is gone. A tree with a process in it belongs to that process.
+fn sweep(parent: &Path) {
+    for name in children(parent) {
+        let dir = parent.join(&name);
+        if run_of(&name).is_some_and(is_gone) && is_deserted(&dir) {
+            let _ = remove(&dir);
         }
     }
 }
 
-fn move_into(dir: &Path, pid: i32) -> io::Result<()> {
-    fs::write(dir.join("cgroup.procs"), pid.to_string())
+/// The process id of the run that made a cgroup of this name.
+fn run_of(name: &OsStr) -> Option<u32> {
+    name.to_str()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            // Fails while the command's processes live on in it.
-            let _ = fs::remove_dir(entry.path());
+/// Whether a run is over. One of our own id is: it had the id before us.
+fn is_gone(pid: u32) -> bool {
+    pid == process::id() || !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_processes_are_named_in_one_line() {
+        let mut moved: Moved = (1..=10).map(|pid| (pid, "sh".to_owned())).collect();
+        assert!(names(&moved).ends_with("sh (9), sh (10)"));
+        moved.insert(11, "evil\u{1b}".into());
+        moved.insert(12, "sh".into());
+        assert!(names(&moved).ends_with("sh (10), and 2 more"));
+        assert_eq!(names(&[(7, "a\u{1b}".to_owned())].into()), "a\\u{1b} (7)");
+    }
+
+    #[test]
+    fn only_runs_that_are_over_and_deserted_are_swept() {
+        let root = CgroupRoot::find().unwrap();
+        let top: CgroupPath = format!("/chaos-test-{}-sweep", process::id()).parse().unwrap();
+        let top = root.dir(&top);
+        if let Err(error) = fs::create_dir(&top) {
+            eprintln!("SKIPPED: cannot make a cgroup: {error}");
+            return;
         }
+        // No process has so high an id: the kernel's limit is 2^22.
+        let gone = format!("{PREFIX}9999999/a/b");
+        let inhabited = format!("{PREFIX}9999998/a/b");
+        let running = format!("{PREFIX}1/a");
+        for below in [&gone, &inhabited, &running, "other/a"] {
+            fs::create_dir_all(top.join(below)).unwrap();
+        }
+        let mut sleeper = process::Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(top.join(&inhabited).join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        sweep(&top);
+        let mut left = children(&top);
+        left.sort();
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while remove(&top).is_err() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(left, ["chaos-exec-1", "chaos-exec-9999998", "other"]);
     }
 }

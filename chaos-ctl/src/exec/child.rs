@@ -19,6 +19,9 @@ use nix::{
     unistd::{Pid, close},
 };
 
+/// The first word of a process that is to wait at the gate. No verb: nobody but [`Child::start`] says it.
+const HOLD: &str = "__hold";
+
 /// As shells have it.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
@@ -36,9 +39,8 @@ impl Child {
         fcntl(reader.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("cannot share a pipe")?;
         let own = env::current_exe().context("cannot find our own program")?;
         let process = Command::new(own)
-            .arg("hold")
+            .arg(HOLD)
             .arg(reader.as_raw_fd().to_string())
-            .arg("--")
             .args(command)
             .spawn()
             .context("cannot start the command")?;
@@ -81,8 +83,21 @@ fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(number).unwrap_or(1))
 }
 
-/// The other side of the gate: waits, then becomes the command. Returns only if that fails.
-pub(crate) fn hold(gate: i32, command: &[OsString]) -> ExitCode {
+/// The other side of the gate: the whole life of a process that [`Child::start`] made, until it becomes
+/// the command. None in any other process.
+pub(crate) fn held(words: &[OsString]) -> Option<ExitCode> {
+    let [_, word, gate, command @ ..] = words else { return None };
+    if word != HOLD {
+        return None;
+    }
+    Some(match gate.to_str().and_then(|gate| gate.parse().ok()) {
+        Some(gate) => hold(gate, command),
+        None => ExitCode::FAILURE,
+    })
+}
+
+/// Waits, then becomes the command. Returns only if that fails.
+fn hold(gate: i32, command: &[OsString]) -> ExitCode {
     let mut byte = [0];
     let opened =
         File::open(format!("/proc/self/fd/{gate}")).and_then(|mut file| file.read(&mut byte));

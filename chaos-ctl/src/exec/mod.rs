@@ -1,10 +1,11 @@
 //! Runs a command in a cgroup of its own with faults on it, by an engine inside this process.
 //!
-//! The command's process is made first and held at a gate (see [`crate::verb`]'s hidden `hold`), put
-//! into the cgroup, and let go once every fault is active: no packet of it goes unjudged. The engine
-//! keeps nothing outside of this process, so that even `kill -9` leaves no fault behind.
+//! The command's process is made first and held at a gate, put into the cgroup, and let go once every
+//! fault is active: no packet of it goes unjudged. The engine keeps nothing outside of this process, so
+//! that even `kill -9` leaves no fault behind.
 
 mod cgroup;
+mod cgroup_tree;
 mod child;
 mod signals;
 
@@ -24,7 +25,7 @@ use chaos_daemon::{
 
 use cgroup::FreshCgroup;
 use child::Child;
-pub(crate) use child::hold;
+pub(crate) use child::held;
 use signals::Signals;
 
 /// How long faults go on if this process is stopped. A third of it is how soon a network namespace is

@@ -1,7 +1,7 @@
 //! The flags that say which packets: the same for the whole network family.
 
 use chaos_common::{
-    fault::{Direction, NetworkFilter, Protocol},
+    fault::{Contradiction, Direction, NetworkFilter, Protocol},
     invalid::Invalid,
     value::{Cidr, PortRange, PortRanges, Remotes},
 };
@@ -44,15 +44,33 @@ impl TryFrom<FilterFlags> for NetworkFilter {
     fn try_from(flags: FilterFlags) -> Result<Self, Invalid> {
         let FilterFlags { direction, to, except, port, local_port, protocol } = flags;
         let at = |flag: &'static str| move |invalid: Invalid| invalid.at(flag);
-        Self {
+        let filter = Self {
             direction,
             remote: Remotes::try_from(to).map_err(at("--to"))?,
             except: Remotes::try_from(except).map_err(at("--except"))?,
             remote_ports: PortRanges::try_from(port).map_err(at("--port"))?,
             local_ports: PortRanges::try_from(local_port).map_err(at("--local-port"))?,
             protocols: protocol,
+        };
+        match filter.contradiction() {
+            Some(contradiction) => Err(refuse(contradiction)),
+            None => Ok(filter),
         }
-        .checked()
-        .map_err(|invalid| Invalid::new(format!("--to and --except: {}", invalid.problem)))
+    }
+}
+
+/// A contradiction in the words of the flags.
+fn refuse(contradiction: Contradiction) -> Invalid {
+    let ports = |flag| {
+        Invalid::new(format!(
+            "--protocol and {flag}: icmp alone has no ports, and nothing would match; add tcp or udp, or leave {flag} out"
+        ))
+    };
+    match contradiction {
+        Contradiction::Excepted(range) => {
+            Invalid::new(format!("--to and --except: {range} is in both; keep it in one"))
+        }
+        Contradiction::IcmpRemotePorts => ports("--port"),
+        Contradiction::IcmpLocalPorts => ports("--local-port"),
     }
 }

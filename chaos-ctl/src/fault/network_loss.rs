@@ -94,6 +94,7 @@ mod tests {
             parse("network loss --percent 0.5%").unwrap().to_string(),
             "network loss 0.5 %, out"
         );
+        assert!(parse("network loss --percent 1 --protocol icmp,tcp --port 80").is_ok());
     }
 
     #[test]
@@ -126,8 +127,10 @@ mod tests {
             ("--percent 1 --to example.org", "no address range"),
             (
                 "--percent 1 --to 10.0.0.0/8 --except 10.0.0.1/8",
-                "--to and --except: 10.0.0.0/8 is both",
+                "--to and --except: 10.0.0.0/8 is in both",
             ),
+            ("--percent 1 --protocol icmp --port 80", "--protocol and --port: icmp alone has no"),
+            ("--percent 1 --protocol icmp,icmp --local-port 80", "--protocol and --local-port:"),
             ("--percent 1 --port 65536", "no port"),
             ("--percent 1 --port 2-1", "ends before it begins"),
             ("--percent 1 --port 1,2,3,4,5,6,7,8,9", "--port: 9 port ranges are too many"),

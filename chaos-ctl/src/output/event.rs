@@ -123,7 +123,7 @@ impl<'a> From<&'a v1::Firing> for FiringView<'a> {
 }
 
 fn changed(injection: &Injection, now: SystemTime) -> String {
-    let Injection { id, spec, state, message, counters, expires_at, .. } = injection;
+    let Injection { id, spec, state, counters, expires_at, .. } = injection;
     let mut line = format!("{}  {id}  {}", precise(now), state.word());
     match state {
         State::Applying | State::Active | State::Recovering => {
@@ -134,8 +134,8 @@ fn changed(injection: &Injection, now: SystemTime) -> String {
             line += &format!("  matched {}, fired {}", counters.matched, counters.fired);
         }
     }
-    if !message.is_empty() {
-        line += &format!(" ({message})");
+    if !injection.because().is_empty() {
+        line += &format!(" ({})", injection.because());
     }
     clean(&line).into_owned()
 }

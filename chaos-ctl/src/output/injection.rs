@@ -155,6 +155,7 @@ pub(crate) fn columns(detail: Detail) -> Vec<Column> {
             Column::number("PAST-LEASE"),
             Column::text("REQUESTED-BY"),
             Column::text("CGROUP"),
+            Column::text("BECAUSE"),
         ]);
     }
     columns
@@ -194,6 +195,7 @@ pub(crate) fn row(listed: &Listed, detail: Detail, now: SystemTime) -> Vec<Cell>
             stats.past_lease.to_string().into(),
             injection.requested_by.as_str().into(),
             injection.cgroup.as_str().into(),
+            injection.because().into(),
         ]);
     }
     row
@@ -216,7 +218,7 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
         cgroup,
         cgroup_id,
         state,
-        message,
+        message: _,
         seed,
         created_at,
         expires_at,
@@ -238,8 +240,8 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
             }
         },
     )?;
-    if !message.is_empty() {
-        line("because", message)?;
+    if !injection.because().is_empty() {
+        line("because", injection.because())?;
     }
     line("began", &format!("{} ({})", moment(*created_at), ago(*created_at, now)))?;
     let (name, end) = match ended_at {

@@ -2,7 +2,6 @@
 
 use crate::{
     app::{App, Program},
-    args::command,
     outcome::Outcome,
 };
 
@@ -26,7 +25,7 @@ pub(super) fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         Program::Kubectl => "kubectl-chaos",
     };
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(app.program), name, &mut script);
+    clap_complete::generate(args.shell, &mut (app.command)(app.program), name, &mut script);
     app.out.raw(&script)?;
     app.out.flush()?;
     Ok(Outcome::Done)

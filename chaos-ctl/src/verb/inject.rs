@@ -88,8 +88,14 @@ enum Made {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Duration {
     Given,
-    Default,
+    Default {
+        /// What would have set it.
+        by: &'static str,
+    },
 }
+
+const BY_FLAG: Duration = Duration::Default { by: "--duration" };
+const BY_FIELD: Duration = Duration::Default { by: "the field `duration`" };
 
 /// Starts the faults; the ones that fail do not keep the others.
 ///
@@ -111,11 +117,14 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
             Ok(Made::OverBefore) => tally.failed(),
             // A single one says by its exit code whether it was refused or failed.
             Err(error) if jobs.len() == 1 => return Err(error),
-            Err(error) if error.is::<CallError>() => {
+            Err(error) => {
+                let Some(call) = error.downcast_ref::<CallError>() else { return Err(error) };
                 show(&error, app.out.format());
                 tally.failed();
+                if call.is_timeout() {
+                    break;
+                }
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(tally.outcome())
@@ -130,7 +139,7 @@ fn jobs(args: Args) -> anyhow::Result<Vec<Job>> {
                 .target()
                 .ok_or_else(|| Usage::of("give a target, as --unit nginx.service"))?;
             let id = args.id.map_or_else(|| id::fresh(fault.kind()), Ok)?;
-            let given = if duration.is_some() { Duration::Given } else { Duration::Default };
+            let given = if duration.is_some() { Duration::Given } else { BY_FLAG };
             let duration = duration.unwrap_or(Lifetime::DEFAULT);
             let spec = Spec { target, fault, duration, times, seed };
             Ok(vec![Job { id, spec, duration: given }])
@@ -159,7 +168,7 @@ fn from_text(path: &Path, text: &str, id: Option<&InjectionId>) -> anyhow::Resul
             Some(id) if count == 1 => id.clone(),
             Some(id) => id::numbered(id, n + 1)?,
         };
-        let duration = if glimpse.duration.is_some() { Duration::Given } else { Duration::Default };
+        let duration = if glimpse.duration.is_some() { Duration::Given } else { BY_FIELD };
         Ok(Job { id, spec, duration })
     };
     specs.into_iter().zip(glimpses).enumerate().map(job).collect()
@@ -184,9 +193,9 @@ async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result
             return Err(error);
         }
     };
-    if *duration == Duration::Default {
+    if let Duration::Default { by } = duration {
         note(format_args!(
-            "{id} has no duration of its own and gets {}; --duration sets it",
+            "{id} has no duration of its own and gets {}; {by} sets it",
             spec.duration
         ));
     }
@@ -243,6 +252,6 @@ mod tests {
         let jobs = from_text(Path::new("-"), &text, None).unwrap();
         assert_eq!(jobs[0].spec, jobs[1].spec);
         let given: Vec<_> = jobs.iter().map(|job| job.duration).collect();
-        assert_eq!(given, [Duration::Default, Duration::Given]);
+        assert_eq!(given, [BY_FIELD, Duration::Given]);
     }
 }

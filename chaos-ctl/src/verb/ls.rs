@@ -15,6 +15,8 @@ use crate::{
 };
 
 /// List the injections, oldest first
+///
+/// With --all those that are over stand among the others, by the time at which each was injected.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Also those that are over and that the daemon still remembers
@@ -30,8 +32,10 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     let mut answers = app.connect().await?.list(v1::ListRequest { ended: args.all }).await?;
     let mut all = Vec::new();
     while let Some(injection) = answers.next().await? {
-        all.push(Listed::from(injection));
+        all.push(injection);
     }
+    all.sort_by_key(began);
+    let all: Vec<Listed> = all.into_iter().map(Listed::from).collect();
     let detail = match app.out.format() {
         Format::Json | Format::Yaml => {
             let views: Vec<ListedView<'_>> = all.iter().map(Listed::view).collect();
@@ -55,4 +59,9 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     app.out.table(&table)?;
     app.out.flush()?;
     Ok(Outcome::Done)
+}
+
+/// Read from the message: also an injection that this client does not know has its place.
+fn began(injection: &v1::Injection) -> (i64, i32) {
+    injection.created_at.map_or((0, 0), |time| (time.seconds, time.nanos))
 }

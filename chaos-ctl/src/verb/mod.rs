@@ -4,7 +4,6 @@ mod completions;
 mod doctor;
 mod exec;
 mod get;
-mod hold;
 mod inject;
 mod ls;
 mod recover;
@@ -16,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{app::App, args::Invocation, outcome::Outcome, output::Out};
+use crate::{app::App, outcome::Outcome};
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -26,7 +25,6 @@ pub(crate) enum Verb {
     Targets(targets::Args),
     Inject(inject::Args),
     Exec(exec::Args),
-    Hold(hold::Args),
     Ls(ls::Args),
     Get(get::Args),
     Watch(watch::Args),
@@ -39,13 +37,9 @@ pub(crate) enum Verb {
 ///
 /// # Errors
 /// When it could not be done; what was done in part is an exit code.
-pub(crate) fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
-    let Invocation { program, global, verb } = invocation;
-    let out = Out::new(global.format());
-    let mut app = App { program, socket: global.socket(), out };
+pub(crate) fn run(verb: Verb, mut app: App) -> anyhow::Result<ExitCode> {
     let outcome = match verb {
         Verb::Exec(args) => return exec::run(args),
-        Verb::Hold(args) => return Ok(hold::run(&args)),
         Verb::Completions(args) => completions::run(args, &mut app),
         Verb::Doctor(args) => wait(doctor::run(args, &mut app)),
         Verb::Targets(args) => wait(targets::run(args, &mut app)),

@@ -23,11 +23,13 @@ use crate::{
 
 /// End injections now and undo what they did
 ///
-/// With json and yaml: one object for each id, or one for all with --all.
+/// With json and yaml: one object for each id, or one for all with --all. That one has daemonHangs when
+/// no daemon answered: true if there is one nevertheless.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["ids", "all"]))]
 pub(crate) struct Args {
     /// Ids, as `chaos ls` shows them
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID")]
     ids: Vec<InjectionId>,
 
     /// End all injections of this node, also those whose records cannot be read
@@ -63,7 +65,7 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     if args.all {
         let asked = async { Ok::<_, anyhow::Error>(app.connect().await?.recover_all().await?) };
         return match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(response)) => all(&response, app),
+            Ok(Ok(response)) => all(&response.into(), app),
             Ok(Err(error)) if is_nobody_there(&error) => {
                 sweep_without_daemon(&args.place, error, app)
             }
@@ -80,8 +82,12 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         match client.recover(id).await {
             Ok(injection) => one(&injection.into(), app, &mut tally)?,
             Err(error) => {
+                let is_timeout = error.is_timeout();
                 show(&error.into(), app.out.format());
                 tally.failed();
+                if is_timeout {
+                    break;
+                }
             }
         }
     }
@@ -106,14 +112,17 @@ fn sweep_without_daemon(
         return Err(error.context("without a daemon, only root can end faults"));
     }
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
-    let Swept { journal, daemon_hangs } = sweep_node(&durable, "chaos recover --all")?;
+    let swept = sweep_node(&durable, "chaos recover --all")?;
     eprintln!("note: {}", causes(error.as_ref()));
-    if daemon_hangs {
-        eprintln!("note: every hook was detached; the daemon that hangs keeps its journal");
-        return Ok(Outcome::Done);
-    }
-    eprintln!("note: every hook and rule that a daemon left was removed");
-    all(&RecoverAllResponse { recovered: journal, failed: Vec::new() }, app)
+    eprintln!(
+        "note: {}",
+        if swept.daemon_hangs {
+            "every hook was detached; the daemon that hangs keeps its journal"
+        } else {
+            "every hook and rule that a daemon left was removed"
+        }
+    );
+    all(&swept.into(), app)
 }
 
 fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {
@@ -128,8 +137,11 @@ fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {
 }
 
 fn sentence(injection: &Injection) -> String {
-    let Injection { id, state, message, counters, .. } = injection;
-    let reason = if message.is_empty() { String::new() } else { format!(": {}", clean(message)) };
+    let Injection { id, state, counters, .. } = injection;
+    let reason = match injection.because() {
+        "" => String::new(),
+        because => format!(": {}", clean(because)),
+    };
     let counts = format!("matched {}, fired {}", counters.matched, counters.fired);
     match state {
         State::Stuck(_) => format!("{id} is stuck, the daemon goes on trying{reason}"),
@@ -140,29 +152,45 @@ fn sentence(injection: &Injection) -> String {
     }
 }
 
-/// The answer to --all as a program reads it.
-#[derive(Serialize)]
-struct AllView<'a> {
-    recovered: &'a [String],
-    failed: Vec<FailureView<'a>>,
+/// The answer to --all, as a program reads it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct All {
+    recovered: Vec<String>,
+    failed: Vec<NotRecovered>,
+    /// Whether there is a daemon that did not answer; absent when one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daemon_hangs: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct FailureView<'a> {
-    id: &'a str,
-    reason: &'a str,
+#[derive(Debug, Serialize)]
+struct NotRecovered {
+    /// Empty for what belongs to no injection.
+    id: String,
+    reason: String,
 }
 
-fn all(response: &RecoverAllResponse, app: &mut App) -> anyhow::Result<Outcome> {
-    let RecoverAllResponse { recovered, failed } = response;
-    let failed: Vec<FailureView<'_>> =
-        failed.iter().map(|Failure { id, reason }| FailureView { id, reason }).collect();
-    let view = AllView { recovered, failed };
-    app.out.object(&view, |out| {
-        for id in view.recovered {
+impl From<RecoverAllResponse> for All {
+    fn from(response: RecoverAllResponse) -> Self {
+        let RecoverAllResponse { recovered, failed } = response;
+        let failed = failed.into_iter().map(|Failure { id, reason }| NotRecovered { id, reason });
+        Self { recovered, failed: failed.collect(), daemon_hangs: None }
+    }
+}
+
+impl From<Swept> for All {
+    fn from(swept: Swept) -> Self {
+        let Swept { journal, daemon_hangs } = swept;
+        Self { recovered: journal, failed: Vec::new(), daemon_hangs: Some(daemon_hangs) }
+    }
+}
+
+fn all(all: &All, app: &mut App) -> anyhow::Result<Outcome> {
+    app.out.object(all, |out| {
+        for id in &all.recovered {
             out.line(format_args!("{} recovered", clean(id)))?;
         }
-        for FailureView { id, reason } in &view.failed {
+        for NotRecovered { id, reason } in &all.failed {
             let (id, reason) = (clean(id), clean(reason));
             if id.is_empty() {
                 out.line(format_args!("something of no injection is left: {reason}"))?;
@@ -170,13 +198,40 @@ fn all(response: &RecoverAllResponse, app: &mut App) -> anyhow::Result<Outcome> 
             }
             out.line(format_args!("{id} is stuck, the daemon goes on trying: {reason}"))?;
         }
-        if view.recovered.is_empty() && view.failed.is_empty() {
+        // What a daemon that hangs had injected is not known.
+        if all.recovered.is_empty() && all.failed.is_empty() && all.daemon_hangs != Some(true) {
             out.line("nothing to recover")?;
         }
         Ok(())
     })?;
     let mut tally = Tally::default();
-    view.recovered.iter().for_each(|_| tally.done());
-    view.failed.iter().for_each(|_| tally.failed());
+    all.recovered.iter().for_each(|_| tally.done());
+    all.failed.iter().for_each(|_| tally.failed());
     Ok(tally.outcome())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(all: impl Into<All>) -> serde_json::Value {
+        serde_json::to_value(all.into()).unwrap()
+    }
+
+    #[test]
+    fn with_and_without_a_daemon_the_shape_is_the_same() {
+        let failure = Failure { id: "b".into(), reason: "busy".into() };
+        assert_eq!(
+            json(RecoverAllResponse { recovered: vec!["a".into()], failed: vec![failure] }),
+            serde_json::json!({"recovered": ["a"], "failed": [{"id": "b", "reason": "busy"}]})
+        );
+        assert_eq!(
+            json(Swept { journal: vec!["a".into()], daemon_hangs: false }),
+            serde_json::json!({"recovered": ["a"], "failed": [], "daemonHangs": false})
+        );
+        assert_eq!(
+            json(Swept { journal: Vec::new(), daemon_hangs: true }),
+            serde_json::json!({"recovered": [], "failed": [], "daemonHangs": true})
+        );
+    }
 }

@@ -50,6 +50,29 @@ fn ls() {
 }
 
 #[test]
+fn ls_is_by_age_whatever_has_ended() {
+    let daemon = Daemon::start();
+    for (id, age) in [("a", 3), ("b", 5), ("c", 1), ("d", 4), ("from-the-future", 2)] {
+        let mut injection = match id {
+            "from-the-future" => unreadable(id),
+            "b" | "c" => ended(injection(id), End::Expired),
+            _ => injection(id),
+        };
+        let created = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        injection.created_at = Some(created.into());
+        daemon.put(injection);
+    }
+    let said = daemon.chaos("ls --all").assert().code(0).stdout();
+    let ids: Vec<&str> =
+        said.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(ids, ["b", "d", "a", "from-the-future", "c"]);
+    let said = daemon.chaos("ls --all -o json").assert().code(0).stdout();
+    let all: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
+    let ids: Vec<_> = all.iter().map(|injection| injection["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["b", "d", "a", "from-the-future", "c"]);
+}
+
+#[test]
 fn what_is_left_is_said_in_words() {
     let daemon = Daemon::start();
     let mut injection = injection("loss-1");
@@ -92,6 +115,28 @@ fn get() {
     let daemon = busy();
     each_format(&daemon, "get loss-1", "get");
     daemon.chaos("get loss-2").assert().code(0).stdout_eq(snapshot("get_ended.txt"));
+}
+
+#[test]
+fn an_end_that_needs_one_has_a_reason() {
+    let daemon = Daemon::start();
+    daemon.put(ended(injection("a"), End::Interrupted));
+    daemon.put(ended(injection("b"), End::TargetGone));
+    let mut own = ended(injection("c"), End::Interrupted);
+    own.message = "the machine was started anew".into();
+    daemon.put(own);
+    for (id, because) in [
+        ("a", "the daemon was away longer than its lease"),
+        ("b", "the target's cgroup was removed"),
+        ("c", "the machine was started anew"),
+    ] {
+        for verb in [format!("get {id}"), "ls --all -o wide".into(), format!("watch {id}")] {
+            let said = daemon.chaos(&verb).assert().code(0).stdout();
+            assert!(said.contains(because), "{verb}: {said}");
+        }
+    }
+    let said = daemon.chaos("get c").assert().code(0).stdout();
+    assert!(!said.contains("lease, the machine"), "{said}");
 }
 
 #[test]

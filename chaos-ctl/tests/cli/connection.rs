@@ -1,6 +1,11 @@
 //! Nobody there, or nobody who may be asked.
 
-use std::{os::unix::net::UnixListener, path::Path};
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+};
+
+use nix::sys::socket::{Backlog, listen};
 
 use crate::chaos::{Said as _, chaos};
 
@@ -42,9 +47,19 @@ fn json_errors_are_objects() {
 fn a_path_that_is_no_socket_is_named() {
     let said = error(Path::new("/dev/null"), "ls");
     assert!(said.contains("/dev/null"), "{said}");
-    let long = format!("/{}", "x".repeat(200));
-    let said = error(Path::new(&long), "ls");
-    assert!(said.contains("cannot connect to the daemon at /xxx"), "{said}");
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_is_refused() {
+    let longest = format!("/{}", "x".repeat(106));
+    assert!(error(Path::new(&longest), "ls").contains("no daemon at /xxx"));
+    let long = format!("{longest}x");
+    let refused = |verb| chaos(verb).env("CHAOS_SOCKET", &long).assert().code(64).stderr();
+    // Not even the kill switch, which would take it for a daemon that is gone.
+    for verb in ["ls", "recover --all"] {
+        let said = refused(verb);
+        assert!(said.contains("at most 107 bytes and this one has 108"), "{said}");
+    }
 }
 
 /// Something that listens but speaks no HTTP/2 must not hang the program.
@@ -59,4 +74,46 @@ fn a_stranger_on_the_socket_is_an_error() {
     });
     error(&socket, "ls");
     stranger.join().unwrap();
+}
+
+/// Takes connections, as a stopped process does, and never answers.
+#[test]
+fn a_daemon_that_hangs_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("chaos.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let expected = |doing: &str| {
+        format!(
+            "error: cannot {doing}: the daemon at {} does not answer for 10 s; see its log, and `recover --all` works without it\n",
+            socket.display()
+        )
+    };
+    std::thread::scope(|scope| {
+        for (verb, doing) in [
+            ("doctor", "ask what the daemon can do"),
+            ("targets", "list targets"),
+            ("ls", "list injections"),
+            ("get a", "get a"),
+            ("watch", "watch injections"),
+            ("renew a", "renew a"),
+            // The second is not waited for.
+            ("recover a b", "recover a"),
+            ("inject network loss --percent 1 --pid 1 --dry-run", "plan network loss on process 1"),
+        ] {
+            let (socket, expected) = (&socket, expected(doing));
+            scope.spawn(move || assert_eq!(error(socket, verb), expected));
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_takes_no_more_callers_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("chaos.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // Room for one caller, who is there already.
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let _caller = UnixStream::connect(&socket).unwrap();
+    let said = error(&socket, "ls");
+    assert!(said.contains("takes no connections; see its log"), "{said}");
 }

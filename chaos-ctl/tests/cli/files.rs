@@ -64,12 +64,9 @@ fn several_documents_each_stand_for_themselves() {
 fn a_default_duration_is_said_aloud() {
     let daemon = Daemon::start();
     let text = LOSS.replace("duration: 90s\n", "");
-    daemon
-        .chaos("inject --id a -f -")
-        .stdin(text)
-        .assert()
-        .code(0)
-        .stderr_eq("note: a has no duration of its own and gets 5m; --duration sets it\n");
+    daemon.chaos("inject --id a -f -").stdin(text).assert().code(0).stderr_eq(
+        "note: a has no duration of its own and gets 5m; the field `duration` sets it\n",
+    );
 }
 
 #[test]
@@ -92,12 +89,16 @@ fn what_is_no_spec_is_refused() {
         ("duration: 90s", "lasts: 90s", "lasts"),
         ("nginx.service", "nginx", "full name"),
         ("nginx.service", "\"ngi\\0nx.service\"", "no unit"),
-        ("unit: nginx.service", "unit: a.service, pid: 1", ""),
+        (
+            "unit: nginx.service",
+            "unit: a.service, pid: 1",
+            "line 1: target: give exactly one of unit,",
+        ),
     ] {
         refused(&LOSS.replace(from, to), words);
     }
     refused("", "holds no fault");
-    refused("\0", "");
+    refused("\0", "standard input: line 1: this is no YAML");
     refused(&LOSS.replace("nginx", &"x".repeat(1 << 20)), "the most is");
     refused(&LOSS.replace("nginx", &"x".repeat(1 << 19)), "no unit");
     refused(&"[".repeat(1 << 19), "");

@@ -64,3 +64,14 @@ fn completions_for_every_shell() {
     }
     chaos("completions tcsh").assert().code(64);
 }
+
+/// How `chaos exec` starts its command is nobody's business.
+#[test]
+fn no_verb_is_hidden() {
+    let script = chaos("completions bash").assert().code(0).stdout();
+    for words in [script, chaos("").assert().code(64).stderr(), chaos("--help").assert().stdout()] {
+        assert!(!words.contains("hold"), "{words}");
+    }
+    let said = chaos("hold 3 -- true").assert().code(64).stderr();
+    assert!(said.contains("unrecognized subcommand 'hold'"), "{said}");
+}

@@ -19,7 +19,7 @@ fn words_that_are_none() {
     refused("ls -o xml", "table, wide, json, yaml");
     refused("get", "<ID>");
     refused("get Not_An_Id", "no injection id");
-    refused("recover", "<ID>");
+    refused("recover", "<ID|--all>");
     refused("recover a --all", "cannot be used with");
     refused("inject network", "Usage: chaos inject network");
     refused("inject network lag --pid 1", "unrecognized subcommand 'lag'");
@@ -46,7 +46,11 @@ fn faults_that_make_no_sense() {
     life("--times -1", "no whole number");
     life("--duration -5s", "no duration");
     refused("inject network loss --pid -1 --percent 1", "whole number from 1 on");
-    life("--seed x", "--seed");
+    for seed in ["x", "-1", "1.5", "18446744073709551616"] {
+        let words =
+            format!("\"{seed}\" is no seed; give a whole number from 0 to 18446744073709551615");
+        life(&format!("--seed {seed}"), &words);
+    }
     life("--id UPPER", "no injection id");
     life("--direction up", "out, in or both");
     life("--except 10.0.0.0/8 --to 10.0.0.0/8", "keep it in one");
