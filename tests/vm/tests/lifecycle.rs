@@ -8,6 +8,8 @@ mod ending;
 mod neighbours;
 #[path = "lifecycle/policy.rs"]
 mod policy;
+#[path = "lifecycle/privileges.rs"]
+mod privileges;
 #[path = "lifecycle/requests.rs"]
 mod requests;
 #[path = "lifecycle/service.rs"]
@@ -22,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         policy::trials(),
         neighbours::trials(),
         access::trials(),
+        privileges::trials(),
         service::trials(),
     ];
     parts.into_iter().flatten().collect()

@@ -19,7 +19,7 @@ use nix::{
     unistd::{Gid, Uid, setgid, setgroups, setuid},
 };
 
-use super::{Cgroup, NetNs, cgroup};
+use super::{Cgroup, NetNs, Unit, cgroup};
 
 /// A place to start in; the default is where the tests themselves run.
 #[derive(Default)]
@@ -29,6 +29,7 @@ pub(crate) struct Place {
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
+    unit: Option<Unit>,
 }
 
 impl Place {
@@ -60,6 +61,12 @@ impl Place {
         Ok(self)
     }
 
+    /// With no more than what a systemd unit leaves to its service.
+    pub(crate) fn unit(mut self, unit: Unit) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
     /// Makes a command start here. It is killed when the thread that starts it ends.
     pub(crate) fn apply(self, command: &mut Command) {
         let enter = move || -> io::Result<()> {
@@ -81,6 +88,9 @@ impl Place {
             }
             if let Some(user) = self.user {
                 setuid(Uid::from_raw(user))?;
+            }
+            if let Some(unit) = &self.unit {
+                unit.enter()?;
             }
             set_pdeathsig(Signal::SIGKILL)?;
             Ok(())
