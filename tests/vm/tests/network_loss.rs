@@ -8,6 +8,8 @@ mod filters;
 mod fragments;
 #[path = "network_loss/interfaces.rs"]
 mod interfaces;
+#[path = "network_loss/link_upkeep.rs"]
+mod link_upkeep;
 #[path = "network_loss/matrix.rs"]
 mod matrix;
 #[path = "network_loss/models.rs"]
@@ -28,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         matrix::trials(),
         silence::trials(),
         places::trials(),
+        link_upkeep::trials(),
         interfaces::trials(),
         filters::trials(),
         fragments::trials(),

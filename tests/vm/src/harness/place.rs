@@ -26,6 +26,7 @@ use super::{Cgroup, NetNs, Unit, cgroup};
 pub(crate) struct Place {
     cgroup: Option<File>,
     netns: Option<OwnedFd>,
+    own_netns: bool,
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
@@ -45,6 +46,12 @@ impl Place {
     pub(crate) fn netns(mut self, netns: &NetNs) -> Result<Self> {
         self.netns = Some(netns.fd().try_clone_to_owned().context("cannot copy a descriptor")?);
         Ok(self)
+    }
+
+    /// In a network namespace that it makes itself.
+    pub(crate) fn own_netns(mut self) -> Self {
+        self.own_netns = true;
+        self
     }
 
     /// As a user without any privilege, of one group.
@@ -75,6 +82,9 @@ impl Place {
             }
             if let Some(netns) = &self.netns {
                 setns(netns.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            }
+            if self.own_netns {
+                unshare(CloneFlags::CLONE_NEWNET)?;
             }
             if !self.hidden.is_empty() {
                 unshare(CloneFlags::CLONE_NEWNS)?;
