@@ -18,6 +18,8 @@ mod models;
 mod overlap;
 #[path = "network_loss/places.rs"]
 mod places;
+#[path = "network_loss/qdiscs.rs"]
+mod qdiscs;
 #[path = "network_loss/silence.rs"]
 mod silence;
 #[path = "network_loss/watch.rs"]
@@ -32,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         places::trials(),
         link_upkeep::trials(),
         interfaces::trials(),
+        qdiscs::trials(),
         filters::trials(),
         fragments::trials(),
         models::trials(),
