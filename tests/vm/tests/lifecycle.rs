@@ -10,6 +10,8 @@ mod neighbours;
 mod policy;
 #[path = "lifecycle/privileges.rs"]
 mod privileges;
+#[path = "lifecycle/races.rs"]
+mod races;
 #[path = "lifecycle/requests.rs"]
 mod requests;
 #[path = "lifecycle/service.rs"]
@@ -20,6 +22,7 @@ use libtest_mimic::Trial;
 pub(crate) fn trials() -> Vec<Trial> {
     let parts = [
         requests::trials(),
+        races::trials(),
         ending::trials(),
         policy::trials(),
         neighbours::trials(),
