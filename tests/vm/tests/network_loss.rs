@@ -14,6 +14,8 @@ mod link_upkeep;
 mod matrix;
 #[path = "network_loss/models.rs"]
 mod models;
+#[path = "network_loss/nested.rs"]
+mod nested;
 #[path = "network_loss/overlap.rs"]
 mod overlap;
 #[path = "network_loss/places.rs"]
@@ -40,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         models::trials(),
         accounting::trials(),
         overlap::trials(),
+        nested::trials(),
         watch::trials(),
     ];
     parts.into_iter().flatten().collect()
