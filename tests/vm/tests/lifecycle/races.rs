@@ -1,19 +1,26 @@
 //! Several clients who ask at the same moment.
 
-use std::sync::Barrier;
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use chaos_common::proto::v1::{Direction, Injection, Spec};
 use tonic::{Code, Status};
 
 use crate::harness::{
-    Client, Daemon, Loss, Probe as _, Stage, active, balanced, reason, same, tests,
+    Client, Daemon, Loss, Probe as _, Stage, active, balanced, poll, reason, same, tests,
 };
 
 tests![
     the_same_under_one_id_makes_one_injection,
     different_faults_under_one_id_make_one_injection,
     two_camps_under_one_id_make_one_injection,
+    recover_all_is_not_starved_by_those_who_inject,
 ];
 
 const CLIENTS: usize = 8;
@@ -100,4 +107,46 @@ fn different_faults_under_one_id_make_one_injection() -> Result<()> {
 
 fn two_camps_under_one_id_make_one_injection() -> Result<()> {
     races(|stage| (0..CLIENTS).map(|number| fault(stage, number % 2)).collect())
+}
+
+/// Whoever pulls the switch must not wait for others to run out of ideas.
+fn recover_all_is_not_starved_by_those_who_inject() -> Result<()> {
+    const SOON: Duration = Duration::from_secs(2);
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let clients = (0..3).map(|_| daemon.client()).collect::<Result<Vec<_>>>()?;
+    let (is_over, injected) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let inject_on = |client: &Client, spec: Spec| {
+        while !is_over.load(Ordering::Relaxed) {
+            // A target that is full for a moment is no reason to stop.
+            injected.fetch_add(client.inject(spec.clone()).is_ok().into(), Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for (number, other) in clients.iter().enumerate() {
+            let spec = fault(&stage, number);
+            scope.spawn(|| inject_on(other, spec));
+        }
+        let pull = || {
+            for _ in 0..10 {
+                let before = injected.load(Ordering::Relaxed);
+                let started = Instant::now();
+                let answer = client.recover_all()?;
+                let took = started.elapsed();
+                ensure!(answer.failed.is_empty() && took < SOON, "after {took:?}: {answer:?}");
+                poll::until("another injection", Duration::from_secs(10), || {
+                    Ok((injected.load(Ordering::Relaxed) > before).then_some(()))
+                })?;
+            }
+            Ok(())
+        };
+        let pulled = pull();
+        is_over.store(true, Ordering::Relaxed);
+        pulled
+    })?;
+    client.recover_all()?;
+    stage.victim_udp()?.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
 }
