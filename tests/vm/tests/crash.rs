@@ -13,6 +13,8 @@ mod journal;
 mod kill_switch;
 #[path = "crash/lease.rs"]
 mod lease;
+#[path = "crash/lost_pins.rs"]
+mod lost_pins;
 #[path = "crash/renewal.rs"]
 mod renewal;
 #[path = "crash/storage.rs"]
@@ -28,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         journal::trials(),
         storage::trials(),
         renewal::trials(),
+        lost_pins::trials(),
         early_end::trials(),
         clock::trials(),
     ];
