@@ -14,8 +14,6 @@ use crate::harness::{Daemon, Loss, Probe as _, Settings, Stage, tests};
 
 tests![sigterm_while_it_starts_leaves_nothing, sigterm_while_it_adopts_loses_sight_of_nothing];
 
-const MOMENTS: u32 = 20;
-
 /// How long a daemon takes until it serves.
 fn start_time(stage: &Stage) -> Result<Duration> {
     let started = Instant::now();
@@ -47,11 +45,15 @@ fn end_after(stage: &Stage, settings: Settings, moment: Duration) -> Result<Ende
     Ok(Ended::AtOnce)
 }
 
-/// Does something at moments that are spread over the start of a daemon.
-fn at_many_moments(stage: &Stage, mut work: impl FnMut(Duration) -> Result<()>) -> Result<()> {
+/// Does something at so many moments, spread over the start of a daemon.
+fn at_moments(
+    stage: &Stage,
+    moments: u32,
+    mut work: impl FnMut(Duration) -> Result<()>,
+) -> Result<()> {
     let whole = start_time(stage)?;
-    for moment in 0..MOMENTS {
-        let moment = whole * moment / MOMENTS;
+    for moment in 0..moments {
+        let moment = whole * moment / moments;
         work(moment).with_context(|| format!("SIGTERM {moment:?} after the start"))?;
     }
     Ok(())
@@ -59,7 +61,7 @@ fn at_many_moments(stage: &Stage, mut work: impl FnMut(Duration) -> Result<()>) 
 
 fn sigterm_while_it_starts_leaves_nothing() -> Result<()> {
     let stage = Stage::new()?;
-    at_many_moments(&stage, |moment| {
+    at_moments(&stage, 20, |moment| {
         // Before it can do anything about signals there is nothing to tidy up either.
         end_after(&stage, Settings::default(), moment)?;
         stage.clean()
@@ -75,7 +77,7 @@ fn sigterm_while_it_adopts_loses_sight_of_nothing() -> Result<()> {
     let stage = Stage::new()?;
     let settings = || Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
     let victim = stage.victim_udp()?;
-    at_many_moments(&stage, |moment| {
+    at_moments(&stage, 8, |moment| {
         let earlier = stage.daemon_with(settings())?;
         let spec = Loss::all().direction(Direction::Both).on(&stage.target);
         earlier.client()?.inject(spec)?;
