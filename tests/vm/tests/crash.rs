@@ -3,6 +3,8 @@
 
 #[path = "crash/clock.rs"]
 mod clock;
+#[path = "crash/early_end.rs"]
+mod early_end;
 #[path = "crash/fail_points.rs"]
 mod fail_points;
 #[path = "crash/journal.rs"]
@@ -11,6 +13,10 @@ mod journal;
 mod kill_switch;
 #[path = "crash/lease.rs"]
 mod lease;
+#[path = "crash/lost_pins.rs"]
+mod lost_pins;
+#[path = "crash/renewal.rs"]
+mod renewal;
 #[path = "crash/storage.rs"]
 mod storage;
 
@@ -23,6 +29,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         kill_switch::trials(),
         journal::trials(),
         storage::trials(),
+        renewal::trials(),
+        lost_pins::trials(),
+        early_end::trials(),
         clock::trials(),
     ];
     parts.into_iter().flatten().collect()

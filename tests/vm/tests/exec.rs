@@ -31,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("two_at_once_do_not_disturb_each_other", two_at_once_do_not_disturb_each_other),
         ("beside_a_daemon", beside_a_daemon),
         ("a_killed_parent_leaves_nothing_effective", a_killed_parent_leaves_nothing_effective),
+        ("nested_cgroups_of_the_command_go_too", nested_cgroups_of_the_command_go_too),
         ("what_makes_no_sense_is_refused", what_makes_no_sense_is_refused),
     ];
     let supported = |test: fn() -> Result<()>| move || has_engine().and_then(|()| test());
@@ -239,6 +240,25 @@ fn a_killed_parent_leaves_nothing_effective() -> Result<()> {
     stage.bystander_udp()?.all_arrive()?;
     let output = run_command(exec(near(&stage)?, LOSS, &["child", "exit", "0"])?, "")?;
     ensure!(output.code == 0, "{output:?}");
+    stage.clean()
+}
+
+/// A command may be a container runtime or a service manager: what it leaves running deep below goes on
+/// outside, and is named; the cgroups that it made go with ours.
+fn nested_cgroups_of_the_command_go_too() -> Result<()> {
+    let stage = Stage::new()?;
+    let home = stage.base.child("home")?;
+    let output = run_command(exec(near(&stage)?.cgroup(&home)?, LOSS, &["child", "nest"])?, "")?;
+    ensure!(output.code == 0, "{output:?}");
+    let left = output.out.trim();
+    ensure!(output.err.contains(left), "the process {left} is not named: {output:?}");
+    let cgroup = std::fs::read_to_string(format!("/proc/{left}/cgroup"))
+        .with_context(|| format!("the process {left} did not go on"))?;
+    ensure!(cgroup.lines().any(|line| line == format!("0::{}", home.path())), "{cgroup}");
+    let dirs = std::fs::read_dir(home.dir())?.flatten().filter(|entry| entry.path().is_dir());
+    let dirs: Vec<_> = dirs.map(|entry| entry.path()).collect();
+    ensure!(dirs.is_empty(), "cgroups are left: {dirs:?}");
+    drop(home);
     stage.clean()
 }
 

@@ -5,9 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Result, ensure};
 use chaos_common::proto::v1::Direction;
 
-use crate::harness::{Family, Stage, Transport, net, tests};
+use crate::harness::{Family, Loss, Pins, Stage, Transport, check_pins, net, tests};
 
-tests![every_flow_is_lossless_without_a_fault, a_stage_leaves_nothing, transfers_are_measured];
+tests![
+    every_flow_is_lossless_without_a_fault,
+    a_stage_leaves_nothing,
+    a_live_fault_is_no_residue_free_state,
+    transfers_are_measured,
+];
 
 fn every_flow_is_lossless_without_a_fault() -> Result<()> {
     let stage = Stage::new()?;
@@ -40,6 +45,23 @@ fn a_stage_leaves_nothing() -> Result<()> {
     ensure!(!dir.exists(), "the cgroup {} is left", dir.display());
     ensure!(!scratch.exists(), "the folder {} is left", scratch.display());
     Ok(())
+}
+
+/// Hooks, pins and tables are looked at: before tcx, what goes out has no pin of its own but a rule.
+fn a_live_fault_is_no_residue_free_state() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    check_pins(stage.scratch.bpffs(), Pins::Engine)?;
+    for direction in [Direction::Out, Direction::In] {
+        let bare = stage.observe()?;
+        let injection = client.inject(Loss::all().direction(direction).on(&stage.target))?;
+        ensure!(stage.observe()?.same_as(&bare).is_err(), "no hook was seen");
+        ensure!(check_pins(stage.scratch.bpffs(), Pins::Engine).is_err(), "no rule was seen");
+        client.recover(&injection.id)?;
+        stage.idle(&daemon)?;
+    }
+    stage.finish(daemon)
 }
 
 fn transfers_are_measured() -> Result<()> {

@@ -8,6 +8,10 @@ mod ending;
 mod neighbours;
 #[path = "lifecycle/policy.rs"]
 mod policy;
+#[path = "lifecycle/privileges.rs"]
+mod privileges;
+#[path = "lifecycle/races.rs"]
+mod races;
 #[path = "lifecycle/requests.rs"]
 mod requests;
 #[path = "lifecycle/service.rs"]
@@ -18,10 +22,12 @@ use libtest_mimic::Trial;
 pub(crate) fn trials() -> Vec<Trial> {
     let parts = [
         requests::trials(),
+        races::trials(),
         ending::trials(),
         policy::trials(),
         neighbours::trials(),
         access::trials(),
+        privileges::trials(),
         service::trials(),
     ];
     parts.into_iter().flatten().collect()

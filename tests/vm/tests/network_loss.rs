@@ -8,14 +8,20 @@ mod filters;
 mod fragments;
 #[path = "network_loss/interfaces.rs"]
 mod interfaces;
+#[path = "network_loss/link_upkeep.rs"]
+mod link_upkeep;
 #[path = "network_loss/matrix.rs"]
 mod matrix;
 #[path = "network_loss/models.rs"]
 mod models;
+#[path = "network_loss/nested.rs"]
+mod nested;
 #[path = "network_loss/overlap.rs"]
 mod overlap;
 #[path = "network_loss/places.rs"]
 mod places;
+#[path = "network_loss/qdiscs.rs"]
+mod qdiscs;
 #[path = "network_loss/silence.rs"]
 mod silence;
 #[path = "network_loss/watch.rs"]
@@ -28,12 +34,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         matrix::trials(),
         silence::trials(),
         places::trials(),
+        link_upkeep::trials(),
         interfaces::trials(),
+        qdiscs::trials(),
         filters::trials(),
         fragments::trials(),
         models::trials(),
         accounting::trials(),
         overlap::trials(),
+        nested::trials(),
         watch::trials(),
     ];
     parts.into_iter().flatten().collect()

@@ -19,6 +19,7 @@ pub(crate) enum Attach {
     TcxEgress = 47,
 }
 
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
 const BPF_MAP_GET_NEXT_ID: libc::c_long = 12;
@@ -51,6 +52,17 @@ struct ObjGet {
     flags: u32,
 }
 
+/// The part for `BPF_MAP_GET_NEXT_KEY`.
+#[derive(Default)]
+#[repr(C)]
+struct NextKey {
+    map_fd: u32,
+    padding: u32,
+    /// 0 asks for the first.
+    key: u64,
+    next_key: u64,
+}
+
 /// The part for `BPF_*_GET_NEXT_ID`.
 #[derive(Default)]
 #[repr(C)]
@@ -81,6 +93,9 @@ pub(crate) fn attached(target: u32, attach: Attach) -> Result<u32> {
 /// What a file in a bpffs is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pin {
+    /// A table that takes and loses entries, with how many it has now.
+    Table(usize),
+    /// A map of another kind: an array, a ring buffer.
     Map,
     Program,
     /// A program on a hook.
@@ -100,14 +115,39 @@ pub(crate) fn pin(path: &Path) -> Result<Pin> {
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
     let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", fd.as_raw_fd()))?;
-    let has = |key: &str| info.lines().any(|line| line.starts_with(key));
-    Ok(if has("link_type:") {
-        Pin::Link
-    } else if has("map_type:") {
-        Pin::Map
-    } else {
-        Pin::Program
-    })
+    let value = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    if value("link_type:").is_some() {
+        return Ok(Pin::Link);
+    }
+    match value("map_type:").map(str::parse).transpose()? {
+        Some(HASH | PERCPU_HASH | LPM_TRIE) => {
+            let key = value("key_size:").context("a table without keys")?;
+            Ok(Pin::Table(entries(&fd, key.parse()?)?))
+        }
+        Some(0_u32..) => Ok(Pin::Map),
+        None => Ok(Pin::Program),
+    }
+}
+
+/// Of `enum bpf_map_type`.
+const HASH: u32 = 1;
+const PERCPU_HASH: u32 = 5;
+const LPM_TRIE: u32 = 11;
+
+fn entries(table: &OwnedFd, key_size: usize) -> Result<usize> {
+    let (mut key, mut next) = (vec![0_u8; key_size], vec![0_u8; key_size]);
+    for counted in 0.. {
+        let map_fd = table.as_raw_fd() as u32;
+        let from = if counted == 0 { 0 } else { key.as_ptr() as u64 };
+        let mut attr =
+            NextKey { map_fd, padding: 0, key: from, next_key: next.as_mut_ptr() as u64 };
+        match bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) => std::mem::swap(&mut key, &mut next),
+            Err(Errno::ENOENT) => return Ok(counted),
+            Err(errno) => return Err(errno).context("cannot count the entries of a table"),
+        }
+    }
+    Ok(0)
 }
 
 /// How many BPF objects exist on this machine.

@@ -161,6 +161,13 @@ impl Daemon {
         Ok(())
     }
 
+    /// Waits until it has ended, in whatever way.
+    pub(crate) fn wait_end(mut self) -> Result<ExitStatus> {
+        let status = self.wait("the daemon to end", Duration::from_secs(30))?;
+        self.ended = true;
+        Ok(status)
+    }
+
     /// Kills it without warning.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill().context("cannot kill the daemon")?;

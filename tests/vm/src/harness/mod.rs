@@ -7,6 +7,7 @@ mod chaos;
 mod client;
 mod daemon;
 mod flow;
+mod group;
 pub(crate) mod net;
 mod netlink;
 mod netns;
@@ -19,6 +20,7 @@ pub(crate) mod skip;
 mod spec;
 mod stage;
 mod tcp_info;
+mod unit;
 
 pub(crate) use agent::{Agent, Socket};
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
@@ -26,6 +28,7 @@ pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, star
 pub(crate) use client::{Client, Watch, field, reason, refused};
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
 pub(crate) use flow::{Connections, Datagrams, Probe};
+pub(crate) use group::TestGroup;
 pub(crate) use net::{Family, Net};
 pub(crate) use netlink::Netlink;
 pub(crate) use netns::NetNs;
@@ -37,6 +40,7 @@ pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::Loss;
 pub(crate) use stage::{Stage, Transport, active, balanced, phases, same};
 pub(crate) use tcp_info::TcpInfo;
+pub(crate) use unit::{Capability, Unit};
 
 use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Child, time::Duration};
 

@@ -1,11 +1,11 @@
 //! Interfaces, addresses and traffic control of one network namespace, by rtnetlink.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
@@ -14,10 +14,14 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    neighbour::{NeighbourAttribute, NeighbourMessage},
     tc::{TcAttribute, TcHandle, TcMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
+
+/// Of `ndmsg`: a neighbour's network address.
+const NDA_DST: u16 = 1;
 
 /// A socket into the namespace in which it was opened.
 #[derive(Debug)]
@@ -103,6 +107,34 @@ impl Netlink {
         link.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
         self.change(RouteNetlinkMessage::NewLink(link), 0)
             .with_context(|| format!("cannot move {name}"))
+    }
+
+    /// Forgets who the IPv6 neighbours at an interface are. Returns how many it knew.
+    pub(crate) fn forget_neighbours(&self, name: &str) -> Result<usize> {
+        let index = self.index(name)?;
+        let known = self.neighbours(index)?;
+        for address in &known {
+            let mut message = NeighbourMessage::default();
+            message.header.family = AddressFamily::Inet6;
+            message.header.ifindex = index;
+            message.attributes.push(NeighbourAttribute::Destination((*address).into()));
+            self.change(RouteNetlinkMessage::DelNeighbour(message), 0)
+                .with_context(|| format!("cannot forget the neighbour {address}"))?;
+        }
+        ensure!(self.neighbours(index)?.is_empty(), "{name} still knows neighbours");
+        Ok(known.len())
+    }
+
+    /// IPv6 neighbours that were asked for, whatever came of it.
+    fn neighbours(&self, index: u32) -> Result<Vec<Ipv6Addr>> {
+        let mut request = [0; 12];
+        request[0] = libc::AF_INET6 as u8;
+        let all = self.dump(libc::RTM_GETNEIGH, &request, 12).context("cannot list neighbours")?;
+        let address = |raw: &Raw| {
+            let bytes: [u8; 16] = raw.attribute(NDA_DST)?.try_into().ok()?;
+            Some(Ipv6Addr::from(bytes)).filter(|address| !address.is_multicast())
+        };
+        Ok(all.iter().filter(|raw| raw.head_u32(4) == index).filter_map(address).collect())
     }
 
     /// Removes an interface.

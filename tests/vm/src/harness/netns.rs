@@ -22,13 +22,23 @@ pub(crate) struct NetNs {
 impl NetNs {
     /// A new one.
     pub(crate) fn new() -> Result<Self> {
-        let (file, netlink) = on_a_thread(|| {
+        Self::ready(on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-            let file =
-                File::open("/proc/thread-self/ns/net").context("cannot open the namespace")?;
+            File::open("/proc/thread-self/ns/net").context("cannot open the namespace")
+        })?)
+    }
+
+    /// That of a process which has just made it.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/ns/net");
+        Self::ready(File::open(&path).with_context(|| format!("cannot open {path}"))?)
+    }
+
+    fn ready(file: File) -> Result<Self> {
+        let netlink = within(file.as_fd(), || {
             fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
                 .context("cannot allow ping sockets")?;
-            Ok((file, Netlink::open()?))
+            Netlink::open()
         })?;
         netlink.set_up("lo")?;
         Ok(Self { file, netlink })
@@ -36,11 +46,7 @@ impl NetNs {
 
     /// Runs something inside.
     pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        on_a_thread(|| {
-            setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
-                .context("cannot enter the namespace")?;
-            work()
-        })
+        within(self.file.as_fd(), work)
     }
 
     /// Requests about its interfaces.
@@ -57,6 +63,16 @@ impl NetNs {
     pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
+}
+
+fn within<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    on_a_thread(|| {
+        setns(namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
+        work()
+    })
 }
 
 fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

@@ -19,16 +19,18 @@ use nix::{
     unistd::{Gid, Uid, setgid, setgroups, setuid},
 };
 
-use super::{Cgroup, NetNs, cgroup};
+use super::{Cgroup, NetNs, Unit, cgroup};
 
 /// A place to start in; the default is where the tests themselves run.
 #[derive(Default)]
 pub(crate) struct Place {
     cgroup: Option<File>,
     netns: Option<OwnedFd>,
+    own_netns: bool,
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
+    unit: Option<Unit>,
 }
 
 impl Place {
@@ -46,6 +48,12 @@ impl Place {
         Ok(self)
     }
 
+    /// In a network namespace that it makes itself.
+    pub(crate) fn own_netns(mut self) -> Self {
+        self.own_netns = true;
+        self
+    }
+
     /// As a user without any privilege, of one group.
     pub(crate) fn user(mut self, user: u32, group: u32) -> Self {
         (self.user, self.group) = (Some(user), Some(group));
@@ -60,6 +68,12 @@ impl Place {
         Ok(self)
     }
 
+    /// With no more than what a systemd unit leaves to its service.
+    pub(crate) fn unit(mut self, unit: Unit) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
     /// Makes a command start here. It is killed when the thread that starts it ends.
     pub(crate) fn apply(self, command: &mut Command) {
         let enter = move || -> io::Result<()> {
@@ -68,6 +82,9 @@ impl Place {
             }
             if let Some(netns) = &self.netns {
                 setns(netns.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            }
+            if self.own_netns {
+                unshare(CloneFlags::CLONE_NEWNET)?;
             }
             if !self.hidden.is_empty() {
                 unshare(CloneFlags::CLONE_NEWNS)?;
@@ -81,6 +98,9 @@ impl Place {
             }
             if let Some(user) = self.user {
                 setuid(Uid::from_raw(user))?;
+            }
+            if let Some(unit) = &self.unit {
+                unit.enter()?;
             }
             set_pdeathsig(Signal::SIGKILL)?;
             Ok(())

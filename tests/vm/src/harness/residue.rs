@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::libc;
 
 use super::{
@@ -147,7 +147,7 @@ fn devices_of(netns: &NetNs) -> Result<BTreeMap<String, Device>> {
 pub(crate) enum Pins {
     /// None at all: no daemon runs.
     None,
-    /// Those of the engine itself, but none of a hook: a daemon runs and injects nothing.
+    /// Those of the engine itself, with no rule in a table and no hook: a daemon runs and injects nothing.
     Engine,
 }
 
@@ -156,8 +156,11 @@ pub(crate) enum Pins {
 pub(crate) fn check_pins(bpffs: &Path, allowed: Pins) -> Result<()> {
     for path in files_below(&bpffs.join("chaos"))? {
         ensure!(allowed == Pins::Engine, "the pin {} is left", path.display());
-        let kind = bpf::pin(&path)?;
-        ensure!(kind != Pin::Link, "the pinned link {} is left", path.display());
+        match bpf::pin(&path)? {
+            Pin::Table(0) | Pin::Map | Pin::Program => {}
+            Pin::Table(entries) => bail!("{} still has {entries} entries", path.display()),
+            Pin::Link => bail!("the pinned link {} is left", path.display()),
+        }
     }
     Ok(())
 }

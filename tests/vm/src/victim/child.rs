@@ -1,13 +1,16 @@
 //! Commands for `chaos exec` to run: test VMs have no other programs.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
-    process::ExitCode,
+    process::{Command, ExitCode, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal, raise};
+
+use crate::harness::{cgroup_mount, own_binary};
 
 /// Runs one.
 ///
@@ -48,6 +51,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             std::thread::sleep(Duration::from_secs(
                 seconds.parse().context("no number of seconds")?,
             ));
+            Ok(ExitCode::SUCCESS)
+        }
+        // Makes cgroups below its own and leaves a process in one, whose id it says.
+        ["nest"] => {
+            let own = cgroup_mount()?.join(super::cgroup()?.trim_start_matches('/'));
+            let inner = own.join("outer/inner");
+            for dir in [&inner, &own.join("outer/empty")] {
+                fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+            }
+            let mut left = Command::new(own_binary()?);
+            left.args(["child", "sleep", "600"]);
+            left.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let pid = left.spawn()?.id().to_string();
+            fs::write(inner.join("cgroup.procs"), &pid)?;
+            say(&pid)?;
             Ok(ExitCode::SUCCESS)
         }
         _ => bail!("there is no such command: {words:?}"),

@@ -14,7 +14,10 @@ use nix::{
     sys::socket::{
         AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect,
         getsockname, recv, recvmsg, send, sendto, setsockopt, socket,
-        sockopt::{Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBufForce, SndBufForce, SocketError},
+        sockopt::{
+            Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBuf, RcvBufForce, SndBuf, SndBufForce,
+            SocketError,
+        },
     },
 };
 
@@ -71,8 +74,13 @@ impl Datagrams {
     }
 
     fn bound(fd: OwnedFd, kind: Kind, local: SocketAddr) -> Result<Self> {
-        setsockopt(&fd, RcvBufForce, &BUFFER).context("cannot enlarge the receive buffer")?;
-        setsockopt(&fd, SndBufForce, &BUFFER).context("cannot enlarge the send buffer")?;
+        // Those who may not go beyond the limit get what it leaves: room for a round.
+        setsockopt(&fd, RcvBufForce, &BUFFER)
+            .or_else(|_| setsockopt(&fd, RcvBuf, &BUFFER))
+            .context("cannot enlarge the receive buffer")?;
+        setsockopt(&fd, SndBufForce, &BUFFER)
+            .or_else(|_| setsockopt(&fd, SndBuf, &BUFFER))
+            .context("cannot enlarge the send buffer")?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(local))
             .with_context(|| format!("cannot bind to {local}"))?;
         Ok(Self { fd, kind })

@@ -17,7 +17,7 @@ tests![
 ];
 
 /// Fills a filesystem to its last byte.
-fn fill(disk: &Mounted) -> Result<std::path::PathBuf> {
+pub(super) fn fill(disk: &Mounted) -> Result<std::path::PathBuf> {
     use std::io::Write as _;
     let path = disk.path().join("ballast");
     let mut file = fs::File::create(&path)?;

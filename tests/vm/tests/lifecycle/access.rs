@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::target::Target;
 use tonic::Code;
 
-use crate::harness::{Agent, Daemon, Loss, Place, Probe as _, Settings, Stage, refused, tests};
+use crate::harness::{
+    Agent, Daemon, Loss, Place, Probe as _, Settings, Stage, TestGroup, refused, tests,
+};
 
 tests![
     strangers_are_refused,
@@ -40,19 +42,9 @@ fn strangers_are_refused() -> Result<()> {
 
 fn members_of_the_group_are_admitted() -> Result<()> {
     let stage = Stage::new()?;
-    // A file of groups that only this test's processes see: mounts are private.
-    let groups = stage.scratch.join("group");
-    fs::write(&groups, "root:x:0:\nchaos-testers:x:54321:\n")?;
-    let etc = std::path::Path::new("/etc/group");
-    if !etc.exists() {
-        // A test VM has none.
-        fs::write(etc, "")?;
-    }
-    let bind = nix::mount::MsFlags::MS_BIND;
-    nix::mount::mount(Some(&groups), etc, None::<&str>, bind, None::<&str>)
-        .context("cannot replace /etc/group")?;
+    let group = TestGroup::new(&stage.scratch)?;
     let started =
-        stage.daemon_with(Settings { group: Some("chaos-testers".into()), ..Settings::default() });
+        stage.daemon_with(Settings { group: Some(TestGroup::NAME.into()), ..Settings::default() });
     let unknown = Daemon::launch(
         &stage.scratch,
         Settings {
@@ -63,11 +55,11 @@ fn members_of_the_group_are_admitted() -> Result<()> {
         },
     )
     .and_then(Daemon::wait_refused);
-    nix::mount::umount2(etc, nix::mount::MntFlags::MNT_DETACH)?;
+    drop(group);
     let (status, said) = unknown?;
     ensure!(!status.success() && said.contains("no-such-group"), "{status}: {said}");
     let daemon = started?;
-    let member = Agent::start(Place::default().user(NOBODY, 54321))?;
+    let member = Agent::start(Place::default().user(NOBODY, TestGroup::ID))?;
     let (code, message) = member.list(daemon.socket())?;
     ensure!(code == Code::Ok, "a member of the group was refused: {code:?}: {message}");
     let stranger = Agent::start(Place::default().user(NOBODY, NOBODY))?;

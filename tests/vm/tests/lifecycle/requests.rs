@@ -6,12 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{Direction, End, Injection, State};
 use tonic::Code;
 
-use crate::harness::{Client, Loss, Probe as _, Stage, active, poll, refused, same, tests};
+use crate::harness::{Loss, Probe as _, Stage, active, poll, refused, same, tests};
 
 tests![
     inject_is_idempotent,
     an_id_is_taken_once,
-    parallel_requests_under_one_id_make_one_injection,
     renew_moves_the_deadline,
     recover_is_idempotent,
     recover_all_ends_everything,
@@ -62,36 +61,6 @@ fn an_id_is_taken_once() -> Result<()> {
     }
     ensure!(client.list()?.len() == 1);
     flow.none_arrive()?;
-    stage.finish(daemon)
-}
-
-fn parallel_requests_under_one_id_make_one_injection() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
-    let spec = Loss::percent(30.0).on(&stage.target);
-    let answers = std::thread::scope(|scope| {
-        let one = || {
-            let spec = spec.clone();
-            let socket = daemon.socket();
-            scope.spawn(move || {
-                Ok::<_, anyhow::Error>(Client::connect(socket)?.inject_as("race", spec)?)
-            })
-        };
-        let threads: Vec<_> = (0..8).map(|_| one()).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("panic"))?)
-            .collect::<Result<Vec<_>>>()
-    })?;
-    let client = daemon.client()?;
-    ensure!(
-        answers
-            .iter()
-            .all(|answer| answer.seed == answers[0].seed && answer.state() == State::Active)
-    );
-    ensure!(client.list()?.len() == 1 && daemon.journal()?.len() == 1);
-    client.recover("race")?;
-    stage.idle(&daemon)?;
     stage.finish(daemon)
 }
 

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use netlink_packet_route::tc::TcHandle;
 
 use crate::harness::{
-    Agent, Datagrams, Family, Loss, NetNs, Place, Probe as _, Stage, net, phases, poll, skip, tests,
+    Agent, Datagrams, Family, Loss, NetNs, Place, Probe as _, Stage, net, poll, tests,
 };
 
 tests![
@@ -15,8 +14,6 @@ tests![
     an_interface_that_vanishes_is_no_trouble,
     a_process_that_joins_another_namespace_is_followed,
     nothing_is_attached_where_no_target_is,
-    what_others_attached_stays,
-    what_others_attach_meanwhile_stays,
 ];
 
 /// How soon the daemon must have seen a change, with room for a slow machine.
@@ -141,60 +138,4 @@ fn nothing_is_attached_where_no_target_is() -> Result<()> {
     client.recover(&injection.id)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
-}
-
-/// Parents of what a user may have attached: the root, and a clsact qdisc with its two hooks.
-const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
-const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
-const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
-
-/// Adds clsact with a filter each way; without filters where the kernel has none that needs no action.
-fn a_users_clsact(stage: &Stage) -> Result<()> {
-    let netlink = stage.net.near.netlink();
-    netlink.add_qdisc("near0", "clsact", CLSACT, 0xffff)?;
-    for parent in [INGRESS, EGRESS] {
-        if let Err(error) = netlink.add_filter("near0", parent, 7) {
-            println!("without a filter of the user's: {error:#}");
-        }
-    }
-    Ok(())
-}
-
-fn what_others_attached_stays() -> Result<()> {
-    let mut stage = Stage::new()?;
-    a_users_clsact(&stage)?;
-    stage.net.near.netlink().add_qdisc("near0", "pfifo", TcHandle::ROOT, 0x10)?;
-    stage.begin_here()?;
-    let daemon = stage.daemon()?;
-    let client = daemon.client()?;
-    let (victim, bystander) = (stage.victim_udp()?, stage.bystander_udp()?);
-    phases(&client, Loss::all().on(&stage.target), &[&victim], &[&bystander])?;
-    stage.idle(&daemon)?;
-    client.inject(Loss::all().on(&stage.target))?;
-    stage.finish(daemon)
-}
-
-/// A user who comes second finds that a daemon made the clsact already, and shares it.
-fn what_others_attach_meanwhile_stays() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
-    let client = daemon.client()?;
-    let victim = stage.victim_udp()?;
-    let injection = client.inject(Loss::all().on(&stage.target))?;
-    let netlink = stage.net.near.netlink();
-    if netlink.add_qdisc("near0", "clsact", CLSACT, 0xffff).is_ok() {
-        ensure!(skip::kernel() >= (6, 6), "nothing was attached by clsact");
-    }
-    if let Err(error) = netlink.add_filter("near0", EGRESS, 7) {
-        client.recover(&injection.id)?;
-        return skip(format!("no filter to add as a user: {error:#}"));
-    }
-    victim.none_arrive()?;
-    client.recover(&injection.id)?;
-    victim.all_arrive()?;
-    // Whoever made the qdisc, the user's filter is on it.
-    ensure!(stage.observe()?.hooks(0) == 1, "the user's filter is gone: {:?}", stage.observe()?);
-    daemon.stop()?;
-    ensure!(stage.observe()?.hooks(0) == 1, "the user's filter is gone: {:?}", stage.observe()?);
-    Ok(())
 }

@@ -1,0 +1,97 @@
+//! Somebody removes the daemon's pins by hand: its faults are over, and it goes on as if new.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1::{Direction, End, State};
+
+use crate::harness::{
+    Daemon, Datagrams, Family, Loss, Probe as _, Settings, Stage, active, balanced, net, poll,
+    tests,
+};
+
+tests![
+    pins_removed_under_live_faults_end_them,
+    one_hooks_pin_removed_ends_the_faults,
+    pins_removed_from_an_idle_daemon_come_back,
+];
+
+/// Long enough for a restart; it is renewed, and pins are looked at, whenever a third of it is used.
+const LEASE: Duration = Duration::from_secs(9);
+
+fn settings() -> Settings {
+    Settings { lease: Some(LEASE), ..Settings::default() }
+}
+
+fn flows(stage: &Stage) -> Result<[Datagrams<'_>; 2]> {
+    let ends = ((&stage.far, net::far(Family::V4)), (&stage.victim, net::near(Family::V4)));
+    Ok([stage.victim_udp()?, stage.udp("victim, in", ends.0, ends.1)?])
+}
+
+fn inject(stage: &Stage, daemon: &Daemon, id: &str, flows: &[Datagrams<'_>]) -> Result<()> {
+    let spec = Loss::all().direction(Direction::Both).on(&stage.target);
+    active(&daemon.client()?.inject_as(id, spec)?)?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())
+}
+
+/// As `rm -r` does.
+fn remove_pins(stage: &Stage) -> Result<()> {
+    fs::remove_dir_all(stage.scratch.bpffs().join("chaos")).context("cannot remove the pins")
+}
+
+/// A fault that begins now outlives the daemon: it is pinned again.
+fn outlives_a_crash(stage: &Stage, daemon: Daemon, flows: &[Datagrams<'_>]) -> Result<()> {
+    inject(stage, &daemon, "after", flows)?;
+    daemon.kill()?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    let daemon = stage.daemon_with(settings())?;
+    let client = daemon.client()?;
+    active(&client.get("after")?)?;
+    flows.iter().try_for_each(|flow| flow.none_arrive())?;
+    balanced(&client.recover("after")?)?;
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Removes pins under a live fault; it must end, with a word about why.
+fn removed(remove: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(settings())?;
+    let client = daemon.client()?;
+    let (flows, bystander) = (flows(&stage)?, stage.bystander_udp()?);
+    inject(&stage, &daemon, "before", &flows)?;
+    remove(&stage)?;
+    let ended = poll::until("the end of what lost its pins", LEASE * 2, || {
+        Ok(Some(client.get("before")?).filter(|injection| injection.state() == State::Ended))
+    })?;
+    ensure!(ended.end() == End::Interrupted && !ended.message.is_empty(), "{ended:?}");
+    flows.iter().try_for_each(|flow| flow.all_arrive())?;
+    bystander.all_arrive()?;
+    ensure!(client.list()?.is_empty());
+    stage.idle(&daemon)?;
+    outlives_a_crash(&stage, daemon, &flows)
+}
+
+fn pins_removed_under_live_faults_end_them() -> Result<()> {
+    removed(remove_pins)
+}
+
+/// That of what comes in, which every kernel has.
+fn one_hooks_pin_removed_ends_the_faults() -> Result<()> {
+    removed(|stage| {
+        let name = format!("in-{}", stage.target.id()?);
+        let builds = fs::read_dir(stage.scratch.bpffs().join("chaos"))?.flatten();
+        let pin = builds.map(|build| build.path().join(&name)).find(|pin| pin.exists());
+        fs::remove_file(pin.with_context(|| format!("there is no pin {name}"))?)
+            .context("cannot remove the pin")
+    })
+}
+
+fn pins_removed_from_an_idle_daemon_come_back() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(settings())?;
+    let flows = flows(&stage)?;
+    remove_pins(&stage)?;
+    outlives_a_crash(&stage, daemon, &flows)
+}
