@@ -29,4 +29,4 @@ pub mod value;
 #[cfg(feature = "user")]
 pub mod wire;
 #[cfg(feature = "user")]
-mod yaml;
+pub mod yaml;

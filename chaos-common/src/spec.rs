@@ -7,9 +7,23 @@ use crate::{
     invalid::Invalid,
     target::{Target, checked_name},
     value::{Lifetime, Whole},
+    yaml,
 };
 
-pub use crate::yaml::{MAX_FILE, YamlError, from_yaml};
+pub use crate::yaml::{MAX_FILE, YamlError};
+
+/// Reads a file of one or more documents of YAML, each a [`Spec`] or an [`Untargeted`].
+///
+/// # Errors
+/// When the text is too large, is no YAML, holds no document, has a field that is unknown, missing or there
+/// twice, or a value that cannot be used; the message has the line and the path of the field.
+pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    let documents = yaml::from_yaml(text)?;
+    if documents.is_empty() {
+        return Err(Invalid::new("the file holds no fault").into());
+    }
+    Ok(documents)
+}
 
 /// Everything that makes an injection, but its id.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -33,6 +33,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             "loading eBPF programs takes root; run `sudo chaos-daemon`, or the systemd unit"
         );
     }
+    // Before there is anything to leave behind: one that comes during the start ends it in good order.
+    let signals = Signals::listen()?;
     let policy = Policy::load(args.policy.as_deref())?;
     let root = CgroupRoot::find()?;
     // First, so that a second daemon at the same place touches nothing; clients wait until we accept.
@@ -41,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = Config { root, policy, lease: args.lease, durable: Some(durable) };
     let engine = tokio::task::spawn_blocking(move || Engine::start(config)).await??;
 
-    let served = serve(&engine, socket, &args).await;
+    let served = serve(&engine, socket, &args, signals).await;
     let parting = match &served {
         Ok(()) if !args.handover => Parting::Recover,
         // What was adopted is left to the next daemon: this one has never really been there.
@@ -61,17 +63,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Serves until a signal comes.
-async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Result<()> {
+async fn serve(
+    engine: &Arc<Engine>,
+    socket: Socket,
+    args: &Args,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     for Capability { fault, aspect, support, .. } in engine.capabilities() {
         match support {
             Ok(mechanism) => tracing::info!(%fault, aspect, mechanism, "supported"),
             Err(reason) => tracing::warn!(%fault, aspect, reason, "unsupported"),
         }
     }
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    // The terminal of a daemon started by hand was closed.
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let (ending, ended) = watch::channel(false);
     let is_ended = |mut ended: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is an end too.
@@ -84,11 +87,7 @@ async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Res
     tracing::info!(socket = %args.socket.display(), state = %args.state_dir.display(), "serving");
     notify::ready();
     let on_signal = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        signals.first().await;
         notify::stopping();
         let _ = ending.send(true);
         tokio::time::sleep(GRACE).await;
@@ -97,6 +96,32 @@ async fn serve(engine: &Arc<Engine>, socket: Socket, args: &Args) -> anyhow::Res
         served = serving => served.context("serve the socket"),
         // Whoever is still connected keeps no fault alive.
         () = on_signal => Ok(()),
+    }
+}
+
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// The terminal of a daemon started by hand was closed.
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("listen for SIGHUP")?,
+        })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files of specs: YAML in, values or one sentence out.
+//! Files: YAML in, values or one sentence out.
 //!
 //! The text becomes a tree first (`node`), and values are read from the tree (`reader`). So an
 //! error has the path of its field and words of ours, whatever the YAML library would say.
@@ -15,8 +15,7 @@ use reader::Reader;
 /// Largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 
-/// Reads one or more documents of YAML, each a [`Spec`](crate::spec::Spec) or an
-/// [`Untargeted`](crate::spec::Untargeted). Empty documents are left out.
+/// Reads the documents of a file. Empty ones are left out.
 ///
 /// # Errors
 /// When the text is too large, is no YAML, has a field that is unknown, missing or there twice, or a
@@ -29,16 +28,12 @@ pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, Y
         )));
     }
     let documents = node::parse(text)?;
-    let documents: Vec<T> = documents
+    let documents = documents
         .iter()
         .filter(|document| !matches!(document.value, Value::Nothing))
         .map(|document| Reader::new(document, text))
-        .map(|reader| T::deserialize(reader).map_err(|error| error.on(reader.line())))
-        .collect::<Result<_, _>>()?;
-    if documents.is_empty() {
-        return Err(YamlError::of_file("the file holds no fault"));
-    }
-    Ok(documents)
+        .map(|reader| T::deserialize(reader).map_err(|error| error.on(reader.line())));
+    documents.collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What is said of mistakes, and what is none.
 
-use super::*;
-use crate::spec::{Spec, Untargeted};
+use crate::spec::{Spec, Untargeted, from_yaml};
 
 const LOSS: &str = "\
 target:

@@ -100,13 +100,14 @@ impl Socket {
             }
         }
         let listener = UnixListener::bind(path).map_err(at("listen on"))?;
+        let bound = RemoveOnDrop(path.to_owned());
         let mode = if access.group.is_some() { 0o660 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("protect"))?;
         if access.group.is_some() {
             chown(path, Some(Uid::from_raw(0)), access.group)
                 .map_err(|errno| at("give to the group")(errno.into()))?;
         }
-        Ok(Self { listener, access, _path: RemoveOnDrop(path.to_owned()) })
+        Ok(Self { listener, access, _path: bound })
     }
 
     pub(super) fn access(&self) -> Access {

@@ -6,16 +6,13 @@ use std::{
     time::Duration,
 };
 
-use chaos_common::{invalid::shown, value::Lifetime};
+use chaos_common::{invalid::shown, value::Lifetime, yaml};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::{
     Policy,
     defaults::{DEFAULT_PATH, DEFAULT_PROTECTED, MAX_DURATION_SECONDS, MAX_INJECTIONS},
 };
-
-/// Largest policy file in bytes.
-const MAX_FILE: usize = 1 << 20;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,11 +98,7 @@ impl Policy {
 }
 
 fn read(text: &str, file: &Path) -> Result<Policy, String> {
-    if text.len() > MAX_FILE {
-        return Err(format!("it has {} bytes; the most is {MAX_FILE}", text.len()));
-    }
-    let documents: Vec<File> =
-        serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents: Vec<File> = yaml::from_yaml(text).map_err(|error| error.to_string())?;
     let mut documents = documents.into_iter();
     let given = documents.next().unwrap_or_default();
     if documents.next().is_some() {
