@@ -4,7 +4,8 @@
 //! It touches only what it makes: a network namespace, a mount namespace, two cgroups and a folder. The fault is
 //! put by the real `chaos-daemon` and the real `chaos`, which lie beside this program.
 
-mod bpf;
+#![forbid(unsafe_code)]
+
 mod cgroup;
 mod chaos;
 mod child;

@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Result;
+use bpf_witness::Object;
 use clap::Args;
 
 use crate::{
-    bpf::Object,
     chaos::{self, Follower, Injection},
     clock::Moment,
     error::Failure,

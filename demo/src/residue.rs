@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::bpf::{self, Kind, Object};
+use bpf_witness::{Kind, Object};
 
 /// Counts of everything that must be gone at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl Traces {
     /// Those of these objects that the kernel has.
     pub(crate) fn of_objects(objects: &[Object]) -> Self {
         let mut traces = Self::default();
-        for object in objects.iter().filter(|object| bpf::exists(**object)) {
-            match object.0 {
+        for object in objects.iter().filter(|object| bpf_witness::exists(**object)) {
+            match object.kind {
                 Kind::Link => traces.links += 1,
                 Kind::Program => traces.programs += 1,
                 Kind::Map => traces.maps += 1,

@@ -7,11 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bpf_witness::Object;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    bpf::{self, Object},
     cgroup::Cgroup,
     chaos::Chaos,
     daemon::{self, Daemon},
@@ -96,9 +96,9 @@ impl Stage {
 
     /// BPF objects of the daemon: those it has open, and those behind its pins.
     pub(crate) fn objects(&self) -> Result<Vec<Object>> {
-        let mut objects = bpf::opened_by(self.daemon.pid())?;
+        let mut objects = bpf_witness::opened_by(self.daemon.pid())?;
         for pin in residue::files_below(self.bpffs.path(), "chaos") {
-            objects.extend(bpf::pinned(&pin)?);
+            objects.push(bpf_witness::pinned(&pin)?.object);
         }
         objects.sort_unstable();
         objects.dedup();
@@ -109,10 +109,10 @@ impl Stage {
     pub(crate) fn hooks(&self) -> Result<usize> {
         let mut hooks = tc::count()?;
         for index in tc::interfaces()? {
-            hooks += bpf::on_interface(index)?;
+            hooks += bpf_witness::on_interface(index)?.iter().sum::<u32>() as usize;
         }
         for cgroup in self.cgroups.all() {
-            hooks += bpf::on_cgroup(&cgroup.dir())?;
+            hooks += bpf_witness::on_cgroup(&cgroup.dir())?.iter().sum::<u32>() as usize;
         }
         Ok(hooks)
     }

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// How many VMs run at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// How many CPUs each VM has; they take turns. With more than one, 6.1 and older kernels do not boot in the emulator.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cpus: u32,
     /// Runs only the tests whose name contains this.
     filter: Option<String>,
 }
@@ -88,7 +91,7 @@ fn behaviour(options: &Options, binaries: &Binaries, runs: &mut Vec<Run>) -> Res
     if options.wants_vms() {
         setup::ensure(&[Need::Vm, Need::Packages])?;
         let (kernels, missing) = kernels(options)?;
-        runs.extend(guests::all(&kernels, binaries, options.filter.as_deref(), options.jobs));
+        runs.extend(guests::all(&kernels, binaries, options));
         runs.extend(missing);
     }
     Ok(())

@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Kills the VM after this many seconds.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
+    /// How many CPUs the VM has; they take turns. With more than one, 6.1 and older kernels do not boot in the emulator.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cpus: u32,
     /// How the VM's time passes.
     #[arg(long, value_enum, default_value = "skipping")]
     clock: Clock,
@@ -66,13 +69,14 @@ pub(crate) struct Guest {
     /// Static programs beside those of the project.
     pub(crate) files: Vec<GuestFile>,
     pub(crate) memory_mib: u32,
+    pub(crate) cpus: u32,
     pub(crate) clock: Clock,
     pub(crate) timeout: Duration,
     pub(crate) echo: Echo,
 }
 
 impl Guest {
-    /// A guest with the usual memory and time limit. Waiting takes its time if a person watches every byte.
+    /// A guest with one CPU, the usual memory and time limit. Waiting takes its time if a person watches every byte.
     pub(crate) fn new(argv: &[&str], echo: Echo) -> Self {
         let clock = match echo {
             Echo::Lines(_) => Clock::Skipping,
@@ -83,6 +87,7 @@ impl Guest {
             env: Vec::new(),
             files: Vec::new(),
             memory_mib: 1024,
+            cpus: 1,
             clock,
             timeout: Duration::from_secs(30 * 60),
             echo,
@@ -138,6 +143,7 @@ pub(crate) fn run(
         kernel: &kernel.image,
         initrd: &initrd,
         memory_mib: guest.memory_mib,
+        cpus: guest.cpus,
         clock: guest.clock,
         timeout: guest.timeout,
     };
@@ -189,6 +195,7 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
     if !options.argv.is_empty() {
         guest.argv.clone_from(&options.argv);
     }
+    guest.cpus = options.cpus;
     guest.clock = options.clock;
     guest.timeout = Duration::from_secs(options.timeout);
     for file in &options.file {

@@ -17,7 +17,7 @@ tests![
 fn every_flow_is_lossless_without_a_fault() -> Result<()> {
     let stage = Stage::new()?;
     for family in net::families() {
-        for transport in [Transport::Udp, Transport::Icmp, Transport::Tcp] {
+        for transport in [Transport::Udp, Transport::Icmp, Transport::RawIcmp, Transport::Tcp] {
             for direction in [Direction::Out, Direction::In] {
                 for agent in [&stage.victim, &stage.bystander] {
                     stage.flow(agent, transport, family, direction)?.all_arrive()?;

@@ -2,39 +2,35 @@
 
 use std::sync::Mutex;
 
-use super::libtest;
 use super::report::Run;
+use super::{Options, libtest};
 use crate::artifacts::Binaries;
 use crate::vm::{self, Echo, Guest, Outcome, Prepared};
 
-/// Runs the behaviour tests under each kernel, `jobs` at a time. The runs come in the kernels' order.
-pub(crate) fn all(
-    kernels: &[Prepared],
-    binaries: &Binaries,
-    filter: Option<&str>,
-    jobs: usize,
-) -> Vec<Run> {
+/// Runs the behaviour tests under each kernel, some at a time. The runs come in the kernels' order.
+pub(crate) fn all(kernels: &[Prepared], binaries: &Binaries, options: &Options) -> Vec<Run> {
     let next = Mutex::new(kernels.iter().enumerate());
     let take = || next.lock().ok().and_then(|mut next| next.next());
     let worker = || {
         let mut done = Vec::new();
         while let Some((at, kernel)) = take() {
-            done.push((at, one(kernel, binaries, filter)));
+            done.push((at, one(kernel, binaries, options)));
         }
         done
     };
     let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     });
     runs.sort_by_key(|(at, _)| *at);
     runs.into_iter().map(|(_, run)| run).collect()
 }
 
-fn one(kernel: &Prepared, binaries: &Binaries, filter: Option<&str>) -> Run {
+fn one(kernel: &Prepared, binaries: &Binaries, options: &Options) -> Run {
     let mut guest =
         Guest::new(&["/bin/vm-tests", "--color=never"], Echo::Lines(kernel.name.clone()));
-    guest.argv.extend(filter.map(str::to_owned));
+    guest.cpus = options.cpus;
+    guest.argv.extend(options.filter.clone());
     let finished = match vm::run(kernel, binaries, &guest) {
         Ok(finished) => finished,
         Err(error) => return Run::broken(&kernel.name, format_args!("{error:#}")),

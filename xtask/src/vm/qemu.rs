@@ -34,6 +34,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
     pub(crate) memory_mib: u32,
+    pub(crate) cpus: u32,
     pub(crate) clock: Clock,
     /// The machine is killed when it takes longer by the host's clock.
     pub(crate) timeout: Duration,
@@ -90,7 +91,9 @@ pub(crate) fn boot(machine: &Machine<'_>, mut sink: impl FnMut(&[u8])) -> Result
 fn command(machine: &Machine<'_>) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     // Always emulation: /dev/kvm may exist and not work, and tests then behave alike on every host.
-    command.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1"]);
+    // On one thread also with several CPUs: they take turns, and counting instructions needs it.
+    command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35"]);
+    command.args(["-smp", &machine.cpus.to_string()]);
     command.args(["-m", &format!("{}M", machine.memory_mib)]);
     command.args([
         "-nodefaults",

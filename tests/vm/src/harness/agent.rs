@@ -119,6 +119,11 @@ impl Agent {
         self.socket(&Ask::Ping { bind })
     }
 
+    /// Opens a raw socket for echo requests.
+    pub(crate) fn raw_ping(&self, bind: IpAddr) -> Result<Socket> {
+        self.socket(&Ask::RawPing { bind })
+    }
+
     /// Serves echo.
     pub(crate) fn listen(&self, bind: SocketAddr) -> Result<Socket> {
         self.socket(&Ask::Listen { bind })

@@ -1,7 +1,6 @@
 //! What the tests are made of. Guards own every kernel object: a test that fails leaves nothing.
 
 mod agent;
-mod bpf;
 mod cgroup;
 mod chaos;
 mod client;

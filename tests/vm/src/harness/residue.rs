@@ -2,19 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    os::fd::AsRawFd as _,
+    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
+use bpf_witness::Kind;
 use nix::libc;
 
-use super::{
-    Cgroup, NetNs,
-    bpf::{self, Attach, Pin},
-    net::INTERFACES,
-};
+use super::{Cgroup, NetNs, net::INTERFACES};
 
 /// Parents of the filters of a clsact qdisc.
 const CLSACT_INGRESS: u32 = 0xffff_fff2;
@@ -60,13 +56,7 @@ impl Observed {
             }
         }
         let programs = |cgroup: &&Cgroup| {
-            let dir = File::open(cgroup.dir())?;
-            let fd = dir.as_raw_fd() as u32;
-            let counts = [
-                bpf::attached(fd, Attach::CgroupIngress)?,
-                bpf::attached(fd, Attach::CgroupEgress)?,
-            ];
-            Ok((cgroup.path().to_owned(), counts))
+            Ok((cgroup.path().to_owned(), bpf_witness::on_cgroup(&cgroup.dir())?))
         };
         // A target may be gone; nothing is attached to it then.
         let there = cgroups.iter().filter(|cgroup| cgroup.dir().exists());
@@ -109,13 +99,8 @@ fn devices_of(netns: &NetNs) -> Result<BTreeMap<String, Device>> {
     };
     let mut devices = BTreeMap::new();
     let tcx = netns.within(|| {
-        let of = |(index, _): &(u32, String)| {
-            Ok([
-                bpf::attached(*index, Attach::TcxIngress)?,
-                bpf::attached(*index, Attach::TcxEgress)?,
-            ])
-        };
-        interfaces.iter().map(of).collect::<Result<Vec<_>>>()
+        let all = interfaces.iter().map(|(index, _)| bpf_witness::on_interface(*index));
+        all.collect::<Result<Vec<_>>>()
     })?;
     let qdiscs = netlink.qdiscs()?;
     for ((index, name), tcx) in interfaces.iter().zip(tcx) {
@@ -156,11 +141,10 @@ pub(crate) enum Pins {
 pub(crate) fn check_pins(bpffs: &Path, allowed: Pins) -> Result<()> {
     for path in files_below(&bpffs.join("chaos"))? {
         ensure!(allowed == Pins::Engine, "the pin {} is left", path.display());
-        match bpf::pin(&path)? {
-            Pin::Table(0) | Pin::Map | Pin::Program => {}
-            Pin::Table(entries) => bail!("{} still has {entries} entries", path.display()),
-            Pin::Link => bail!("the pinned link {} is left", path.display()),
-        }
+        let pin = bpf_witness::pinned(&path)?;
+        ensure!(pin.object.kind != Kind::Link, "the pinned link {} is left", path.display());
+        let entries = pin.entries.unwrap_or(0);
+        ensure!(entries == 0, "{} still has {entries} entries", path.display());
     }
     Ok(())
 }

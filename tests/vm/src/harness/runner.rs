@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use super::{
-    Skip, bpf, poll,
+    Skip, poll,
     skip::{kernel, own_machine, skip},
 };
 
@@ -157,7 +157,7 @@ pub(crate) fn run(mut arguments: Arguments, mut trials: Vec<Trial>) -> Conclusio
 
 /// The last test: as many BPF objects exist as before the first.
 fn census_at_the_end() -> Trial {
-    let before = bpf::census();
+    let before = bpf_witness::census();
     trial_with(
         Permit::all,
         "vm_tests::harness_itself",
@@ -171,7 +171,7 @@ fn census_at_the_end() -> Trial {
                 "the kernel to free the last BPF object",
                 Duration::from_secs(10),
                 || {
-                    let now = bpf::census()?;
+                    let now = bpf_witness::census()?;
                     ensure!(now == before, "{now:?} are there, before the tests {before:?}");
                     Ok(())
                 },

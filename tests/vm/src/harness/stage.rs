@@ -29,7 +29,10 @@ const GONE: Duration = Duration::from_secs(5);
 pub(crate) enum Transport {
     Tcp,
     Udp,
+    /// Echo requests of a ping socket.
     Icmp,
+    /// Echo requests of a raw socket, as the classic `ping` has one.
+    RawIcmp,
 }
 
 /// The stage of one test.
@@ -142,8 +145,9 @@ impl Stage {
             }
             (Transport::Udp, _) => Box::new(self.udp(name, (agent, near), (&self.far, far))?),
             // Requests go out, replies come in: a fault of either direction loses them.
-            (Transport::Icmp, _) => {
-                let socket = agent.ping(near)?;
+            (Transport::Icmp | Transport::RawIcmp, _) => {
+                let is_raw = transport == Transport::RawIcmp;
+                let socket = if is_raw { agent.raw_ping(near)? } else { agent.ping(near)? };
                 Box::new(Datagrams::new(
                     self,
                     name,

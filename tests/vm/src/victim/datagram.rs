@@ -1,4 +1,4 @@
-//! Numbered datagrams: UDP, and echo requests on ping sockets.
+//! Numbered datagrams: UDP, and echo requests on ping sockets and raw ones.
 
 use std::{
     io::IoSliceMut,
@@ -31,8 +31,28 @@ const ECHO_HEADER: usize = 8;
 #[derive(Clone, Copy)]
 enum Kind {
     Udp,
-    /// With the type of its echo requests.
-    Ping(u8),
+    Ping(Echo),
+    Raw(Echo),
+}
+
+/// Types of an echo request and of its reply.
+#[derive(Clone, Copy)]
+struct Echo {
+    request: u8,
+    reply: u8,
+}
+
+impl Echo {
+    fn of(address: IpAddr) -> (Self, AddressFamily, SockProtocol) {
+        match address {
+            IpAddr::V4(_) => {
+                (Self { request: 8, reply: 0 }, AddressFamily::Inet, SockProtocol::Icmp)
+            }
+            IpAddr::V6(_) => {
+                (Self { request: 128, reply: 129 }, AddressFamily::Inet6, SockProtocol::IcmpV6)
+            }
+        }
+    }
 }
 
 pub(super) struct Datagrams {
@@ -64,13 +84,17 @@ impl Datagrams {
     }
 
     pub(super) fn ping(local: IpAddr) -> Result<Self> {
-        let (family, protocol, echo) = match local {
-            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
-            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
-        };
+        let (echo, family, protocol) = Echo::of(local);
         let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol)
             .context("cannot open a ping socket")?;
         Self::bound(fd, Kind::Ping(echo), SocketAddr::new(local, 0))
+    }
+
+    pub(super) fn raw_ping(local: IpAddr) -> Result<Self> {
+        let (echo, family, protocol) = Echo::of(local);
+        let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+            .context("cannot open a raw socket")?;
+        Self::bound(fd, Kind::Raw(echo), SocketAddr::new(local, 0))
     }
 
     fn bound(fd: OwnedFd, kind: Kind, local: SocketAddr) -> Result<Self> {
@@ -113,35 +137,55 @@ impl Datagrams {
     }
 
     fn datagram(&self, number: u64, size: usize) -> Vec<u8> {
+        let header = |echo: Echo, id: u16| {
+            let ([a, b], [c, d]) = (id.to_be_bytes(), (number as u16).to_be_bytes());
+            vec![echo.request, 0, 0, 0, a, b, c, d]
+        };
         let mut bytes = match self.kind {
             Kind::Udp => Vec::with_capacity(size),
             // The kernel fills in checksum and identifier.
-            Kind::Ping(echo) => {
-                let sequence = (number as u16).to_be_bytes();
-                vec![echo, 0, 0, 0, 0, 0, sequence[0], sequence[1]]
-            }
+            Kind::Ping(echo) => header(echo, 0),
+            Kind::Raw(echo) => header(echo, own_id()),
         };
         bytes.extend(number.to_le_bytes());
         let room = bytes.len().max(size);
         bytes.resize(room, 0);
+        // That of ICMPv6 is the kernel's business.
+        if let Kind::Raw(Echo { request: 8, .. }) = self.kind {
+            let sum = checksum(&bytes).to_be_bytes();
+            bytes[2..4].copy_from_slice(&sum);
+        }
         bytes
+    }
+
+    /// What follows the headers; `None` for what is not for this socket, since a raw one sees everything.
+    fn payload<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        match self.kind {
+            Kind::Udp => Some(packet),
+            Kind::Ping(_) => packet.get(ECHO_HEADER..),
+            Kind::Raw(echo) => {
+                // Raw sockets of IPv4 are given the header, those of IPv6 are not.
+                let header =
+                    if echo.reply == 0 { 4 * usize::from(packet.first()? & 0x0f) } else { 0 };
+                let message = packet.get(header..)?;
+                let is_ours = *message.first()? == echo.reply
+                    && *message.get(4..6)? == own_id().to_be_bytes();
+                if is_ours { message.get(ECHO_HEADER..) } else { None }
+            }
+        }
     }
 
     pub(super) fn take(&self, at_least: usize, within_ms: u64) -> Result<Vec<u64>> {
         let deadline = Instant::now() + Duration::from_millis(within_ms);
         let mut numbers = Vec::new();
         let mut bytes = vec![0; 1 << 16];
-        let skip = match self.kind {
-            Kind::Udp => 0,
-            Kind::Ping(_) => ECHO_HEADER,
-        };
         loop {
             match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => {
-                    let number = bytes[..length]
-                        .get(skip..skip + 8)
-                        .context("a foreign datagram came in")?;
-                    numbers.push(u64::from_le_bytes(number.try_into()?));
+                    if let Some(payload) = self.payload(&bytes[..length]) {
+                        let number = payload.get(..8).context("a foreign datagram came in")?;
+                        numbers.push(u64::from_le_bytes(number.try_into()?));
+                    }
                 }
                 Err(Errno::EAGAIN) => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -176,4 +220,18 @@ impl Datagrams {
         }
         Ok(Errors { queued, pending })
     }
+}
+
+/// What tells our echo requests from those of others.
+fn own_id() -> u16 {
+    std::process::id() as u16
+}
+
+/// RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let word =
+        |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or_default());
+    let sum: u32 = bytes.chunks(2).map(word).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
 }

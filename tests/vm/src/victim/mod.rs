@@ -67,6 +67,11 @@ impl Victim {
                 let local = socket.local()?;
                 Ok(self.open(Socket::Datagrams(socket), local))
             }
+            Ask::RawPing { bind } => {
+                let socket = Datagrams::raw_ping(bind)?;
+                let local = socket.local()?;
+                Ok(self.open(Socket::Datagrams(socket), local))
+            }
             Ask::Send { socket, to, first, count, size } => {
                 Ok(Answer::Sent(self.datagrams(socket)?.send(to, first, count, size)))
             }

@@ -18,6 +18,8 @@ pub(crate) enum Ask {
     Udp { bind: SocketAddr, options: UdpOptions },
     /// Open a socket for echo requests. Answer: `Socket`.
     Ping { bind: IpAddr },
+    /// Open a raw socket for echo requests. Answer: `Socket`.
+    RawPing { bind: IpAddr },
     /// Send numbered datagrams or echo requests. Answer: `Sent`.
     Send { socket: Handle, to: Option<SocketAddr>, first: u64, count: u32, size: usize },
     /// Numbers of what has arrived since the last time, in order; wait until there are `at_least` or

@@ -9,7 +9,7 @@ use crate::harness::{Family, Loss, Stage, Transport, net, phases, skip, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for family in [Family::V4, Family::V6] {
-        for transport in [Transport::Udp, Transport::Tcp, Transport::Icmp] {
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Icmp, Transport::RawIcmp] {
             for (direction, word) in [(Direction::Out, "out"), (Direction::In, "in")] {
                 let name = format!("{transport:?}_{family:?}_{word}").to_lowercase();
                 trials
@@ -47,7 +47,7 @@ fn cell(family: Family, transport: Transport, direction: Direction) -> Result<()
     let before = requests()?;
     let loss = Loss::all().direction(direction).on(&stage.target);
     phases(&client, loss, &[&*victim], &[&*bystander, &outsider, &*back])?;
-    if transport == Transport::Icmp {
+    if matches!(transport, Transport::Icmp | Transport::RawIcmp) {
         // Before, during and after for the victim; the bystander's always arrive.
         let rounds = if direction == Direction::Out { 2 + 3 } else { 3 + 3 };
         let expected = rounds * u64::from(victim.usual());

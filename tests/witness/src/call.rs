@@ -1,0 +1,137 @@
+//! `bpf(2)`: one function a command, and all unsafe code of this crate.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    ptr,
+};
+
+use nix::{Result, errno::Errno, libc};
+
+use super::{Kind, Object};
+
+/// `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub(super) enum Attach {
+    CgroupIngress = 0,
+    CgroupEgress = 1,
+    TcxIngress = 46,
+    TcxEgress = 47,
+}
+
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const OBJ_GET: libc::c_long = 7;
+const PROG_GET_NEXT_ID: libc::c_long = 11;
+const MAP_GET_NEXT_ID: libc::c_long = 12;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const MAP_GET_FD_BY_ID: libc::c_long = 14;
+const PROG_QUERY: libc::c_long = 16;
+const LINK_GET_FD_BY_ID: libc::c_long = 30;
+const LINK_GET_NEXT_ID: libc::c_long = 31;
+
+/// The part of `union bpf_attr` for `BPF_PROG_QUERY`.
+#[derive(Default)]
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_count: u32,
+    padding: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+/// The part for `BPF_OBJ_GET`.
+#[repr(C)]
+struct ObjGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// The part for `BPF_*_GET_NEXT_ID` and `BPF_*_GET_FD_BY_ID`.
+#[derive(Default)]
+#[repr(C)]
+struct Id {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// The part for `BPF_MAP_GET_NEXT_KEY`.
+#[repr(C)]
+struct NextKey {
+    map_fd: u32,
+    padding: u32,
+    /// 0 asks for the first.
+    key: u64,
+    next_key: u64,
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> Result<i64> {
+    // SAFETY: every caller hands the structure that belongs to its command; the kernel reads and
+    // writes at most the size given, and pointers inside are to memory that outlives the call.
+    let status = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
+    Errno::result(status)
+}
+
+fn open<T>(command: libc::c_long, attr: &mut T) -> Result<OwnedFd> {
+    let fd = bpf(command, attr)?;
+    // SAFETY: these commands return a descriptor that the kernel has just made; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// How many programs there are at a hook of a cgroup (by descriptor) or an interface (by number).
+pub(super) fn count_attached(target: u32, attach: Attach) -> Result<u32> {
+    let mut query = Query { target, attach_type: attach as u32, ..Query::default() };
+    bpf(PROG_QUERY, &mut query)?;
+    Ok(query.prog_count)
+}
+
+pub(super) fn open_pin(path: &CStr, flags: u32) -> Result<OwnedFd> {
+    open(OBJ_GET, &mut ObjGet { path: path.as_ptr() as u64, fd: 0, flags })
+}
+
+pub(super) fn open_by_id(object: Object) -> Result<OwnedFd> {
+    let command = match object.kind {
+        Kind::Program => PROG_GET_FD_BY_ID,
+        Kind::Map => MAP_GET_FD_BY_ID,
+        Kind::Link => LINK_GET_FD_BY_ID,
+    };
+    open(command, &mut Id { id: object.id, ..Id::default() })
+}
+
+/// The id that follows another. `ENOENT` after the last.
+pub(super) fn next_id(kind: Kind, id: u32) -> Result<u32> {
+    let command = match kind {
+        Kind::Program => PROG_GET_NEXT_ID,
+        Kind::Map => MAP_GET_NEXT_ID,
+        Kind::Link => LINK_GET_NEXT_ID,
+    };
+    let mut attr = Id { id, ..Id::default() };
+    bpf(command, &mut attr)?;
+    Ok(attr.next)
+}
+
+/// The key that follows another. `ENOENT` after the last. `key_size` is the map's.
+pub(super) fn next_key(
+    map: BorrowedFd<'_>,
+    key: Option<&[u8]>,
+    key_size: usize,
+) -> Result<Vec<u8>> {
+    let mut next = vec![0_u8; key_size];
+    let mut attr = NextKey {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: key.map_or(ptr::null(), <[u8]>::as_ptr) as u64,
+        next_key: next.as_mut_ptr() as u64,
+    };
+    bpf(MAP_GET_NEXT_KEY, &mut attr)?;
+    Ok(next)
+}
