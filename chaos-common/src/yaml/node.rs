@@ -37,7 +37,8 @@ const MAX_DEPTH: usize = 16;
 /// When the text is no YAML.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, YamlError> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+        // The size of a file bounds its documents.
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_documents: super::MAX_FILE },
         with_snippet: false,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,

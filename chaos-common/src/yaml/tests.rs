@@ -391,3 +391,9 @@ fault: {networkLoss: {<<: {percent: 30}, filter: {direction: in}}}
 ";
     assert!(from_yaml::<Spec>(merged).unwrap()[0].fault.to_string().contains("30 %, in"));
 }
+
+#[test]
+fn a_file_has_as_many_documents_as_fit() {
+    let text = "---\n{target: {pid: 1}, fault: {networkLoss: {percent: 1}}}\n".repeat(5000);
+    assert_eq!(from_yaml::<Spec>(&text).unwrap().len(), 5000);
+}

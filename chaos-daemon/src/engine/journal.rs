@@ -104,8 +104,10 @@ impl Journal {
         let write = || {
             let mut file = File::create(&temporary)?;
             file.write_all(&serde_json::to_vec(record)?)?;
-            file.sync_data()?;
+            // Whole for whoever reads it while the machine is up. Flushed together then, which a journalling
+            // file system does in one commit; what a power loss cuts off speaks of effects that it ended.
             fs::rename(&temporary, &path)?;
+            file.sync_data()?;
             self.handle.sync_all()
         };
         write().map_err(|source| {

@@ -37,6 +37,7 @@ pub async fn serve(
     let (closing, closed) = tokio::sync::watch::channel(false);
     let ending = async move {
         ending.await;
+        health.set_not_serving::<ChaosDaemonServer<service::Service>>().await;
         // Watches have no end of their own.
         let _ = closing.send(true);
     };
