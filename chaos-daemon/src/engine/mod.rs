@@ -241,13 +241,16 @@ impl Engine {
             }),
         };
         let mut world = self.world.lock();
-        let ended = match &journalled {
+        let renewed = match journalled {
             Ok(()) => world.end_renewal(after),
-            Err(_) => world.end_renewal(before),
+            Err(error) => {
+                world.undo_renewal(&before);
+                Err(error.into())
+            }
         };
         self.settled.notify_all();
         self.keeper.wake_by(world.next_due());
-        let injection = journalled.map_err(EngineError::from).and(ended)?;
+        let injection = renewed?;
         let until = jiff::Timestamp::try_from(injection.expires_at).unwrap_or_default().to_string();
         world.audit(who, audit::Action::Renew { id, until });
         self.announce(&injection);

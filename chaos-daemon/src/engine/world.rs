@@ -238,7 +238,7 @@ impl World {
     }
 
     /// Moves a deadline in the kernel, and says what to journal: before, and from now on. Nobody else
-    /// touches the injection until [`World::end_renewal`].
+    /// touches the injection until [`World::end_renewal`] or [`World::undo_renewal`].
     pub(super) fn begin_renewal(
         &mut self,
         id: &InjectionId,
@@ -247,19 +247,20 @@ impl World {
         let before = self.active(id)?.record.clone();
         let mut after = before.clone();
         after.deadline = BootTime::now().after(duration.get());
-        self.apply(&after)?;
+        if let Err(error) = self.apply(&after) {
+            self.undo_renewal(&before);
+            return Err(error);
+        }
         self.set_phase(id, Phase::Renewing);
         Ok((before, after))
     }
 
-    /// The journal says `record` now, of an injection that was being renewed.
-    pub(super) fn end_renewal(&mut self, record: Record) -> Result<Injection, EngineError> {
-        let id = record.id.clone();
-        // Once more: the same as before where the journal has it, and back where it has not.
-        let effects = self.apply(&record)?;
+    /// The journal has what the kernel has.
+    pub(super) fn end_renewal(&mut self, after: Record) -> Result<Injection, EngineError> {
+        let id = after.id.clone();
         self.set_phase(&id, Phase::Active);
         let Some(live) = self.live.get(&id) else { return Err(EngineError::Unknown(id)) };
-        let renewed = live.renewed(record, effects);
+        let renewed = live.renewed(after.clone(), self.plan(&after)?);
         self.due.remove(&(live.due(), id.clone()));
         self.due.insert((renewed.due(), id.clone()));
         let injection = self.view(&renewed);
@@ -267,15 +268,22 @@ impl World {
         Ok(injection)
     }
 
+    /// The deadline is the old one again. What the kernel has is bounded by our own clock in any case.
+    pub(super) fn undo_renewal(&mut self, before: &Record) {
+        if let Err(error) = self.apply(before) {
+            tracing::error!(injection = %before.id, %error, "the old deadline is not in the kernel again; the daemon keeps to it");
+        }
+        self.set_phase(&before.id, Phase::Active);
+    }
+
     /// Applies what a record says, in place of what is there.
-    fn apply(&mut self, record: &Record) -> Result<Vec<Effect>, EngineError> {
-        let effects = self.plan(record)?;
+    fn apply(&mut self, record: &Record) -> Result<(), EngineError> {
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
-        for effect in &effects {
+        for effect in self.plan(record)? {
             effect.apply(owner, &mut self.kernel)?;
         }
-        Ok(effects)
+        Ok(())
     }
 
     fn plan(&self, record: &Record) -> Result<Vec<Effect>, Unsupported> {
