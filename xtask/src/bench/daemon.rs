@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
     runtime: Runtime,
     client: ChaosDaemonClient<Channel>,
     socket: PathBuf,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Daemon {
@@ -55,7 +55,7 @@ impl Daemon {
             .context("cannot start the daemon")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(connect(&socket, &mut child)) {
-            Ok(client) => Ok(Self { child, runtime, client, socket, _scratch: scratch }),
+            Ok(client) => Ok(Self { child, runtime, client, socket, scratch }),
             Err(error) => {
                 let said = fs::read_to_string(scratch.path("log")).unwrap_or_default();
                 let _ = child.kill();
@@ -73,6 +73,11 @@ impl Daemon {
     /// Where it listens.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// A folder on the disk of its journal.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.scratch.path(".")
     }
 
     /// Starts one fault; returns its id.

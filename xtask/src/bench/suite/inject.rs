@@ -1,6 +1,11 @@
 //! How soon a fault is there after it was asked for, and how many can be asked for in a second.
 
-use std::time::Instant;
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::Result;
 use nix::{
@@ -36,13 +41,14 @@ fn latency(subjects: &Subjects) -> Result<Vec<Row>> {
     let daemon = Daemon::start(subjects)?;
     let mut scene = Scene::new()?;
     let mut rows = Vec::new();
-    let mut calls = Vec::new();
+    let (mut calls, mut flushes) = (Vec::new(), Vec::new());
     let row = |name: &str, share: f64, values: &[f64]| {
         Row::new(format!("{name}, p{:.0}", share * 100.0), quantile(values, share), "ms")
     };
     for link in ["veth", "lo"] {
         let mut taken = Vec::new();
         for _ in 0..ROUNDS {
+            flushes.push(flush(&daemon.folder())?);
             scene.worker.begin_race(link)?;
             let begin = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
             let id = daemon.inject(loss(&scene.cgroup, everything()))?;
@@ -56,10 +62,26 @@ fn latency(subjects: &Subjects) -> Result<Vec<Row>> {
         rows.push(row(&name, 0.5, &taken));
         rows.push(row(&name, 0.99, &taken).goal(Goal::AtMost(5.0)));
     }
+    let what = "the journal's share: a file and its folder flushed";
+    rows.push(row(&format!("inject: {what}"), 0.5, &flushes));
+    rows.push(row(&format!("inject: {what}"), 0.99, &flushes));
     let peer = "chaosmetad: 30–230 ms, with 625 tc rules 1.4 s";
     rows.push(row("inject: the call itself, two interfaces", 0.5, &calls).against(peer));
     rows.push(row("inject: the call itself, two interfaces", 0.99, &calls));
     Ok(rows)
+}
+
+/// Milliseconds that the disk takes for what every injection has to wait for.
+fn flush(folder: &Path) -> Result<f64> {
+    let (folder, path) = (File::open(folder)?, folder.join("flushed"));
+    let begin = Instant::now();
+    let mut file = File::create(&path)?;
+    file.write_all(&[b' '; 600])?;
+    file.sync_data()?;
+    folder.sync_all()?;
+    let taken = begin.elapsed().as_secs_f64() * 1e3;
+    fs::remove_file(path)?;
+    Ok(taken)
 }
 
 fn nanoseconds(time: TimeSpec) -> i64 {
