@@ -9,6 +9,10 @@ use std::{
 };
 
 use chaos_common::target::CgroupPath;
+use nix::{
+    errno::Errno,
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
 use procfs::process::MountInfo;
 
 use super::{
@@ -114,6 +118,10 @@ fn look(place: &Path, known: &dyn Fn(u64) -> bool, found: &mut Found) -> io::Res
         return Ok(());
     }
     let file = File::open(place)?;
+    // Linux 5.10 opens something else for a process that may not be looked at.
+    if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
+        return Err(Errno::EACCES.into());
+    }
     // The process may have moved between the two looks: what was opened is what counts.
     let inode = file.metadata()?.ino();
     found.entry(inode).or_insert_with(|| Some(file.into()));
