@@ -23,6 +23,7 @@ mod record;
 mod recovery;
 mod start;
 mod sweep;
+mod transition;
 mod world;
 
 pub use error::{EngineError, StartError, StorageError};

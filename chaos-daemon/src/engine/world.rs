@@ -2,38 +2,33 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque, vec_deque},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use chaos_common::{
     abi::MAX_RULES,
-    injection::{End, Injection, State},
+    injection::Injection,
     spec::{InjectionId, Spec},
-    value::Lifetime,
 };
 
 use super::{
     audit::{Action, Audit},
     cgroup_watch::CgroupWatch,
     error::EngineError,
-    injection::{Ending, Live, Phase, Stuck},
-    journal::Journal,
+    injection::{Ending, Live, Phase},
     record::{Record, now_ms},
     recovery::{Decision, Facts, decide},
 };
 use crate::{
     boot_clock::BootTime,
     effect::{Effect, Owner},
-    fail_point::{FailPoint, reached},
     fault::{self, Limits, Unsupported},
     kernel::{Kernel, KernelError, RuleId},
-    target::{Cgroup, CgroupRoot, TargetError},
+    target::{Cgroup, CgroupRoot},
 };
 
 /// Ended injections that are remembered.
 const REMEMBERED: usize = 1024;
-/// How long a failed undo waits before it is tried again.
-const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct World {
     pub(super) root: CgroupRoot,
@@ -137,156 +132,7 @@ impl World {
         }
     }
 
-    /// Applies a reserved injection's effects; on failure everything is undone.
-    pub(super) fn activate(
-        &mut self,
-        id: &InjectionId,
-        journal: Option<&Journal>,
-    ) -> Result<Injection, EngineError> {
-        let Some(live) = self.live.get(id) else { return Err(EngineError::Unknown(id.clone())) };
-        // Its removal is heard from here on; before that nobody listened.
-        if !self.target_is_there(&live.record) {
-            let target = live.record.spec.target.clone();
-            self.end(id, End::Failed.into(), journal);
-            return Err(TargetError::NotFound { target }.into());
-        }
-        let (target, effects) = (live.record.target(), live.effects.clone());
-        let owner = Owner { rule: live.record.rule, target: &target };
-        let ready = self.kernel.restore_pins().and_then(|()| self.extend_lease());
-        let applied = ready.and_then(|_| {
-            effects.iter().try_for_each(|effect| {
-                effect.apply(owner, &mut self.kernel)?;
-                reached(effect.applied());
-                Ok(())
-            })
-        });
-        match applied {
-            Ok(()) => {
-                self.set_phase(id, Phase::Active);
-                self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
-            }
-            Err(error) => match self.end(id, End::Failed.into(), journal) {
-                Some(Injection { state: State::Stuck(_), message, .. }) => {
-                    Err(EngineError::HalfDone {
-                        id: id.clone(),
-                        source: Box::new(error),
-                        undo: message,
-                    })
-                }
-                Some(_) | None => Err(error.into()),
-            },
-        }
-    }
-
-    /// Undoes an injection's effects. Returns it as it is then: ended, or stuck.
-    pub(super) fn end(
-        &mut self,
-        id: &InjectionId,
-        ending: Ending,
-        journal: Option<&Journal>,
-    ) -> Option<Injection> {
-        let live = self.live.get(id)?;
-        // The first reason stays, and so does what was counted until then.
-        let (ending, mut counters) = match &live.phase {
-            Phase::Stuck(stuck) => (stuck.ending, stuck.counters),
-            Phase::Applying | Phase::Active | Phase::Renewing => {
-                (ending, self.kernel.stats(live.record.rule))
-            }
-        };
-        let (rule, target, effects) =
-            (live.record.rule, live.record.target(), live.effects.clone());
-        let mut failures = Vec::new();
-        if let Err(error) = journal.map_or(Ok(()), |journal| journal.mark_recovering(id)) {
-            // The effects matter more than the note.
-            tracing::warn!(injection = %id, %error, "could not note that recovery began");
-        }
-        reached(FailPoint::RecoverBegun);
-        let owner = Owner { rule, target: &target };
-        for effect in &effects {
-            match effect.undo(owner, &mut self.kernel) {
-                Ok(counted) => {
-                    counters = counted.unwrap_or(counters);
-                    reached(effect.undone());
-                }
-                Err(error) => failures.push(error.to_string()),
-            }
-        }
-        if failures.is_empty()
-            && let Err(error) = journal.map_or(Ok(()), |journal| journal.remove(id))
-        {
-            failures.push(error.to_string());
-        }
-        if failures.is_empty() {
-            reached(FailPoint::JournalRemoved);
-            let mut injection = self.live.get(id)?.view(counters);
-            injection.state = State::Ended(ending.why);
-            injection.message = ending.reason.to_owned();
-            injection.ended_at = Some(SystemTime::now());
-            self.forget(id);
-            // One that never began is no answer to the same request made again.
-            if ending.why != End::Failed {
-                self.remember(injection.clone());
-            }
-            Some(injection)
-        } else {
-            let message = format!("undo failed and is retried: {}", failures.join("; "));
-            tracing::error!(injection = %id, message);
-            let retry = BootTime::now().after(RETRY);
-            self.set_phase(id, Phase::Stuck(Stuck { ending, retry, message, counters }));
-            Some(self.live.get(id)?.view(counters))
-        }
-    }
-
-    /// Moves a deadline in the kernel, and says what to journal: before, and from now on. Nobody else
-    /// touches the injection until [`World::end_renewal`] or [`World::undo_renewal`].
-    pub(super) fn begin_renewal(
-        &mut self,
-        id: &InjectionId,
-        duration: Lifetime,
-    ) -> Result<(Record, Record), EngineError> {
-        let before = self.active(id)?.record.clone();
-        let mut after = before.clone();
-        after.deadline = BootTime::now().after(duration.get());
-        if let Err(error) = self.apply(&after) {
-            self.undo_renewal(&before);
-            return Err(error);
-        }
-        self.set_phase(id, Phase::Renewing);
-        Ok((before, after))
-    }
-
-    /// The journal has what the kernel has.
-    pub(super) fn end_renewal(&mut self, after: Record) -> Result<Injection, EngineError> {
-        let id = after.id.clone();
-        self.set_phase(&id, Phase::Active);
-        let Some(live) = self.live.get(&id) else { return Err(EngineError::Unknown(id)) };
-        let renewed = live.renewed(after.clone(), self.plan(&after)?);
-        self.due.remove(&(live.due(), id.clone()));
-        self.due.insert((renewed.due(), id.clone()));
-        let injection = self.view(&renewed);
-        self.live.insert(id, renewed);
-        Ok(injection)
-    }
-
-    /// The deadline is the old one again. What the kernel has is bounded by our own clock in any case.
-    pub(super) fn undo_renewal(&mut self, before: &Record) {
-        if let Err(error) = self.apply(before) {
-            tracing::error!(injection = %before.id, %error, "the old deadline is not in the kernel again; the daemon keeps to it");
-        }
-        self.set_phase(&before.id, Phase::Active);
-    }
-
-    /// Applies what a record says, in place of what is there.
-    fn apply(&mut self, record: &Record) -> Result<(), EngineError> {
-        let target = record.target();
-        let owner = Owner { rule: record.rule, target: &target };
-        for effect in self.plan(record)? {
-            effect.apply(owner, &mut self.kernel)?;
-        }
-        Ok(())
-    }
-
-    fn plan(&self, record: &Record) -> Result<Vec<Effect>, Unsupported> {
+    pub(super) fn plan(&self, record: &Record) -> Result<Vec<Effect>, Unsupported> {
         let limits =
             Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
         fault::plan(&record.spec.fault, &limits, self.kernel.support())
@@ -333,7 +179,7 @@ impl World {
         orphans.map(|live| live.record.id.clone()).collect()
     }
 
-    fn target_is_there(&self, record: &Record) -> bool {
+    pub(super) fn target_is_there(&self, record: &Record) -> bool {
         let there = self.root.look_up(&record.cgroup);
         matches!(there, Ok(Some(there)) if there.id == record.cgroup_id)
     }
@@ -439,6 +285,18 @@ impl World {
     pub(super) fn owner(&self, rule: RuleId) -> Option<&Live> {
         let live = self.live.get(self.by_place.get(&rule.place())?)?;
         (live.record.rule == rule).then_some(live)
+    }
+
+    /// Puts a live injection in the place of the one with its id.
+    pub(super) fn replace(&mut self, live: Live) {
+        let id = live.record.id.clone();
+        self.due.insert((live.due(), id.clone()));
+        let due = live.due();
+        if let Some(old) = self.live.insert(id.clone(), live)
+            && old.due() != due
+        {
+            self.due.remove(&(old.due(), id));
+        }
     }
 
     pub(super) fn set_phase(&mut self, id: &InjectionId, phase: Phase) {

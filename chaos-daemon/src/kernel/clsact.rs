@@ -54,7 +54,8 @@ pub(super) fn attach(
             Some("clsact") => false,
             None => {
                 wait_for_empty_root(index);
-                qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
+                qdisc_add_clsact(index)
+                    .map_err(|error| format!("add clsact: {}", innermost(&error)))?;
                 true
             }
             Some(kind) => {

@@ -14,6 +14,7 @@ mod ingress;
 mod instance;
 mod interfaces;
 mod link;
+mod namespace;
 mod object;
 mod pins;
 mod probe;

@@ -3,8 +3,9 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, clsact, egress,
+    Instance, clsact,
     error::innermost,
+    namespace,
     object::{Counting, Object},
 };
 use crate::netns;
@@ -51,7 +52,7 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
     let program = object.egress().map_err(|error| innermost(&error))?;
     netns::within_fresh(|| {
         let lo = if_nametoindex("lo").map_err(|error| format!("find lo: {error}"))?;
-        let Err(tcx) = egress::tcx_link(lo, program) else { return Ok(EgressTier::Tcx) };
+        let Err(tcx) = namespace::tcx_link(lo, program) else { return Ok(EgressTier::Tcx) };
         let clsact = clsact::attach(program, lo, instance).and_then(|()| {
             clsact::detach(lo, instance).map_err(|error| format!("delete filter: {error}"))
         });
