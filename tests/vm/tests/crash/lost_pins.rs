@@ -1,9 +1,14 @@
-//! Somebody removes the daemon's pins by hand: its faults are over, and it goes on as if new.
+//! Somebody removes the daemon's pins, or what is in its tables, by hand: its faults are over, and it goes
+//! on as if new.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{Direction, End, State};
+use aya::maps::{HashMap, Map, MapData};
+use chaos_common::{
+    abi::TargetRules,
+    proto::v1::{Direction, End, State},
+};
 
 use crate::harness::{
     Daemon, Datagrams, Family, Loss, Probe as _, Settings, Stage, active, balanced, net, poll,
@@ -13,11 +18,15 @@ use crate::harness::{
 tests![
     pins_removed_under_live_faults_end_them,
     one_hooks_pin_removed_ends_the_faults,
+    a_target_removed_from_the_tables_ends_the_fault,
     pins_removed_from_an_idle_daemon_come_back,
 ];
 
 /// Long enough for a restart; it is renewed, and pins are looked at, whenever a third of it is used.
 const LEASE: Duration = Duration::from_secs(9);
+
+/// Everything but pins is looked at each minute.
+const LOOK: Duration = Duration::from_secs(60);
 
 fn settings() -> Settings {
     Settings { lease: Some(LEASE), ..Settings::default() }
@@ -54,15 +63,15 @@ fn outlives_a_crash(stage: &Stage, daemon: Daemon, flows: &[Datagrams<'_>]) -> R
     stage.finish(daemon)
 }
 
-/// Removes pins under a live fault; it must end, with a word about why.
-fn removed(remove: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+/// Removes something under a live fault; it must end in time, with a word about why.
+fn removed(noticed: Duration, remove: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon_with(settings())?;
     let client = daemon.client()?;
     let (flows, bystander) = (flows(&stage)?, stage.bystander_udp()?);
     inject(&stage, &daemon, "before", &flows)?;
     remove(&stage)?;
-    let ended = poll::until("the end of what lost its pins", LEASE * 2, || {
+    let ended = poll::until("the end of what lost its footing", noticed, || {
         Ok(Some(client.get("before")?).filter(|injection| injection.state() == State::Ended))
     })?;
     ensure!(ended.end() == End::Interrupted && !ended.message.is_empty(), "{ended:?}");
@@ -74,18 +83,30 @@ fn removed(remove: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
 }
 
 fn pins_removed_under_live_faults_end_them() -> Result<()> {
-    removed(remove_pins)
+    removed(LEASE * 2, remove_pins)
 }
 
 /// That of what comes in, which every kernel has.
 fn one_hooks_pin_removed_ends_the_faults() -> Result<()> {
-    removed(|stage| {
+    removed(LEASE * 2, |stage| {
         let name = format!("in-{}", stage.target.id()?);
-        let builds = fs::read_dir(stage.scratch.bpffs().join("chaos"))?.flatten();
-        let pin = builds.map(|build| build.path().join(&name)).find(|pin| pin.exists());
-        fs::remove_file(pin.with_context(|| format!("there is no pin {name}"))?)
-            .context("cannot remove the pin")
+        fs::remove_file(pin(stage, &name)?).context("cannot remove the pin")
     })
+}
+
+/// As `bpftool map delete` does.
+fn a_target_removed_from_the_tables_ends_the_fault() -> Result<()> {
+    removed(LOOK + LEASE, |stage| {
+        let table = Map::HashMap(MapData::from_pin(pin(stage, "map-targets")?)?);
+        let mut targets = HashMap::<_, u64, TargetRules>::try_from(table)?;
+        targets.remove(&stage.target.id()?).context("cannot remove the target")
+    })
+}
+
+fn pin(stage: &Stage, name: &str) -> Result<PathBuf> {
+    let builds = fs::read_dir(stage.scratch.bpffs().join("chaos"))?.flatten();
+    let mut pins = builds.map(|build| build.path().join(name));
+    pins.find(|pin| pin.exists()).with_context(|| format!("there is no pin {name}"))
 }
 
 fn pins_removed_from_an_idle_daemon_come_back() -> Result<()> {
