@@ -18,7 +18,8 @@ pub static TARGETS: HashMap<u64, TargetRules> =
 #[map]
 pub static TARGET_BITS: Array<u64> = Array::with_max_entries(TARGET_WORDS, 0);
 
-/// One entry: the depths at which targets sit.
+/// One entry: the depths at which targets sit. A program may read it while it changes, and then ask a depth
+/// twice or not at all, for one packet.
 #[map]
 pub static LEVELS: Array<Levels> = Array::with_max_entries(1, 0);
 

@@ -16,3 +16,7 @@ pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelEr
 pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
     kernel.covers_egress(owner.target)
 }
+
+pub(super) fn adopt(owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
+    kernel.adopt_egress(owner.rule, owner.target)
+}

@@ -16,3 +16,7 @@ pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelEr
 pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
     kernel.covers_ingress(owner.target)
 }
+
+pub(super) fn adopt(owner: Owner<'_>, kernel: &mut Kernel) -> bool {
+    kernel.adopt_ingress(owner.rule, owner.target)
+}

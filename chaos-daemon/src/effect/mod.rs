@@ -60,6 +60,18 @@ impl Effect {
         }
     }
 
+    /// Makes it so with another deadline, where it was applied with one.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+        match self {
+            // Hooks know no time, and are followed by whoever needs them.
+            Self::HookEgress | Self::HookIngress => Ok(()),
+            Self::PutRule(rule) => rule.apply(owner, kernel),
+        }
+    }
+
     /// Makes it not so. An effect that counts says what it counted to its end.
     ///
     /// # Errors
@@ -82,9 +94,8 @@ impl Effect {
     /// When the kernel refuses.
     pub fn adopt(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
         match self {
-            // A hook that an earlier process left is taken over as it is; one that is missing is made.
-            Self::HookEgress => hook_egress::apply(owner, kernel).map(|()| true),
-            Self::HookIngress => hook_ingress::apply(owner, kernel).map(|()| true),
+            Self::HookEgress => hook_egress::adopt(owner, kernel),
+            Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
     }

@@ -24,6 +24,7 @@ pub(super) enum Action<'a> {
     Renew { id: &'a InjectionId, until: String },
     Adopt { id: &'a InjectionId },
     End { id: &'a InjectionId, why: End, fired: u64 },
+    Stuck { id: &'a InjectionId, reason: &'a str },
     RecoverAll,
 }
 

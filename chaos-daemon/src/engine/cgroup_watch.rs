@@ -75,6 +75,9 @@ impl CgroupWatch {
             for event in events {
                 heard.removed |= event.mask.contains(AddWatchFlags::IN_DELETE);
                 heard.populated |= event.mask.contains(AddWatchFlags::IN_MODIFY);
+                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    heard = Heard { removed: true, populated: true };
+                }
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                     self.forget(event.wd);
                 }

@@ -56,7 +56,7 @@ pub enum EngineError {
         /// Which.
         id: InjectionId,
         /// Why it was not applied.
-        source: Box<KernelError>,
+        source: Box<EngineError>,
         /// What became of the undo.
         undo: String,
     },

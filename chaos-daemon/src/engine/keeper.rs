@@ -21,18 +21,12 @@ use nix::{
         eventfd::{EfdFlags, EventFd},
     },
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{
-    Engine, Firing, Notice,
-    cgroup_watch::Heard,
-    injection::{Ending, Live},
-    recovery::REMOVED,
-    world::World,
-};
+use super::{Engine, Firing, Notice, cgroup_watch::Heard, world::World};
 use crate::{
     boot_clock::BootTime,
-    kernel::{Event, KernelError},
+    kernel::{Event, KernelError, Lease},
     target,
 };
 
@@ -40,6 +34,10 @@ use crate::{
 pub(super) const SELF: &str = "chaos-daemon";
 /// How often everything is looked at again, whether or not anything was heard.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long somebody may work on the engine's memory before that counts as hanging.
+const BELIEF: Duration = Duration::from_secs(60);
+/// Between two tries of what should not fail.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Handle of the thread, which keeps the engine until it is stopped.
 pub(super) struct Keeper {
@@ -56,8 +54,11 @@ impl Keeper {
     }
 
     pub(super) fn start(engine: &Arc<Engine>) -> std::io::Result<()> {
-        let own = Arc::clone(engine);
-        let thread = thread::Builder::new().name("keeper".into()).spawn(move || run(&own))?;
+        let (own, mut round) = (Arc::clone(engine), Round::new(engine)?);
+        let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
+            let _guard = AbortOnPanic;
+            while round.run(&own) == Life::GoesOn {}
+        })?;
         *engine.keeper.thread.lock() = Some(thread);
         Ok(())
     }
@@ -110,21 +111,42 @@ struct Round {
     swept: BootTime,
 }
 
-fn run(engine: &Engine) {
-    let mut round = match Round::new(engine) {
-        Ok(round) => round,
-        Err(error) => {
-            tracing::error!(%error, "the keeper cannot wait for anything; faults end by their leases");
-            return;
-        }
-    };
-    loop {
-        let timeout = round.prepare(engine);
-        let woken = round.wait(timeout);
-        if round.act(engine, &woken) == Life::Over {
-            return;
+/// Without the thread no fault would end on time: better to begin anew, and adopt them.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
         }
     }
+}
+
+/// The engine's memory, for the keeper. While somebody else works on it, faults go on: the daemon is alive.
+/// After [`BELIEF`] that is not believed any more.
+fn lock(engine: &Engine) -> MutexGuard<'_, World> {
+    let begin = BootTime::now();
+    while BootTime::now() < begin.after(BELIEF) {
+        if let Some(world) = engine.world.try_lock() {
+            return world;
+        }
+        extend(&engine.lease);
+        if let Some(world) = engine.world.try_lock_for(engine.lease.beat()) {
+            return world;
+        }
+    }
+    tracing::error!("something hangs; faults end with the lease until it goes on");
+    engine.world.lock()
+}
+
+/// Returns whether it was time to.
+fn extend(lease: &Lease) -> bool {
+    lease.extend().unwrap_or_else(|error| {
+        tracing::error!(%error, "could not renew the lease; faults end by themselves");
+        // It is due, and so will be tried again at once.
+        thread::sleep(PAUSE);
+        false
+    })
 }
 
 /// Whether the thread goes on.
@@ -135,6 +157,12 @@ enum Life {
 }
 
 impl Round {
+    fn run(&mut self, engine: &Engine) -> Life {
+        let timeout = self.prepare(engine);
+        let woken = self.wait(timeout);
+        self.act(engine, &woken)
+    }
+
     fn new(engine: &Engine) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&engine.keeper.wake, Source::Wake.readable())?;
@@ -144,7 +172,7 @@ impl Round {
 
     /// Listens to all there is to hear, and says how long.
     fn prepare(&mut self, engine: &Engine) -> EpollTimeout {
-        let mut world = engine.world.lock();
+        let mut world = lock(engine);
         for watch in world.kernel.interface_watches() {
             // One that was closed left the set by itself, and one that is in it already is fine.
             if let Err(errno) = self.epoll.add(watch, Source::Interfaces.readable())
@@ -190,7 +218,7 @@ impl Round {
             Err(Errno::EINTR) => Vec::new(),
             Err(errno) => {
                 tracing::error!(%errno, "the keeper could not wait");
-                thread::sleep(Duration::from_secs(1));
+                thread::sleep(PAUSE);
                 Vec::new()
             }
         }
@@ -201,18 +229,14 @@ impl Round {
         if by(Source::Wake) {
             let _ = engine.keeper.wake.read();
         }
-        let mut world = engine.world.lock();
+        let mut world = lock(engine);
         if world.closing {
             return Life::Over;
         }
         if by(Source::Firings) {
             carry_firings(engine, &mut world);
         }
-        let is_renewed = !world.live.is_empty()
-            && world.extend_lease().unwrap_or_else(|error| {
-                tracing::error!(%error, "could not renew the lease; faults end by themselves");
-                false
-            });
+        let is_renewed = !world.live.is_empty() && extend(&engine.lease);
         for id in world.due() {
             engine.end(&mut world, &id, End::Expired.into(), SELF);
         }
@@ -226,13 +250,8 @@ impl Round {
             warn_of(world.kernel.refresh_interfaces());
         }
         // Quick, so at the pace of the lease: it is how a daemon that hung hears of the kill switch.
-        if is_renewed && !world.kernel.has_pins() {
-            tracing::error!("pins were removed from outside; ending everything");
-            for id in world.ids() {
-                if world.live.get(&id).is_some_and(Live::is_settled) {
-                    engine.end(&mut world, &id, Ending::interrupted(REMOVED), SELF);
-                }
-            }
+        if is_renewed {
+            engine.end_unpinned(&mut world);
         }
         let is_sweep = BootTime::now() >= self.swept.after(SWEEP);
         if is_sweep {

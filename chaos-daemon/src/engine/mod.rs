@@ -33,7 +33,7 @@ pub use sweep::{Swept, sweep_node};
 use std::sync::Arc;
 
 use chaos_common::{
-    injection::{End, Injection},
+    injection::{End, Injection, State},
     spec::{InjectionId, Spec},
     target::CgroupPath,
     value::Lifetime,
@@ -49,9 +49,10 @@ use crate::{
     policy::Policy,
     target::{self, CgroupRoot},
 };
-use injection::{Ending, Live};
+use injection::{Ending, Live, Phase};
 use journal::Journal;
 use keeper::Keeper;
+use record::Record;
 use world::World;
 
 /// Something that a watcher may want to know.
@@ -111,6 +112,8 @@ pub struct Engine {
     settled: Condvar,
     notices: broadcast::Sender<Notice>,
     keeper: Keeper,
+    /// Kept without the lock.
+    lease: Arc<kernel::Lease>,
 }
 
 impl Engine {
@@ -123,6 +126,7 @@ impl Engine {
         let protected = self.policy.protected_around(&self.root, &target.path)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
+        world.kernel.admit(&target)?;
         let limits = fault::Limits {
             deadline: BootTime::NEVER,
             times: spec.times,
@@ -170,13 +174,17 @@ impl Engine {
                 return world::same_request(&earlier, spec).map(|()| earlier);
             }
             self.policy.check(spec, &target, &protected, world.live.len())?;
-            world.reserve(id.clone(), spec, target, who)?
+            let record = world.reserve(id.clone(), spec, target, who)?;
+            // From now on there is a lease to keep, however long this takes.
+            self.keeper.wake_by(world.next_due());
+            record
         };
         reached(FailPoint::Reserved);
         let journalled = self.journal.as_ref().map_or(Ok(()), |journal| journal.write(&record));
         reached(FailPoint::Journalled);
 
         let mut world = self.world.lock();
+        self.end_unpinned(&mut world);
         let result = match journalled {
             Ok(()) => world.activate(&id, self.journal.as_ref()),
             Err(error) => {
@@ -195,7 +203,8 @@ impl Engine {
             Ok(injection) => injection,
             Err(error) => {
                 if let Some(stuck) = world.find(&id) {
-                    world.audit(who, audit::Action::End { id: &id, why: End::Failed, fired: 0 });
+                    let reason = &stuck.message;
+                    world.audit(who, audit::Action::Stuck { id: &id, reason });
                     self.announce(&stuck);
                 }
                 return Err(error);
@@ -232,15 +241,9 @@ impl Engine {
         self.policy.check_duration(duration)?;
         let (before, after) = world.begin_renewal(id, duration)?;
         drop(world);
-        let journalled = match &self.journal {
-            None => Ok(()),
-            Some(journal) => journal.write(&after).inspect_err(|_| {
-                // The later deadline may be on disk, if only the flush failed.
-                if let Err(error) = journal.write(&before) {
-                    tracing::error!(injection = %id, %error, "the journal may have the deadline that was refused");
-                }
-            }),
-        };
+        let write =
+            |record: &Record| self.journal.as_ref().map_or(Ok(()), |journal| journal.write(record));
+        let journalled = write(&after);
         let mut world = self.world.lock();
         let renewed = match journalled {
             Ok(()) => world.end_renewal(after),
@@ -249,6 +252,11 @@ impl Engine {
                 Err(error.into())
             }
         };
+        if renewed.is_err()
+            && let Err(error) = write(&before)
+        {
+            tracing::error!(injection = %id, %error, "the journal may have the deadline that was refused");
+        }
         self.settled.notify_all();
         self.keeper.wake_by(world.next_due());
         let injection = renewed?;
@@ -384,7 +392,20 @@ impl Engine {
         }
     }
 
-    /// Ends one live injection and tells everybody. Returns it as it is then.
+    /// Ends everything if pins are gone: somebody removed them to end it, as the kill switch does.
+    fn end_unpinned(&self, world: &mut World) {
+        if world.live.is_empty() || world.kernel.has_pins() {
+            return;
+        }
+        tracing::error!("pins were removed from outside; ending everything");
+        for id in world.ids() {
+            if world.live.get(&id).is_some_and(Live::is_settled) {
+                self.end(world, &id, Ending::interrupted(recovery::REMOVED), keeper::SELF);
+            }
+        }
+    }
+
+    /// Ends one live injection and tells everybody who does not know yet. Returns it as it is then.
     fn end(
         &self,
         world: &mut World,
@@ -392,10 +413,23 @@ impl Engine {
         ending: Ending,
         who: &str,
     ) -> Option<Injection> {
+        let was_stuck = matches!(world.live.get(id)?.phase, Phase::Stuck(_));
         let injection = world.end(id, ending, self.journal.as_ref())?;
-        let (why, fired) = (ending.why, injection.counters.fired);
-        world.audit(who, audit::Action::End { id, why, fired });
-        self.announce(&injection);
+        match injection.state {
+            State::Ended(why) => {
+                let fired = injection.counters.fired;
+                world.audit(who, audit::Action::End { id, why, fired });
+                self.announce(&injection);
+            }
+            State::Applying | State::Active | State::Recovering | State::Stuck(_) => {
+                // A retry that failed too is no news.
+                if !was_stuck {
+                    let reason = &injection.message;
+                    world.audit(who, audit::Action::Stuck { id, reason });
+                    self.announce(&injection);
+                }
+            }
+        }
         self.keeper.wake_by(world.next_due());
         Some(injection)
     }

@@ -75,24 +75,19 @@ impl Engine {
                 (Some(journal), Some(audit), Some(pins), Instance::daemon(&place))
             }
         };
-        let kernel = Kernel::load(&config.root, pins, instance)?;
+        let kernel = Kernel::load(&config.root, pins, instance, config.lease)?;
         let cgroups =
             CgroupWatch::new().map_err(|errno| machine("watch cgroups")(io::Error::from(errno)))?;
-        let mut world =
-            World::new(config.root.clone(), kernel, cgroups, audit, config.lease, boot_id);
+        let mut world = World::new(config.root.clone(), kernel, cgroups, audit, boot_id);
         if let Some(journal) = &journal {
-            // Read before the first adoption renews it.
-            let lease = world.kernel.lease();
-            let mut entries = journal.load()?;
-            entries.sort_by_key(|entry| entry.record.rule);
-            // One moment for all, so that a long list does not outlast the lease half-way.
-            let now = BootTime::now();
-            for entry in entries {
-                settle(&mut world, entry, Moment { now, lease }, journal);
-            }
+            take_up(&mut world, journal)?;
         }
         world.kernel.sweep_rules()?;
         world.kernel.sweep_hooks()?;
+        if let Err(error) = world.kernel.refresh_hooks() {
+            tracing::warn!(%error, "not everything is as it should be; tried again");
+        }
+        let lease = Arc::clone(world.kernel.lease());
         let (notices, _) = broadcast::channel(BACKLOG);
         let engine = Arc::new(Self {
             root: config.root,
@@ -101,6 +96,7 @@ impl Engine {
             world: Mutex::new(world),
             settled: Condvar::new(),
             notices,
+            lease,
             keeper: Keeper::new().map_err(|errno| machine("make an eventfd")(errno.into()))?,
         });
         Keeper::start(&engine).map_err(machine("start a thread"))?;
@@ -108,45 +104,51 @@ impl Engine {
     }
 }
 
-/// When a daemon started, and until when the one before it counted as alive.
-#[derive(Clone, Copy)]
-struct Moment {
-    now: BootTime,
-    lease: BootTime,
-}
-
-/// Decides about one journal entry, and acts.
-fn settle(world: &mut World, entry: Entry, moment: Moment, journal: &Journal) {
-    let Entry { record, is_recovering } = entry;
-    let id = record.id.clone();
-    if let Err(error) = world.insert(record, Phase::Active) {
-        // Nothing of it is or stays on the node: the sweep that follows removes rules without an owner.
-        journal.set_aside_entry(&id, &error.to_string());
-        world.audit(SELF, Action::End { id: &id, why: End::Interrupted, fired: 0 });
-        return;
-    }
-    let Some(live) = world.live.get(&id) else { return };
-    let Moment { now, lease } = moment;
-    let mut decision = decide(&live.record, &world.facts(live, now, lease, is_recovering));
-    if decision == Decision::GoOn && !adopt(world, &id) {
-        decision = Decision::End(Ending::interrupted(REMOVED));
-    }
-    match decision {
-        Decision::GoOn => {
-            tracing::info!(injection = %id, "adopted");
-            if let Err(error) = world.extend_lease() {
-                tracing::error!(%error, "could not renew the lease");
+/// Observes, decides and acts about what an earlier daemon left. What goes on is adopted first, parents before
+/// what lies in them, and only then is anything undone: so nothing that goes on is ever let go.
+fn take_up(world: &mut World, journal: &Journal) -> Result<(), StartError> {
+    // One moment for all, so that a long list does not outlast the lease half-way; read before the first
+    // adoption renews it.
+    let (now, lease) = (BootTime::now(), world.kernel.lease().in_kernel());
+    let mut entries = journal.load()?;
+    // In the order in which they came.
+    entries.sort_by_key(|entry| entry.record.rule);
+    let mut known = Vec::new();
+    for Entry { record, is_recovering } in entries {
+        let (id, level) = (record.id.clone(), record.cgroup_level);
+        match world.insert(record, Phase::Active) {
+            Ok(()) => known.push((level, id, is_recovering)),
+            Err(error) => {
+                // Nothing of it is or stays on the node: the sweep removes rules without an owner.
+                journal.set_aside_entry(&id, &error.to_string());
+                world.audit(SELF, Action::End { id: &id, why: End::Interrupted, fired: 0 });
             }
-            world.audit(SELF, Action::Adopt { id: &id });
-        }
-        Decision::End(ending) => {
-            let why = ending.why;
-            tracing::info!(injection = %id, why = why.word(), reason = ending.reason, "an injection of an earlier daemon is over");
-            let ended = world.end(&id, ending, Some(journal));
-            let fired = ended.map_or(0, |ended| ended.counters.fired);
-            world.audit(SELF, Action::End { id: &id, why, fired });
         }
     }
+    known.sort_by_key(|(level, ..)| *level);
+    let mut over = Vec::new();
+    for (_, id, is_recovering) in known {
+        let Some(live) = world.live.get(&id) else { continue };
+        match decide(&live.record, &world.facts(live, now, lease, is_recovering)) {
+            Decision::End(ending) => over.push((id, ending)),
+            Decision::GoOn if adopt(world, &id) => {
+                tracing::info!(injection = %id, "adopted");
+                if let Err(error) = world.kernel.lease().extend() {
+                    tracing::error!(%error, "could not renew the lease");
+                }
+                world.audit(SELF, Action::Adopt { id: &id });
+            }
+            Decision::GoOn => over.push((id, Ending::interrupted(REMOVED))),
+        }
+    }
+    for (id, ending) in over {
+        let why = ending.why;
+        tracing::info!(injection = %id, why = why.word(), reason = ending.reason, "an injection of an earlier daemon is over");
+        let ended = world.end(&id, ending, Some(journal));
+        let fired = ended.map_or(0, |ended| ended.counters.fired);
+        world.audit(SELF, Action::End { id: &id, why, fired });
+    }
+    Ok(())
 }
 
 /// Makes the effects of an earlier process this one's own. False if not all of them are whole.

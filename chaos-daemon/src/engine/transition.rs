@@ -37,12 +37,11 @@ impl World {
         // Its removal is heard from here on; before that nobody listened.
         if !self.target_is_there(&live.record) {
             let target = live.record.spec.target.clone();
-            self.end(id, End::Failed.into(), journal);
-            return Err(TargetError::NotFound { target }.into());
+            return Err(self.fail(id, TargetError::NotFound { target }.into(), journal));
         }
         let (target, effects) = (live.record.target(), live.effects.clone());
         let owner = Owner { rule: live.record.rule, target: &target };
-        let ready = self.kernel.restore_pins().and_then(|()| self.extend_lease());
+        let ready = self.kernel.restore_pins().and_then(|()| self.kernel.lease().extend());
         let applied = ready.and_then(|_| {
             effects.iter().try_for_each(|effect| {
                 effect.apply(owner, &mut self.kernel)?;
@@ -55,16 +54,22 @@ impl World {
                 self.set_phase(id, Phase::Active);
                 self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
             }
-            Err(error) => match self.end(id, End::Failed.into(), journal) {
-                Some(Injection { state: State::Stuck(_), message, .. }) => {
-                    Err(EngineError::HalfDone {
-                        id: id.clone(),
-                        source: Box::new(error),
-                        undo: message,
-                    })
-                }
-                Some(_) | None => Err(error.into()),
-            },
+            Err(error) => Err(self.fail(id, error.into(), journal)),
+        }
+    }
+
+    /// Undoes what was applied of an injection that does not come to life. Returns what to say of it.
+    fn fail(
+        &mut self,
+        id: &InjectionId,
+        source: EngineError,
+        journal: Option<&Journal>,
+    ) -> EngineError {
+        match self.end(id, End::Failed.into(), journal) {
+            Some(Injection { state: State::Stuck(_), message: undo, .. }) => {
+                EngineError::HalfDone { id: id.clone(), source: Box::new(source), undo }
+            }
+            Some(_) | None => source,
         }
     }
 
@@ -127,8 +132,11 @@ impl World {
         }
     }
 
-    /// Moves a deadline in the kernel, and says what to journal: before, and from now on. Nobody else
-    /// touches the injection until [`World::end_renewal`] or [`World::undo_renewal`].
+    /// Begins to move a deadline, and says what the journal is to have instead of what. Nobody else touches
+    /// the injection until [`World::end_renewal`] or [`World::undo_renewal`].
+    ///
+    /// Of the kernel and the journal, the one that ends the fault sooner is always first: whatever becomes of
+    /// this process, no fault goes on for longer than was promised.
     pub(super) fn begin_renewal(
         &mut self,
         id: &InjectionId,
@@ -137,18 +145,18 @@ impl World {
         let before = self.active(id)?.record.clone();
         let mut after = before.clone();
         after.deadline = BootTime::now().after(duration.get());
-        if let Err(error) = self.apply(&after) {
-            self.undo_renewal(&before);
-            return Err(error);
+        if after.deadline < before.deadline {
+            self.set_deadline(&after)?;
         }
         self.set_phase(id, Phase::Renewing);
         Ok((before, after))
     }
 
-    /// The journal has what the kernel has.
+    /// The journal has the new deadline.
     pub(super) fn end_renewal(&mut self, after: Record) -> Result<Injection, EngineError> {
         let id = after.id.clone();
         self.set_phase(&id, Phase::Active);
+        self.set_deadline(&after)?;
         let Some(live) = self.live.get(&id) else { return Err(EngineError::Unknown(id)) };
         let renewed = live.renewed(after.clone(), self.plan(&after)?);
         let injection = self.view(&renewed);
@@ -156,20 +164,19 @@ impl World {
         Ok(injection)
     }
 
-    /// The deadline is the old one again. What the kernel has is bounded by our own clock in any case.
+    /// The deadline is the old one again.
     pub(super) fn undo_renewal(&mut self, before: &Record) {
-        if let Err(error) = self.apply(before) {
-            tracing::error!(injection = %before.id, %error, "the old deadline is not in the kernel again; the daemon keeps to it");
+        if let Err(error) = self.set_deadline(before) {
+            tracing::error!(injection = %before.id, %error, "the old deadline is not in the kernel again; the fault ends sooner");
         }
         self.set_phase(&before.id, Phase::Active);
     }
 
-    /// Applies what a record says, in place of what is there.
-    fn apply(&mut self, record: &Record) -> Result<(), EngineError> {
+    fn set_deadline(&mut self, record: &Record) -> Result<(), EngineError> {
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
         for effect in self.plan(record)? {
-            effect.apply(owner, &mut self.kernel)?;
+            effect.renew(owner, &mut self.kernel)?;
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! The engine's memory: what is live, what has ended, and the kernel. One lock guards it all.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque, vec_deque},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque, vec_deque};
 
 use chaos_common::{
     abi::MAX_RULES,
@@ -37,8 +34,6 @@ pub(super) struct World {
     pub(super) live: HashMap<InjectionId, Live>,
     /// By the places of their rules.
     by_place: HashMap<u32, InjectionId>,
-    pub(super) lease: Duration,
-    pub(super) lease_until: BootTime,
     pub(super) closing: bool,
     boot_id: String,
     next_rule: u32,
@@ -54,7 +49,6 @@ impl World {
         kernel: Kernel,
         cgroups: CgroupWatch,
         audit: Option<Audit>,
-        lease: Duration,
         boot_id: String,
     ) -> Self {
         Self {
@@ -63,8 +57,6 @@ impl World {
             cgroups,
             live: HashMap::new(),
             by_place: HashMap::new(),
-            lease,
-            lease_until: BootTime::ZERO,
             closing: false,
             boot_id,
             next_rule: 1,
@@ -195,24 +187,10 @@ impl World {
         }
     }
 
-    /// Says to the kernel that we are alive, if it would soon doubt it. Returns whether it was time to.
-    pub(super) fn extend_lease(&mut self) -> Result<bool, KernelError> {
-        let now = BootTime::now();
-        if self.lease_until < now.after(self.lease * 2 / 3) {
-            let until = now.after(self.lease);
-            self.kernel.set_lease(until)?;
-            self.lease_until = until;
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
     /// When the keeper has to act next: the lease while anything is live, or a deadline.
     pub(super) fn next_due(&self) -> BootTime {
         let Some((due, _)) = self.due.first() else { return BootTime::NEVER };
-        let renewal = BootTime::from_nanos(
-            self.lease_until.nanos().saturating_sub((self.lease * 2 / 3).as_nanos() as u64),
-        );
+        let renewal = self.kernel.lease().due();
         renewal.min(*due)
     }
 

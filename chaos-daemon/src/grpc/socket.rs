@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
 };
 
@@ -64,11 +67,17 @@ pub struct Socket {
 }
 
 #[derive(Debug)]
-struct RemoveOnDrop(PathBuf);
+struct RemoveOnDrop {
+    path: PathBuf,
+    inode: u64,
+}
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        // Another daemon may have taken our name meanwhile.
+        if fs::symlink_metadata(&self.path).is_ok_and(|there| there.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -89,7 +98,6 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(at("look at")(error)),
             Ok(stat) => {
-                use std::os::unix::fs::FileTypeExt as _;
                 if !stat.file_type().is_socket() {
                     return Err(SocketError::NoSocket(path.to_owned()));
                 }
@@ -100,7 +108,8 @@ impl Socket {
             }
         }
         let listener = UnixListener::bind(path).map_err(at("listen on"))?;
-        let bound = RemoveOnDrop(path.to_owned());
+        let inode = fs::symlink_metadata(path).map_err(at("look at"))?.ino();
+        let bound = RemoveOnDrop { path: path.to_owned(), inode };
         let mode = if access.group.is_some() { 0o660 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("protect"))?;
         if access.group.is_some() {

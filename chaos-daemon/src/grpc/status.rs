@@ -100,6 +100,7 @@ fn kernel(error: &KernelError) -> Status {
     let (code, reason) = match error {
         KernelError::TargetFull { .. }
         | KernelError::NodeFull { .. }
+        | KernelError::PrefixesFull
         | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
         KernelError::Load(_)
         | KernelError::Missing(_)

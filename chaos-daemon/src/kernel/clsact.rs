@@ -23,13 +23,16 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcHandle as NlHandle, TcMessage, TcStats2},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
 use super::{Instance, error::innermost};
 
 /// Before every filter that does not ask for the same.
 const PRIORITY: u16 = 1;
-/// How long to wait for a root qdisc to be empty.
+/// How long to wait for a root qdisc to be empty, and for a lock.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 const CLSACT: NlHandle = NlHandle { major: 0xffff, minor: 0xfff1 };
@@ -84,9 +87,12 @@ pub(super) fn attach(
         let options = NlOptions { priority: PRIORITY, handle, classid: None };
         program.attach(index, TcAttach::Netlink { parent, options })
     };
-    let link = attached
-        .and_then(|id| program.take_link(id))
-        .map_err(|error| format!("add filter: {}", innermost(&error)))?;
+    let link = attached.and_then(|id| program.take_link(id)).map_err(|error| {
+        if made && let Err(error) = remove_if_empty(index) {
+            tracing::warn!(%error, interface = index, "a clsact qdisc of ours stays");
+        }
+        format!("add filter: {}", innermost(&error))
+    })?;
     // Dropping it would detach; `detach` below finds the filter by its handle.
     std::mem::forget(link);
     Ok(())
@@ -106,30 +112,62 @@ pub(super) fn detach(index: u32, instance: Instance) -> io::Result<()> {
 
 /// Detaches the filters of some instances.
 pub(super) fn sweep(index: u32, is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
+    let doomed = || {
+        let there = filters(index, EGRESS)?.into_iter();
+        let owned = there.filter_map(|(_, handle)| Some((handle, Instance::of_filter(handle)?)));
+        let doomed = owned.filter(|(_, (owner, _))| is_doomed(*owner));
+        Ok::<_, io::Error>(doomed.map(|(handle, (_, made))| (handle, made)).collect::<Vec<_>>())
+    };
+    // Most interfaces have none, and need no lock.
+    if doomed()?.is_empty() {
+        return Ok(());
+    }
     let _lock = lock();
     let mut made_qdisc = false;
-    for (_, handle) in filters(index, EGRESS)? {
-        if let Some((_, made)) = Instance::of_filter(handle).filter(|(owner, _)| is_doomed(*owner))
-        {
-            delete_filter(index, handle)?;
-            made_qdisc |= made;
-        }
+    for (handle, made) in doomed()? {
+        delete_filter(index, handle)?;
+        made_qdisc |= made;
     }
-    if made_qdisc && filters(index, EGRESS)?.is_empty() && filters(index, INGRESS)?.is_empty() {
-        wait_for_empty_root(index);
-        let mut message = TcMessage::with_index(index as i32);
-        message.header.parent = CLSACT;
-        message.header.handle = NlHandle { major: 0xffff, minor: 0 };
-        message.attributes.push(TcAttribute::Kind("clsact".into()));
-        absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))?;
+    if made_qdisc { remove_if_empty(index) } else { Ok(()) }
+}
+
+/// Removes the qdisc, if nobody has a filter there.
+fn remove_if_empty(index: u32) -> io::Result<()> {
+    let is_empty = || {
+        Ok::<_, io::Error>(
+            filters(index, EGRESS)?.is_empty() && filters(index, INGRESS)?.is_empty(),
+        )
+    };
+    if !is_empty()? {
+        return Ok(());
     }
-    Ok(())
+    wait_for_empty_root(index);
+    // Somebody may have come meanwhile.
+    if !is_empty()? {
+        return Ok(());
+    }
+    let mut message = TcMessage::with_index(index as i32);
+    message.header.parent = CLSACT;
+    message.header.handle = NlHandle { major: 0xffff, minor: 0 };
+    message.attributes.push(TcAttribute::Kind("clsact".into()));
+    absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))
 }
 
 /// Keeps others of ours out of this network namespace's qdiscs, so that who made one is never in doubt.
+///
+/// Anybody in the namespace can hold this lock, and a daemon that was stopped too: it is not waited for
+/// long. Without it, two of ours that come and go in the same millisecond may leave an empty clsact.
 fn lock() -> Option<Flock<File>> {
-    let namespace = File::open("/proc/thread-self/ns/net").ok()?;
-    Flock::lock(namespace, FlockArg::LockExclusive).ok()
+    let mut namespace = File::open("/proc/thread-self/ns/net").ok()?;
+    let start = Instant::now();
+    loop {
+        namespace = match Flock::lock(namespace, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((namespace, Errno::EWOULDBLOCK)) if start.elapsed() < PATIENCE => namespace,
+            Err(_) => return None,
+        };
+        sleep(Duration::from_millis(1));
+    }
 }
 
 /// Priority and handle of each filter at a hook of an interface.

@@ -34,6 +34,8 @@ pub(super) struct Egress {
     located: HashMap<u64, BTreeSet<u64>>,
     /// By inode.
     namespaces: HashMap<u64, Namespace>,
+    /// Namespaces that nobody needs and that could not be left.
+    unleft: BTreeSet<u64>,
 }
 
 impl Egress {
@@ -49,6 +51,7 @@ impl Egress {
             claims: Claims::default(),
             located: HashMap::new(),
             namespaces: HashMap::new(),
+            unleft: BTreeSet::new(),
         }
     }
 
@@ -65,19 +68,43 @@ impl Egress {
         self.attach_missing(object, |namespace| namespace.users.contains(&target.id))
     }
 
+    /// Covers a target for a rule by the hooks that an earlier process left, and where interfaces came since,
+    /// by new ones. False if none is left.
+    pub(super) fn adopt(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        object: &mut Object,
+    ) -> Result<bool, KernelError> {
+        self.claims.add(rule, target);
+        self.locate(target)?;
+        let inodes = self.located.get(&target.id).into_iter().flatten();
+        let mut here = inodes.filter_map(|inode| self.namespaces.get(inode)).peekable();
+        // Without processes there is no place to look at.
+        let is_there = here.peek().is_none();
+        let is_left = here.try_fold(is_there, |any, namespace| {
+            Ok::<_, KernelError>(any | namespace.has_left_hooks(&self.manner)?)
+        });
+        if !is_left? {
+            return Ok(false);
+        }
+        self.attach_missing(object, |namespace| namespace.users.contains(&target.id))?;
+        Ok(true)
+    }
+
     /// A rule no longer needs its target covered.
     pub(super) fn release(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         if self.claims.remove(rule, target) == Left::Some {
             return Ok(());
         }
-        let mut result = Ok(());
         for inode in self.located.remove(&target.id).unwrap_or_default() {
             if let Some(namespace) = self.namespaces.get_mut(&inode) {
                 namespace.users.remove(&target.id);
             }
-            result = result.and(self.detach_if_unused(inode));
+            self.unleft.insert(inode);
         }
-        result
+        // Also those of earlier tries, whosoever they were: this one is not over before they are left.
+        self.leave()
     }
 
     /// Finds the targets' namespaces again, then attaches and detaches as needed.
@@ -88,11 +115,8 @@ impl Egress {
             result = result.and(self.locate(&target));
         }
         result = result.and(self.attach_missing(object, |_| true));
-        let inodes: Vec<u64> = self.namespaces.keys().copied().collect();
-        for inode in inodes {
-            result = result.and(self.detach_if_unused(inode));
-        }
-        result
+        self.unleft.extend(self.namespaces.keys());
+        result.and(self.leave())
     }
 
     /// Attaches to interfaces that came, in the namespaces that are known.
@@ -200,14 +224,23 @@ impl Egress {
         attached.fold(Ok(()), Result::and)
     }
 
-    fn detach_if_unused(&mut self, inode: u64) -> Result<(), KernelError> {
-        let Some(namespace) = self.namespaces.get_mut(&inode) else { return Ok(()) };
-        if !namespace.users.is_empty() {
-            return Ok(());
+    /// Detaches all hooks in the namespaces that nobody needs any more.
+    fn leave(&mut self) -> Result<(), KernelError> {
+        let mut result = Ok(());
+        for inode in std::mem::take(&mut self.unleft) {
+            let Some(namespace) = self.namespaces.get_mut(&inode) else { continue };
+            if !namespace.users.is_empty() {
+                continue;
+            }
+            match namespace.detach_all(&self.manner) {
+                Ok(()) => drop(self.namespaces.remove(&inode)),
+                Err(error) => {
+                    self.unleft.insert(inode);
+                    result = result.and(Err(error));
+                }
+            }
         }
-        namespace.detach_all(&self.manner)?;
-        self.namespaces.remove(&inode);
-        Ok(())
+        result
     }
 }
 

@@ -47,6 +47,11 @@ pub enum KernelError {
         /// How many.
         rules: u32,
     },
+    /// The table of address ranges is full.
+    #[error(
+        "there is no room for more address ranges on this node; recover some injections first, or filter by fewer"
+    )]
+    PrefixesFull,
     /// Targets sit at too many depths.
     #[error(
         "cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first"

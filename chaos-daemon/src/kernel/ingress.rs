@@ -17,7 +17,7 @@ use super::{
     link::Place,
     object::Object,
 };
-use crate::target::{Cgroup, CgroupRoot};
+use crate::target::{self, Cgroup, CgroupRoot};
 
 const PIN: &str = "in-";
 
@@ -54,6 +54,26 @@ impl Ingress {
         // What lies within has no hook of its own any more.
         self.is_dirty |= attached.is_err();
         attached
+    }
+
+    /// Covers a target for a rule by the hook that an earlier process left. Parents come first.
+    pub(super) fn adopt(&mut self, rule: RuleId, target: &Cgroup) -> bool {
+        self.claims.add(rule, target);
+        let Some(top) = self.claims.top(target).map(|top| top.id) else { return false };
+        if self.hooks.contains_key(&top) {
+            return true;
+        }
+        let left = |id| Hook::adopt(self.pins.as_ref(), &pin_name(id), Place::Cgroup(id));
+        if let Some(hook) = left(top) {
+            self.hooks.insert(top, hook);
+            return true;
+        }
+        // Or by one above, whose own injections are over: that goes with the sweep, and ours comes then.
+        let above = target::ancestors(&target.path).into_iter();
+        let mut above = above.filter_map(|path| self.root.look_up(&path).ok()?);
+        let is_covered = above.any(|above| left(above.id).is_some());
+        self.is_dirty |= is_covered;
+        is_covered
     }
 
     /// A rule no longer needs its target covered.
@@ -107,21 +127,6 @@ impl Ingress {
     }
 
     fn attach(&mut self, target: &Cgroup, object: &mut Object) -> Result<(), KernelError> {
-        let name = format!("{PIN}{}", target.id);
-        let hook = match Hook::adopt(self.pins.as_ref(), &name, Place::Cgroup(target.id)) {
-            Some(hook) => hook,
-            None => self.attach_anew(target, object, name)?,
-        };
-        self.hooks.insert(target.id, hook);
-        Ok(())
-    }
-
-    fn attach_anew(
-        &self,
-        target: &Cgroup,
-        object: &mut Object,
-        name: String,
-    ) -> Result<Hook, KernelError> {
         let failed = |reason| KernelError::Hook {
             what: "attach to cgroup",
             place: target.path.to_string(),
@@ -137,7 +142,9 @@ impl Ingress {
         let link: FdLink = link
             .try_into()
             .map_err(|error: aya::programs::links::LinkError| failed(innermost(&error)))?;
-        Hook::keep(link, self.pins.as_ref(), name).map_err(failed)
+        let hook = Hook::keep(link, self.pins.as_ref(), pin_name(target.id)).map_err(failed)?;
+        self.hooks.insert(target.id, hook);
+        Ok(())
     }
 
     /// What could not be detached stays known.
@@ -148,4 +155,8 @@ impl Ingress {
         }
         Ok(())
     }
+}
+
+fn pin_name(cgroup: u64) -> String {
+    format!("{PIN}{cgroup}")
 }

@@ -13,6 +13,7 @@ mod hook;
 mod ingress;
 mod instance;
 mod interfaces;
+mod lease;
 mod link;
 mod namespace;
 mod object;
@@ -23,19 +24,17 @@ mod rules;
 pub use error::KernelError;
 pub use events::Event;
 pub use instance::Instance;
+pub use lease::Lease;
 pub use object::Counting;
 pub use pins::Pins;
 pub use probe::{EgressTier, Support};
 pub use rules::{RuleId, RuleSpec};
 
-use std::{os::fd::BorrowedFd, path::Path};
+use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
 
 use chaos_common::abi::RuleStats;
 
-use crate::{
-    boot_clock::BootTime,
-    target::{Cgroup, CgroupRoot},
-};
+use crate::target::{Cgroup, CgroupRoot};
 
 /// Detaches every hook of every daemon on this node, found by names and handles alone.
 ///
@@ -53,6 +52,7 @@ pub struct Kernel {
     egress: egress::Egress,
     ingress: ingress::Ingress,
     events: events::Events,
+    lease: Arc<Lease>,
     pins: Option<Pins>,
     support: Support,
 }
@@ -67,6 +67,7 @@ impl Kernel {
         root: &CgroupRoot,
         pins: Option<Pins>,
         instance: Instance,
+        lease: Duration,
     ) -> Result<Self, KernelError> {
         let loaded = object::Object::load(pins.as_ref(), instance);
         let mut object = loaded.inspect_err(|_| {
@@ -85,6 +86,7 @@ impl Kernel {
             ),
             ingress: ingress::Ingress::new(root.clone(), pins.clone()),
             events: events::Events::take(&mut object)?,
+            lease: Arc::new(Lease::new(rules::typed(object.take_map("LEASE")?)?, lease)),
             object,
             pins,
             support,
@@ -130,7 +132,8 @@ impl Kernel {
         self.rules.has(id)
     }
 
-    /// Removes from the kernel's tables whatever is not of a rule put or adopted here.
+    /// Makes the kernel's tables list what was put or adopted here, and removes all else from them. Due after
+    /// rules were adopted.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -144,12 +147,18 @@ impl Kernel {
         self.rules.stats(id).unwrap_or_default()
     }
 
-    /// Says until when the daemon counts as alive.
+    /// Until when the daemon counts as alive.
+    #[must_use]
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Whether there is room for another rule of a target.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn set_lease(&mut self, until: BootTime) -> Result<(), KernelError> {
-        self.rules.set_lease(until)
+    /// When there is none.
+    pub fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
+        self.rules.admit(target)
     }
 
     /// Makes what a target sends pass our program, on every interface of every network namespace that
@@ -159,6 +168,15 @@ impl Kernel {
     /// When an interface could not be attached; all others were.
     pub fn claim_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         self.egress.claim(rule, target, &mut self.object)
+    }
+
+    /// As [`Kernel::claim_egress`], of a target that an earlier process covered. False if no hook of ours is
+    /// left where its processes are: somebody removed them, or they never were.
+    ///
+    /// # Errors
+    /// As [`Kernel::claim_egress`].
+    pub fn adopt_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<bool, KernelError> {
+        self.egress.adopt(rule, target, &mut self.object)
     }
 
     /// Undoes [`Kernel::claim_egress`]; hooks that no rule claims any more are detached.
@@ -194,6 +212,12 @@ impl Kernel {
     /// When the cgroup could not be attached.
     pub fn claim_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         self.ingress.claim(rule, target, &mut self.object)
+    }
+
+    /// As [`Kernel::claim_ingress`], of a target that an earlier process covered; those that it lies in come
+    /// first. False if the hook is not there.
+    pub fn adopt_ingress(&mut self, rule: RuleId, target: &Cgroup) -> bool {
+        self.ingress.adopt(rule, target)
     }
 
     /// Undoes [`Kernel::claim_ingress`].
@@ -249,12 +273,6 @@ impl Kernel {
         let Some(pins) = &self.pins else { return Ok(()) };
         pins.restore()?;
         self.object.restore_pins(pins)
-    }
-
-    /// Until when an earlier process counted as alive.
-    #[must_use]
-    pub fn lease(&self) -> BootTime {
-        self.rules.lease()
     }
 
     /// Descriptors that become readable when interfaces come or go where we are attached.

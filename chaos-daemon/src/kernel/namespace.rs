@@ -86,6 +86,28 @@ impl Namespace {
         })
     }
 
+    /// Whether there is a hook of this process, or one that an earlier process of the same name left.
+    pub(super) fn has_left_hooks(&self, manner: &Manner) -> Result<bool, KernelError> {
+        if !self.hooks.is_empty() {
+            return Ok(true);
+        }
+        match (manner.tier, &manner.pins) {
+            (Some(EgressTier::Tcx), Some(pins)) => {
+                Ok(!pins.names(&format!("{PIN}{}-", self.inode)).is_empty())
+            }
+            (Some(EgressTier::Clsact), _) => self.within(|| {
+                let mut all = interfaces::list()
+                    .map_err(|error| failed("list the interfaces of", self.inode, &error))?
+                    .into_keys();
+                all.try_fold(false, |any, index| {
+                    Ok(any | clsact::is_attached(index, manner.instance)?)
+                })
+                .map_err(|error: io::Error| failed("look for our hooks in", self.inode, &error))
+            }),
+            (Some(EgressTier::Tcx) | None, _) => Ok(false),
+        }
+    }
+
     /// Whether a hook was missing when [`Namespace::inspect`] looked.
     pub(super) fn is_torn(&self) -> bool {
         self.is_torn

@@ -15,9 +15,23 @@ static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net")
 /// Names this build of the object.
 pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
-/// The maps that outlive a daemon.
-const PINNED_MAPS: [&str; 9] =
-    ["LEASE", "LEVELS", "TARGETS", "RULES", "PREFIXES", "STATE", "STATS", "EVENTS", "TGID_OFFSET"];
+/// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
+/// of this one.
+const PINNED_MAPS: [&str; 10] = [
+    "LEASE",
+    "LEVELS",
+    "TARGET_BITS",
+    "TARGETS",
+    "RULES",
+    "PREFIXES",
+    "STATE",
+    "STATS",
+    "EVENTS",
+    "TGID_OFFSET",
+];
+
+/// The maps that a program needs for nothing but the packet at hand, and its constants.
+const OWN_MAPS: [&str; 3] = ["PACKET", ".rodata", ".bss"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +60,11 @@ impl Object {
             }
         }
         let ebpf = loader.load(NET).map_err(KernelError::Load)?;
+        // One that is forgotten above would be split between an adopted program and ours.
+        let is_listed = |name: &str| PINNED_MAPS.contains(&name) || OWN_MAPS.contains(&name);
+        if !ebpf.maps().all(|(name, _)| is_listed(name)) {
+            return Err(KernelError::Missing("place for one of its maps"));
+        }
         let handle = |pins: &Pins, map| {
             let name = pin_name(map);
             let handle = MapData::from_pin(pins.path(&name))?;

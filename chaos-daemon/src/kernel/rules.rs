@@ -11,13 +11,13 @@ use aya::{
 use chaos_common::{
     abi::{
         Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
-        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, TargetRules,
+        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, TARGET_WORDS, TargetRules,
     },
     fault::NetworkFilter,
 };
 
 use super::{KernelError, bits::Bits, object::Object};
-use crate::{boot_clock::BootTime, target::Cgroup};
+use crate::target::Cgroup;
 
 /// The name of a rule in the kernel; never used twice while a daemon lives.
 #[derive(
@@ -55,9 +55,8 @@ impl RuleSpec {
 }
 
 pub(super) struct Rules {
-    lease: Array<MapData, u64>,
     levels: Array<MapData, Levels>,
-    bits: Bits,
+    words: Array<MapData, u64>,
     targets: HashMap<MapData, u64, TargetRules>,
     rules: Array<MapData, NetRule>,
     prefixes: LpmTrie<MapData, Prefix, u32>,
@@ -67,10 +66,18 @@ pub(super) struct Rules {
     owned: Memory<RuleId, Owned>,
     /// Their ids by cgroup id, in the order in which they are asked.
     listed: Memory<u64, Vec<RuleId>>,
+    /// Which cgroups may have any.
+    bits: Bits,
     /// How many cgroups with rules there are at each depth.
     depths: BTreeMap<u32, usize>,
     /// Counters that start a rule, one for each possible CPU.
     zero: Vec<RuleStats>,
+}
+
+/// What is to be written when a rule is listed, besides its target.
+struct Changed {
+    word: Option<u32>,
+    levels: bool,
 }
 
 struct Owned {
@@ -88,9 +95,8 @@ impl Rules {
             source,
         })?;
         Ok(Self {
-            lease: typed(object.take_map("LEASE")?)?,
             levels: typed(object.take_map("LEVELS")?)?,
-            bits: Bits::new(typed(object.take_map("TARGET_BITS")?)?),
+            words: typed(object.take_map("TARGET_BITS")?)?,
             targets: typed(object.take_map("TARGETS")?)?,
             rules: typed(object.take_map("RULES")?)?,
             prefixes: typed(object.take_map("PREFIXES")?)?,
@@ -98,17 +104,10 @@ impl Rules {
             stats: typed(object.take_map("STATS")?)?,
             owned: Memory::new(),
             listed: Memory::new(),
+            bits: Bits::default(),
             depths: BTreeMap::new(),
             zero: vec![RuleStats::default(); cpus.get() as usize],
         })
-    }
-
-    pub(super) fn set_lease(&mut self, until: BootTime) -> Result<(), KernelError> {
-        self.lease.set(0, &until.nanos(), 0).map_err(at("write the lease"))
-    }
-
-    pub(super) fn lease(&self) -> BootTime {
-        self.lease.get(&0, 0).map_or(BootTime::ZERO, BootTime::from_nanos)
     }
 
     pub(super) fn put(
@@ -126,7 +125,10 @@ impl Rules {
         let keys = prefixes.iter().map(|(key, _)| *key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
         for (key, verdict) in prefixes {
-            self.prefixes.insert(&key, &verdict, 0).map_err(at("write an address range"))?;
+            self.prefixes.insert(&key, &verdict, 0).map_err(|source| match is_full(&source) {
+                true => KernelError::PrefixesFull,
+                false => at("write an address range")(source),
+            })?;
         }
         self.state.insert(&id.0, &RuleState::default(), 0).map_err(at("write a rule's state"))?;
         let zero = PerCpuValues::try_from(self.zero.clone())
@@ -137,6 +139,9 @@ impl Rules {
     }
 
     /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
+    ///
+    /// Nothing is written: the tables list what the earlier process had, of which more may be taken over.
+    /// [`Rules::sweep`] writes them, once all is.
     pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &RuleSpec) -> bool {
         let is_whole = self.is_written(id)
             && self.state.get(&id.0, 0).is_ok()
@@ -146,7 +151,8 @@ impl Rules {
         }
         let keys = spec.prefixes(id).map(|(key, _)| key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
-        self.list(id, target).is_ok()
+        self.enlist(id, target);
+        true
     }
 
     /// Says what the rule saw in its life, if it was there. Programs see a rule only through `TARGETS`, so
@@ -175,7 +181,9 @@ impl Rules {
     pub(super) fn has(&self, id: RuleId) -> bool {
         let is_listed = self.owned.get(&id).is_none_or(|owned| {
             let listed = self.targets.get(&owned.cgroup.id, 0);
-            listed.is_ok_and(|target| target.rules[..target.len as usize].contains(&id.0))
+            listed.is_ok_and(|target| {
+                target.rules.iter().take(target.len as usize).any(|rule| *rule == id.0)
+            })
         });
         is_listed && self.is_written(id)
     }
@@ -189,33 +197,38 @@ impl Rules {
         self.rules.set(id.place(), &NetRule { id: id.0, ..rule }, 0)
     }
 
+    /// Makes the tables say what is put or adopted here, and nothing else.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        let strangers: Vec<u64> =
-            self.targets.keys().flatten().filter(|id| !self.listed.contains_key(id)).collect();
-        for id in strangers {
-            gone(self.targets.remove(&id)).map_err(at("sweep a target"))?;
+        let listed: Vec<u64> = self.listed.keys().copied().collect();
+        for cgroup in listed {
+            self.write_target(cgroup)?;
         }
-        // A rule without state or counters cannot fire, so these say which there are.
-        let ids = self.state.keys().chain(self.stats.keys()).flatten().map(RuleId);
-        for id in ids.collect::<Vec<_>>() {
-            if !self.owned.contains_key(&id) {
-                self.erase(id)?;
+        for word in 0..TARGET_WORDS {
+            if self.words.get(&word, 0).map_err(at("read the marks of targets"))?
+                != self.bits.word(word)
+            {
+                self.write_word(word)?;
             }
         }
-        let strangers: Vec<_> = self
-            .prefixes
-            .keys()
-            .flatten()
-            .filter(|key| {
-                let prefix = key.data();
-                !self.owned.contains_key(&RuleId(prefix.rule))
-            })
-            .collect();
-        for key in strangers {
+        self.write_levels()?;
+        for cgroup in strangers(self.targets.keys(), |id| self.listed.contains_key(id))? {
+            gone(self.targets.remove(&cgroup)).map_err(at("sweep a target"))?;
+        }
+        let is_owned = |id: &u32| self.owned.contains_key(&RuleId(*id));
+        // A rule without state or counters cannot fire, so these say which there are.
+        let mut rules = strangers(self.state.keys(), is_owned)?;
+        rules.extend(strangers(self.stats.keys(), is_owned)?);
+        for id in rules {
+            self.erase(RuleId(id))?;
+        }
+        let is_owned = |key: &Key<Prefix>| {
+            let prefix = key.data();
+            self.owned.contains_key(&RuleId(prefix.rule))
+        };
+        for key in strangers(self.prefixes.keys(), is_owned)? {
             gone(self.prefixes.remove(&key)).map_err(at("sweep an address range"))?;
         }
-        self.bits.sweep().map_err(at("sweep the marks of targets"))?;
-        self.write_levels()
+        Ok(())
     }
 
     pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
@@ -229,7 +242,7 @@ impl Rules {
     }
 
     /// Refuses what the kernel's records have no room for.
-    fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
+    pub(super) fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
         let rules = self.listed.get(&target.id).map_or(0, Vec::len);
         if rules >= MAX_RULES_PER_TARGET {
             return Err(KernelError::TargetFull { cgroup: target.path.to_string(), rules });
@@ -246,16 +259,26 @@ impl Rules {
 
     /// Lets the programs find a rule.
     fn list(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        let rules = self.listed.entry(target.id).or_default();
-        if rules.is_empty() {
-            *self.depths.entry(target.level).or_default() += 1;
-            self.bits.add(target.id).map_err(at("mark a target"))?;
+        let Changed { word, levels } = self.enlist(id, target);
+        if let Some(word) = word {
+            self.write_word(word)?;
         }
-        rules.push(id);
-        if self.depths.get(&target.level) == Some(&1) {
+        if levels {
             self.write_levels()?;
         }
         self.write_target(target.id)
+    }
+
+    /// Keeps the books of [`Rules::list`].
+    fn enlist(&mut self, id: RuleId, target: &Cgroup) -> Changed {
+        let rules = self.listed.entry(target.id).or_default();
+        rules.push(id);
+        if rules.len() > 1 {
+            return Changed { word: None, levels: false };
+        }
+        let there = self.depths.entry(target.level).or_default();
+        *there += 1;
+        Changed { word: self.bits.add(target.id), levels: *there == 1 }
     }
 
     /// Hides a rule from the programs.
@@ -264,18 +287,16 @@ impl Rules {
         rules.retain(|rule| *rule != id);
         let is_last = rules.is_empty();
         self.write_target(target.id)?;
-        if is_last {
-            self.listed.remove(&target.id);
-            let unmarked = self.bits.remove(target.id).map_err(at("unmark a target"));
-            let left = self.depths.get(&target.level).map_or(0, |count| count.saturating_sub(1));
-            if left > 0 {
-                self.depths.insert(target.level, left);
-                return unmarked;
-            }
-            self.depths.remove(&target.level);
-            unmarked.and(self.write_levels())?;
+        if !is_last {
+            return Ok(());
         }
-        Ok(())
+        self.listed.remove(&target.id);
+        let left = self.depths.get(&target.level).map_or(0, |count| count.saturating_sub(1));
+        self.depths.insert(target.level, left);
+        self.depths.retain(|_, count| *count > 0);
+        // What follows only costs time if it is left; the next sweep would repeat it.
+        let word = self.bits.remove(target.id).map_or(Ok(()), |word| self.write_word(word));
+        word.and(if left == 0 { self.write_levels() } else { Ok(()) })
     }
 
     fn write_target(&mut self, cgroup: u64) -> Result<(), KernelError> {
@@ -298,6 +319,10 @@ impl Rules {
         self.levels.set(0, &record, 0).map_err(at("write the levels"))
     }
 
+    fn write_word(&mut self, word: u32) -> Result<(), KernelError> {
+        self.words.set(word, &self.bits.word(word), 0).map_err(at("mark a target"))
+    }
+
     fn erase(&mut self, id: RuleId) -> Result<(), KernelError> {
         if self.is_written(id) {
             let nothing = NetRule::default();
@@ -308,12 +333,25 @@ impl Rules {
     }
 }
 
-fn typed<M: TryFrom<Map, Error = MapError>>(map: Map) -> Result<M, KernelError> {
+pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(map: Map) -> Result<M, KernelError> {
     map.try_into().map_err(at("open a map"))
 }
 
 fn at(what: &'static str) -> impl Fn(MapError) -> KernelError {
     move |source| KernelError::Map { what, source }
+}
+
+/// The keys of a table that are not ours.
+fn strangers<K>(
+    keys: impl Iterator<Item = Result<K, MapError>>,
+    is_ours: impl Fn(&K) -> bool,
+) -> Result<Vec<K>, KernelError> {
+    let strangers = keys.filter(|key| !key.as_ref().is_ok_and(&is_ours));
+    strangers.collect::<Result<_, _>>().map_err(at("read a table"))
+}
+
+fn is_full(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOSPC))
 }
 
 /// What is not there need not be removed.
