@@ -69,7 +69,7 @@ pub(crate) fn boot(machine: &Machine<'_>, mut sink: impl FnMut(&[u8])) -> Result
     let mut running = Running(
         command(machine)
             .spawn()
-            .context("cannot start qemu-system-x86_64: run `cargo xtask setup vm`")?,
+            .context("cannot start setpriv and qemu-system-x86_64: run `cargo xtask setup vm`")?,
     );
     let stdout = running.0.stdout.take().context("QEMU was started without a pipe")?;
     let deadline = Instant::now() + machine.timeout;
@@ -89,7 +89,9 @@ pub(crate) fn boot(machine: &Machine<'_>, mut sink: impl FnMut(&[u8])) -> Result
 }
 
 fn command(machine: &Machine<'_>) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    // Whatever ends us ends the machine: it is util-linux that says so to the kernel.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
     // Always emulation: /dev/kvm may exist and not work, and tests then behave alike on every host.
     // On one thread also with several CPUs: they take turns, and counting instructions needs it.
     command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35"]);
