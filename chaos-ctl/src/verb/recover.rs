@@ -112,17 +112,21 @@ fn sweep_without_daemon(
         return Err(error.context("without a daemon, only root can end faults"));
     }
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
-    let swept = sweep_node(&durable, "chaos recover --all")?;
+    let swept = sweep_node(&durable, "chaos recover --all");
     eprintln!("note: {}", causes(error.as_ref()));
-    eprintln!(
-        "note: {}",
-        if swept.daemon_hangs {
-            "every hook was detached; the daemon that hangs keeps its journal"
-        } else {
-            "every hook and rule that a daemon left was removed"
-        }
-    );
+    eprintln!("note: {} under {} removed", pins(swept.pins), place.bpffs.display());
+    if swept.daemon_hangs {
+        eprintln!("note: the daemon that hangs keeps its journal");
+    }
     all(&swept.into(), app)
+}
+
+fn pins(count: usize) -> String {
+    match count {
+        0 => "no pin of a hook or a table was there to be".to_owned(),
+        1 => "1 pin of a hook or a table was".to_owned(),
+        more => format!("{more} pins of hooks and tables were"),
+    }
 }
 
 fn one(listed: &Listed, app: &mut App, tally: &mut Tally) -> Written {
@@ -180,8 +184,9 @@ impl From<RecoverAllResponse> for All {
 
 impl From<Swept> for All {
     fn from(swept: Swept) -> Self {
-        let Swept { journal, daemon_hangs } = swept;
-        Self { recovered: journal, failed: Vec::new(), daemon_hangs: Some(daemon_hangs) }
+        let Swept { pins: _, journal, daemon_hangs, failures } = swept;
+        let failed = failures.into_iter().map(|reason| NotRecovered { id: String::new(), reason });
+        Self { recovered: journal, failed: failed.collect(), daemon_hangs: Some(daemon_hangs) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chaos_common::spec::InjectionId;
+use nix::errno::Errno;
 
 use crate::{fault::Unsupported, kernel::KernelError, policy::Refusal, target::TargetError};
 
@@ -98,7 +99,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// One operation on one path.
-    #[error("{what} {path}: {source}", path = path.display())]
+    #[error("{what} {path}: {source}{advice}", path = path.display(), advice = advice(source))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -113,6 +114,18 @@ pub enum StorageError {
         /// Which directory.
         dir: PathBuf,
     },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => {
+            "; free some space, or name another directory with --state-dir"
+        }
+        Some(Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
+            "; make it writable, or name another directory with --state-dir"
+        }
+        Some(_) | None => "",
+    }
 }
 
 impl StorageError {

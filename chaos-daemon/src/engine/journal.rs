@@ -7,7 +7,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -53,8 +53,12 @@ impl Journal {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(&lock_path)
             .map_err(StorageError::at("open", &lock_path))?;
+        // Whoever can open it can hold it.
+        lock.set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(StorageError::at("protect", &lock_path))?;
         let lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -133,6 +137,14 @@ impl Journal {
         Ok(())
     }
 
+    /// How many entries name a boot, whether or not they can be understood.
+    pub(super) fn count_of_boot(&self, boot_id: &str) -> Result<usize, StorageError> {
+        let files = fs::read_dir(&self.dir).map_err(StorageError::at("list", &self.dir))?;
+        let texts = files.flatten().filter_map(|file| read_regular(&file.path()).ok());
+        let names = |text: &Vec<u8>| String::from_utf8_lossy(text).contains(boot_id);
+        Ok(texts.filter(names).count())
+    }
+
     /// Removes every entry, read or not. Returns the names of the injections.
     pub(super) fn remove_all(&self) -> Result<Vec<String>, StorageError> {
         let mut names = Vec::new();
@@ -177,7 +189,7 @@ impl Journal {
     }
 }
 
-fn read(path: &Path) -> Result<Entry, String> {
+fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
     /// Far above any record; a foreign file may be anything.
     const MOST: u64 = 1 << 20;
     // Neither a link nor a pipe, which would keep the daemon from starting.
@@ -188,7 +200,11 @@ fn read(path: &Path) -> Result<Entry, String> {
     if stat.len() > MOST {
         return Err(format!("{} bytes", stat.len()));
     }
-    let text = fs::read(path).map_err(|error| error.to_string())?;
+    fs::read(path).map_err(|error| error.to_string())
+}
+
+fn read(path: &Path) -> Result<Entry, String> {
+    let text = read_regular(path)?;
     let record: Record = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     if path.file_stem().and_then(|stem| stem.to_str()) != Some(record.id.as_str()) {
         return Err(format!("it speaks of injection {}", record.id));

@@ -303,8 +303,8 @@ fn process(target: &CgroupPath, event: &Event) -> Option<(u32, String)> {
     if !below.is_empty() && !below.starts_with('/') {
         return None;
     }
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some((pid, comm.trim_end().to_owned()))
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some((pid, String::from_utf8_lossy(&comm).trim_end().to_owned()))
 }
 
 fn timeout_until(due: BootTime) -> EpollTimeout {

@@ -7,49 +7,66 @@ use chaos_common::injection::End;
 
 use super::{
     audit::{Action, Audit},
-    error::{StartError, StorageError},
+    error::StorageError,
     journal::Journal,
     start::Durable,
 };
-use crate::kernel;
+use crate::{boot_clock, kernel};
 
-/// What a sweep found.
+/// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
+    /// Pins that were removed: links, which detached with them, and tables.
+    pub pins: usize,
     /// Journal files that were removed, by their names.
     pub journal: Vec<String>,
     /// A daemon is there but did not answer; it keeps its journal.
     pub daemon_hangs: bool,
+    /// What was not done, and why, each a sentence.
+    pub failures: Vec<String>,
 }
 
 /// Detaches every hook and forgets every rule of every daemon on this node.
-///
-/// # Errors
-/// When something could not be removed; what could be, was.
-pub fn sweep_node(place: &Durable, who: &str) -> Result<Swept, StartError> {
-    let hooks = kernel::sweep_node(&place.bpffs);
-    let journal = sweep_journal(place, who);
-    // The hooks are what matters; but neither keeps the other.
-    hooks?;
-    journal
+#[must_use]
+pub fn sweep_node(place: &Durable, who: &str) -> Swept {
+    let (pins, failures) = kernel::sweep_node(&place.bpffs);
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    let mut swept = Swept { pins, failures, ..Swept::default() };
+    if let Err(error) = sweep_journal(place, who, &mut swept) {
+        swept.failures.push(format!("the journal stays: {error}"));
+    }
+    swept
 }
 
-fn sweep_journal(place: &Durable, who: &str) -> Result<Swept, StartError> {
+fn sweep_journal(place: &Durable, who: &str, swept: &mut Swept) -> Result<(), StorageError> {
     if !place.state_dir.exists() {
-        return Ok(Swept::default());
+        return Ok(());
     }
-    match Journal::open(&place.state_dir) {
-        Err(StorageError::InUse { .. }) => Ok(Swept { journal: Vec::new(), daemon_hangs: true }),
-        Err(error) => Err(error.into()),
-        Ok(journal) => {
-            let names = journal.remove_all()?;
-            if let Ok(mut audit) = Audit::open(&place.state_dir) {
-                audit.log(who, Action::RecoverAll);
-                for id in names.iter().filter_map(|name| name.parse().ok()) {
-                    audit.log(who, Action::End { id: &id, why: End::Recovered, fired: 0 });
-                }
-            }
-            Ok(Swept { journal: names, daemon_hangs: false })
+    let journal = match Journal::open(&place.state_dir) {
+        Err(StorageError::InUse { .. }) => {
+            swept.daemon_hangs = true;
+            return Ok(());
+        }
+        journal => journal?,
+    };
+    // What nothing was found of may be somewhere else: then the next daemon has to know of it.
+    let boot_id = boot_clock::boot_id().unwrap_or_default();
+    let unfound = if swept.pins == 0 { journal.count_of_boot(&boot_id)? } else { 0 };
+    if unfound > 0 {
+        swept.failures.push(format!(
+            "the journal in {} stays: it speaks of {unfound} injections, and {} has no pins; name the daemon's \
+             bpffs with --bpffs, or start the daemon to tidy up",
+            place.state_dir.display(),
+            place.bpffs.display(),
+        ));
+        return Ok(());
+    }
+    swept.journal = journal.remove_all()?;
+    if let Ok(mut audit) = Audit::open(&place.state_dir) {
+        audit.log(who, Action::RecoverAll);
+        for id in swept.journal.iter().filter_map(|name| name.parse().ok()) {
+            audit.log(who, Action::End { id: &id, why: End::Recovered, fired: 0 });
         }
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Who calls, by what the kernel says of the other end of the socket.
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
+use procfs::process::Process;
 use tonic::{Request, Status, transport::server::UdsConnectInfo};
 
 use super::{Access, status};
@@ -23,7 +24,8 @@ impl Check {
             return Err(status::not_allowed("the kernel does not say who you are"));
         };
         let (uid, gid) = (credentials.uid(), credentials.gid());
-        if uid == 0 || self.access.group.is_some_and(|group| is_member(uid, gid, group)) {
+        let is_member = |group| is_member(uid, gid, group) || has_group(credentials.pid(), group);
+        if uid == 0 || self.access.group.is_some_and(is_member) {
             Ok(request)
         } else {
             Err(status::not_allowed(&format!(
@@ -41,6 +43,13 @@ fn is_member(uid: u32, gid: u32, group: Gid) -> bool {
     let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else { return false };
     let Ok(name) = std::ffi::CString::new(user.name) else { return false };
     getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
+}
+
+/// Whether a process has a group beside its first, as from `SupplementaryGroups=` of its unit. The socket's
+/// mode has let nobody in but members, so that an id that was given to another process opens no door.
+fn has_group(pid: Option<i32>, group: Gid) -> bool {
+    let status = pid.and_then(|pid| Process::new(pid).ok()?.status().ok());
+    status.is_some_and(|status| status.groups.contains(&group.as_raw()))
 }
 
 /// The caller, for the audit log.

@@ -109,6 +109,7 @@ fn kernel(error: &KernelError) -> Status {
         | KernelError::Hook { .. }
         | KernelError::Pin { .. }
         | KernelError::PinsInUse(_)
+        | KernelError::ForeignPins(_)
         | KernelError::NoBpffs(_) => (Code::Internal, "KERNEL"),
     };
     with(code, reason, &error.to_string(), [])

@@ -184,7 +184,7 @@ impl Egress {
             self.namespaces.contains_key(&inode)
         });
         let found = found.map_err(|error| KernelError::Hook {
-            what: "find the network namespaces of the processes",
+            what: "find the network namespaces of the processes in",
             place: target.path.to_string(),
             reason: error.to_string(),
         })?;

@@ -65,7 +65,7 @@ pub enum KernelError {
         levels: usize,
     },
     /// A hook was not attached or detached.
-    #[error("{what} on {place}: {reason}")]
+    #[error("{what} {place}: {reason}")]
     Hook {
         /// What was tried.
         what: &'static str,
@@ -87,8 +87,11 @@ pub enum KernelError {
     /// Another daemon's pins.
     #[error("another chaos-daemon has its pins at {path}; stop it, or name another bpffs with --bpffs", path = .0.display())]
     PinsInUse(PathBuf),
+    /// Somebody else made what is to be ours.
+    #[error("{path} belongs to somebody else, and whoever owns it could end faults or fake them; remove it, or name another bpffs with --bpffs", path = .0.display())]
+    ForeignPins(PathBuf),
     /// The pin directory is no bpffs.
-    #[error("{path} is no bpffs; mount one with `mount -t bpf bpf {path}`, or name another with --bpffs", path = .0.display())]
+    #[error("{path} is no bpffs; mount one there (`mount -t bpf bpf {path}`), or name another with --bpffs", path = .0.display())]
     NoBpffs(PathBuf),
 }
 

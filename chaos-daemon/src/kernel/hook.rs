@@ -7,7 +7,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use super::{
     KernelError, Pins,
     error::innermost,
-    link::{self, Place},
+    link::{Link, Place},
 };
 
 /// A link of ours.
@@ -15,7 +15,7 @@ pub(super) enum Hook {
     /// Ends with this value.
     Held { _link: FdLink },
     /// Ends with its pin.
-    Pinned { pins: Pins, name: String },
+    Pinned { pins: Pins, name: String, link: Link },
 }
 
 impl Hook {
@@ -23,23 +23,29 @@ impl Hook {
     /// where it should be. It stays as it is: no packet passes unseen, and none is seen twice.
     pub(super) fn adopt(pins: Option<&Pins>, name: &str, place: Place) -> Option<Self> {
         let pins = pins?;
-        (link::place(&pins.path(name)).ok()? == Some(place))
-            .then(|| Self::Pinned { pins: pins.clone(), name: name.to_owned() })
+        let link = Link::pinned(&pins.path(name)).ok()?;
+        (link.place == Some(place)).then(|| Self::Pinned {
+            pins: pins.clone(),
+            name: name.to_owned(),
+            link,
+        })
     }
 
     /// Keeps a new link: pinned where there are pins, else with the value. What has the name goes.
     pub(super) fn keep(link: FdLink, pins: Option<&Pins>, name: String) -> Result<Self, String> {
         let Some(pins) = pins else { return Ok(Self::Held { _link: link }) };
         pins.unpin(&name).map_err(|error| error.to_string())?;
-        let _: PinnedLink = link.pin(pins.path(&name)).map_err(|error| innermost(&error))?;
-        Ok(Self::Pinned { pins: pins.clone(), name })
+        let path = pins.path(&name);
+        let _: PinnedLink = link.pin(&path).map_err(|error| innermost(&error))?;
+        let link = Link::pinned(&path).map_err(|error| error.to_string())?;
+        Ok(Self::Pinned { pins: pins.clone(), name, link })
     }
 
     /// Whether its pin is there; cheap enough to be asked often.
     pub(super) fn has_pin(&self) -> bool {
         match self {
             Self::Held { .. } => true,
-            Self::Pinned { pins, name } => pins.has(name),
+            Self::Pinned { pins, name, .. } => pins.has(name),
         }
     }
 
@@ -47,8 +53,8 @@ impl Hook {
     pub(super) fn is_at(&self, place: Place) -> bool {
         match self {
             Self::Held { .. } => true,
-            Self::Pinned { pins, name } => {
-                link::place(&pins.path(name)).is_ok_and(|is| is == Some(place))
+            Self::Pinned { pins, name, .. } => {
+                Link::pinned(&pins.path(name)).is_ok_and(|link| link.place == Some(place))
             }
         }
     }
@@ -57,7 +63,15 @@ impl Hook {
     pub(super) fn detach(&self) -> Result<(), KernelError> {
         match self {
             Self::Held { .. } => Ok(()),
-            Self::Pinned { pins, name } => pins.unpin(name),
+            Self::Pinned { pins, name, link } => {
+                pins.unpin(name)?;
+                // Its pin may have been hidden or moved: then it is still attached.
+                link.detach().map_err(|error| KernelError::Hook {
+                    what: "detach the link of",
+                    place: name.clone(),
+                    reason: error.to_string(),
+                })
+            }
         }
     }
 

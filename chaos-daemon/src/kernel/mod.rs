@@ -38,11 +38,16 @@ use crate::target::{Cgroup, CgroupRoot};
 
 /// Detaches every hook of every daemon on this node, found by names and handles alone.
 ///
-/// # Errors
-/// When a pin cannot be removed.
-pub fn sweep_node(bpffs: &Path) -> Result<(), KernelError> {
-    let pins = Pins::remove_all(bpffs);
-    pins.and(egress::sweep_node())
+/// Says how many pins were removed, and what could not be; one failure does not keep the rest.
+#[must_use]
+pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
+    let (mut removed, mut failures) = (0, Vec::new());
+    match Pins::remove_all(bpffs) {
+        Ok(count) => removed = count,
+        Err(error) => failures.push(error),
+    }
+    failures.extend(egress::sweep_node().err());
+    (removed, failures)
 }
 
 /// The `net` engine in the kernel, and what of it is attached where.

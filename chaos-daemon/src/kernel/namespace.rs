@@ -162,7 +162,7 @@ impl Namespace {
                 Attached::Link(hook) => hook.detach(),
                 Attached::Filter => {
                     clsact::detach(index, manner.instance).map_err(|error| KernelError::Hook {
-                        what: "detach",
+                        what: "detach from",
                         place: format!("interface {index}"),
                         reason: error.to_string(),
                     })

@@ -4,9 +4,9 @@
 //! takes maps of another shape for its own.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,6 +15,7 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
 };
 use parking_lot::Mutex;
 
@@ -26,6 +27,7 @@ pub struct Pins(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    bpffs: PathBuf,
     dir: PathBuf,
     /// Nothing was there before.
     is_new: bool,
@@ -40,13 +42,10 @@ impl Pins {
     /// # Errors
     /// When `bpffs` is none, or cannot be written, or another daemon has its pins there.
     pub fn open(bpffs: &Path) -> Result<Self, KernelError> {
-        if !statfs(bpffs).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC) {
-            return Err(KernelError::NoBpffs(bpffs.to_owned()));
-        }
         let ours = bpffs.join("chaos");
         let dir = ours.join(object::DIGEST);
         let is_new = !dir.exists();
-        make(&dir)?;
+        make(bpffs, &dir)?;
         let entries = fs::read_dir(&ours).map_err(failed("list", &ours))?;
         for foreign in entries.flatten().map(|entry| entry.path()).filter(|path| *path != dir) {
             let _lock = lock(&foreign)?;
@@ -54,23 +53,27 @@ impl Pins {
             remove_dir(&foreign)?;
         }
         let lock = Mutex::new(lock(&dir)?);
-        Ok(Self(Arc::new(Inner { dir, is_new, lock })))
+        Ok(Self(Arc::new(Inner { bpffs: bpffs.to_owned(), dir, is_new, lock })))
     }
 
-    /// Removes what any build left under a bpffs, also beside a daemon that hangs.
+    /// Removes what any build left under a bpffs, also beside a daemon that hangs. Says how many pins that
+    /// were.
     ///
     /// # Errors
-    /// When a pin cannot be removed; what could be, was.
-    pub fn remove_all(bpffs: &Path) -> Result<(), KernelError> {
+    /// When `bpffs` is none, or a pin cannot be removed; what could be, was.
+    pub fn remove_all(bpffs: &Path) -> Result<usize, KernelError> {
+        check_bpffs(bpffs)?;
         let ours = bpffs.join("chaos");
         let builds = match fs::read_dir(&ours) {
             Ok(builds) => builds,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(failed("list", &ours)(error)),
         };
-        let removed = builds.flatten().map(|build| remove_dir(&build.path()));
-        removed.fold(Ok(()), Result::and)?;
-        absent_is_fine(fs::remove_dir(&ours)).map_err(failed("remove", &ours))
+        // Each is tried before any failure is told.
+        let removed: Vec<_> = builds.flatten().map(|build| remove_dir(&build.path())).collect();
+        let counts = removed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        absent_is_fine(fs::remove_dir(&ours)).map_err(failed("remove", &ours))?;
+        Ok(counts.into_iter().sum())
     }
 
     /// Where an object of this name is pinned.
@@ -100,13 +103,13 @@ impl Pins {
     /// # Errors
     /// When it cannot be made, or another daemon was quicker.
     pub(super) fn restore(&self) -> Result<(), KernelError> {
-        let Inner { dir, lock: held, .. } = &*self.0;
+        let Inner { bpffs, dir, lock: held, .. } = &*self.0;
         let mut held = held.lock();
         let locked = held.metadata().map_err(failed("look at", dir))?.ino();
         if fs::metadata(dir).is_ok_and(|there| there.ino() == locked) {
             return Ok(());
         }
-        make(dir)?;
+        make(bpffs, dir)?;
         *held = lock(dir)?;
         Ok(())
     }
@@ -131,8 +134,26 @@ impl Pins {
     }
 }
 
-fn make(dir: &Path) -> Result<(), KernelError> {
-    fs::create_dir_all(dir).map_err(failed("make", dir))
+/// Makes a directory for root alone, and what is missing above it.
+fn make(bpffs: &Path, dir: &Path) -> Result<(), KernelError> {
+    check_bpffs(bpffs)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(dir).map_err(failed("make", dir))?;
+    for made in dir.ancestors().take_while(|above| *above != bpffs) {
+        // On a bpffs that everybody may write to, somebody may have been here before us.
+        let stat = fs::symlink_metadata(made).map_err(failed("look at", made))?;
+        if !stat.is_dir() || stat.uid() != geteuid().as_raw() {
+            return Err(KernelError::ForeignPins(made.to_owned()));
+        }
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(made, mode).map_err(failed("protect", made))?;
+    }
+    Ok(())
+}
+
+fn check_bpffs(path: &Path) -> Result<(), KernelError> {
+    let is_bpffs = statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
+    if is_bpffs { Ok(()) } else { Err(KernelError::NoBpffs(path.to_owned())) }
 }
 
 /// A daemon holds the lock of its directory as long as it lives.
@@ -145,20 +166,23 @@ fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
     }
 }
 
-/// Removes a directory of pins, detaching what is pinned there. One that is gone is no error.
-fn remove_dir(dir: &Path) -> Result<(), KernelError> {
+/// Removes a directory of pins, detaching what is pinned there. Says how many there were; one that is gone is
+/// no error.
+fn remove_dir(dir: &Path) -> Result<usize, KernelError> {
     let pins = match fs::read_dir(dir) {
         Ok(pins) => pins,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(failed("list", dir)(error)),
     };
-    pins.flatten().map(|pin| unpin(&pin.path())).fold(Ok(()), Result::and)?;
-    absent_is_fine(fs::remove_dir(dir)).map_err(failed("remove", dir))
+    let removed: Vec<_> = pins.flatten().map(|pin| unpin(&pin.path())).collect();
+    let removed = removed.into_iter().collect::<Result<Vec<_>, _>>()?;
+    absent_is_fine(fs::remove_dir(dir)).map_err(failed("remove", dir))?;
+    Ok(removed.len())
 }
 
 fn unpin(path: &Path) -> Result<(), KernelError> {
     // Where this fails, as for a map, removing the pin is all there is to do.
-    if let Err(error) = link::detach(path)
+    if let Err(error) = link::detach_pinned(path)
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::trace!(pin = %path.display(), %error, "not detached at once");

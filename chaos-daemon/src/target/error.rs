@@ -14,7 +14,10 @@ pub enum TargetError {
     )]
     OnlyV1,
     /// The host mounts no cgroup hierarchy at all.
-    #[error("no cgroup2 file system is mounted; mount one: `mount -t cgroup2 none /sys/fs/cgroup`")]
+    #[error(
+        "no cgroup2 file system is mounted; mount one: `mount -t cgroup2 none /sys/fs/cgroup` (`ip netns exec` hides it: \
+         use `nsenter --net=/run/netns/NAME` instead)"
+    )]
     NotMounted,
     /// Every cgroup2 mount shows but a part of the tree.
     #[error(

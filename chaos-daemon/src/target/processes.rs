@@ -9,7 +9,7 @@ use procfs::process::Process;
 use super::{
     error::{TargetError, is_gone},
     root::CgroupRoot,
-    walk::walk,
+    walk::dirs,
 };
 
 /// The processes in this very cgroup, sorted; ids are those of the daemon's pid namespace, and processes
@@ -19,30 +19,33 @@ use super::{
 /// # Errors
 /// When the kernel does not answer.
 pub fn pids(root: &CgroupRoot, cgroup: &CgroupPath) -> Result<Vec<u32>, TargetError> {
-    let dir = root.dir(cgroup);
-    match read_ids(&dir.join("cgroup.procs")) {
-        Ok(pids) => Ok(pids),
-        Err(error) if is_gone(&error) => Ok(Vec::new()),
-        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => of_threads(&dir),
-        Err(error) => Err(TargetError::io("read", dir.join("cgroup.procs"))(error)),
-    }
+    pids_in(&root.dir(cgroup))
 }
 
-/// As [`pids`], of a cgroup and all below it.
+/// As [`pids`], of a cgroup and all below it, also of those that have no name one could say.
 ///
 /// # Errors
 /// As [`pids`]; a cgroup that is gone has none.
 pub fn pids_below(root: &CgroupRoot, cgroup: &CgroupPath) -> Result<Vec<u32>, TargetError> {
-    let mut all = BTreeSet::new();
-    let cgroups = match walk(root, cgroup) {
-        Ok(cgroups) => cgroups,
+    let dirs = match dirs(root, cgroup) {
+        Ok(dirs) => dirs,
         Err(TargetError::Io { source, .. }) if is_gone(&source) => Vec::new(),
         Err(error) => return Err(error),
     };
-    for cgroup in cgroups {
-        all.extend(pids(root, &cgroup.path)?);
+    let mut all = BTreeSet::new();
+    for (dir, _) in dirs {
+        all.extend(pids_in(&dir)?);
     }
     Ok(all.into_iter().collect())
+}
+
+fn pids_in(dir: &Path) -> Result<Vec<u32>, TargetError> {
+    match read_ids(&dir.join("cgroup.procs")) {
+        Ok(pids) => Ok(pids),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => of_threads(dir),
+        Err(error) => Err(TargetError::io("read", dir.join("cgroup.procs"))(error)),
+    }
 }
 
 /// A threaded cgroup lists threads only; their processes belong to the domain above it.

@@ -158,11 +158,9 @@ impl CgroupRoot {
         })
     }
 
-    /// As [`Self::cgroup`], asking the file system.
-    pub(crate) fn stat(&self, path: &CgroupPath) -> io::Result<Option<(Cgroup, fs::Metadata)>> {
-        let stat = fs::symlink_metadata(self.dir(path))?;
-        let cgroup = self.cgroup(path, stat.dev(), stat.ino()).filter(|_| stat.is_dir());
-        Ok(cgroup.map(|cgroup| (cgroup, stat)))
+    /// Whether what was looked at is on this mount.
+    pub(crate) fn holds(&self, stat: &fs::Metadata) -> bool {
+        stat.dev() == self.device
     }
 }
 

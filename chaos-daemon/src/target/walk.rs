@@ -1,6 +1,10 @@
 //! Every cgroup of a tree.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use chaos_common::target::CgroupPath;
 
@@ -21,34 +25,48 @@ const MAX_DEPTH: u32 = 256;
 /// # Errors
 /// When the start is not there, or a directory cannot be read.
 pub(crate) fn walk(root: &CgroupRoot, from: &CgroupPath) -> Result<Vec<Cgroup>, TargetError> {
-    let mut found = Vec::new();
-    let mut open = vec![(from.clone(), 0)];
-    while let Some((path, depth)) = open.pop() {
-        let (cgroup, stat) = match root.stat(&path) {
-            Ok(Some(both)) => both,
-            Ok(None) => continue,
-            Err(error) if depth > 0 && is_gone(&error) => continue,
-            Err(error) => return Err(TargetError::io("look at", root.dir(&path))(error)),
-        };
-        // kernfs counts a directory's children in its links, which saves reading the many that have none.
-        if stat.nlink() > 2 && depth < MAX_DEPTH {
-            open.extend(children(root, &cgroup.path)?.into_iter().map(|child| (child, depth + 1)));
-        }
-        found.push(cgroup);
-    }
+    let named = |(dir, stat): (PathBuf, Metadata)| {
+        let below = dir.strip_prefix(root.path()).ok()?.to_str()?;
+        root.cgroup(&format!("/{below}").parse().ok()?, stat.dev(), stat.ino())
+    };
+    let mut found: Vec<Cgroup> = dirs(root, from)?.into_iter().filter_map(named).collect();
     found.sort_unstable_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
     Ok(found)
 }
 
-fn children(root: &CgroupRoot, of: &CgroupPath) -> Result<Vec<CgroupPath>, TargetError> {
-    let dir = root.dir(of);
-    let failed = |error| TargetError::io("list", &dir)(error);
-    let entries = match fs::read_dir(&dir) {
+/// The directories of a cgroup and of all below it, whatever their names are.
+///
+/// # Errors
+/// As [`walk`].
+pub(crate) fn dirs(
+    root: &CgroupRoot,
+    from: &CgroupPath,
+) -> Result<Vec<(PathBuf, Metadata)>, TargetError> {
+    let mut found = Vec::new();
+    let mut open = vec![(root.dir(from), 0)];
+    while let Some((dir, depth)) = open.pop() {
+        let stat = match fs::symlink_metadata(&dir) {
+            Ok(stat) if stat.is_dir() && root.holds(&stat) => stat,
+            Ok(_) => continue,
+            Err(error) if depth > 0 && is_gone(&error) => continue,
+            Err(error) => return Err(TargetError::io("look at", dir)(error)),
+        };
+        // kernfs counts a directory's children in its links, which saves reading the many that have none.
+        if stat.nlink() > 2 && depth < MAX_DEPTH {
+            open.extend(children(&dir)?.into_iter().map(|child| (child, depth + 1)));
+        }
+        found.push((dir, stat));
+    }
+    Ok(found)
+}
+
+fn children(dir: &Path) -> Result<Vec<PathBuf>, TargetError> {
+    let failed = |error| TargetError::io("list", dir)(error);
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if is_gone(&error) => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let stem = of.as_str().trim_end_matches('/');
     let mut children = Vec::new();
     for entry in entries {
         let entry = match entry {
@@ -56,11 +74,8 @@ fn children(root: &CgroupRoot, of: &CgroupPath) -> Result<Vec<CgroupPath>, Targe
             Err(error) if is_gone(&error) => break,
             Err(error) => return Err(failed(error)),
         };
-        if entry.file_type().is_ok_and(|kind| kind.is_dir())
-            && let Some(name) = entry.file_name().to_str()
-            && let Ok(child) = format!("{stem}/{name}").parse()
-        {
-            children.push(child);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            children.push(entry.path());
         }
     }
     Ok(children)
