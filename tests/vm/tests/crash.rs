@@ -1,6 +1,8 @@
 //! The daemon dies, stops, or finds its state spoilt: afterwards a fault is whole or gone, never half,
 //! and never for longer than the lease.
 
+#[path = "crash/adoption.rs"]
+mod adoption;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/early_end.rs"]
@@ -31,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         storage::trials(),
         renewal::trials(),
         lost_pins::trials(),
+        adoption::trials(),
         early_end::trials(),
         clock::trials(),
     ];
