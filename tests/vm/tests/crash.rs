@@ -15,6 +15,8 @@ mod journal;
 mod kill_switch;
 #[path = "crash/lease.rs"]
 mod lease;
+#[path = "crash/lost_hooks.rs"]
+mod lost_hooks;
 #[path = "crash/lost_pins.rs"]
 mod lost_pins;
 #[path = "crash/renewal.rs"]
@@ -33,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         storage::trials(),
         renewal::trials(),
         lost_pins::trials(),
+        lost_hooks::trials(),
         adoption::trials(),
         early_end::trials(),
         clock::trials(),
