@@ -1,4 +1,5 @@
 //! Everything around the code: set-up, builds, tests under real kernels, checks. One verb per file.
+#![forbid(unsafe_code)]
 
 mod artifacts;
 mod bench;

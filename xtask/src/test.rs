@@ -78,7 +78,7 @@ pub(crate) fn verb(options: &Options) -> Result<ExitCode> {
         Ok(binaries) => behaviour(options, &binaries, &mut runs)?,
         Err(error) => runs.push(Run::broken("build", format_args!("{error:#}"))),
     }
-    let report = Report(runs);
+    let report = Report::of(runs, options.filter.as_deref());
     let good = report.is_good();
     print!("{report}");
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,8 @@
 //! The daemon dies, stops, or finds its state spoilt: afterwards a fault is whole or gone, never half,
 //! and never for longer than the lease.
 
+#[path = "crash/adoption.rs"]
+mod adoption;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/early_end.rs"]
@@ -13,6 +15,8 @@ mod journal;
 mod kill_switch;
 #[path = "crash/lease.rs"]
 mod lease;
+#[path = "crash/lost_hooks.rs"]
+mod lost_hooks;
 #[path = "crash/lost_pins.rs"]
 mod lost_pins;
 #[path = "crash/renewal.rs"]
@@ -31,6 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         storage::trials(),
         renewal::trials(),
         lost_pins::trials(),
+        lost_hooks::trials(),
+        adoption::trials(),
         early_end::trials(),
         clock::trials(),
     ];

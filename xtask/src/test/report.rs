@@ -34,15 +34,31 @@ impl Run {
         Self { name: name.to_owned(), results, trouble: None, elapsed: Duration::ZERO }
     }
 
+    /// Whether it went well and had nothing to run.
+    fn is_empty(&self) -> bool {
+        let Results { passed, failed, skips, .. } = &self.results;
+        passed + failed + skips.len() == 0 && self.trouble.is_none()
+    }
+
     fn failed(&self) -> usize {
         self.results.failed + usize::from(self.trouble.is_some())
     }
 }
 
 /// All runs of one `cargo xtask test`.
-pub(crate) struct Report(pub(crate) Vec<Run>);
+pub(crate) struct Report(Vec<Run>);
 
 impl Report {
+    /// Of these runs. A filter that selected no test anywhere is a mistake, and fails.
+    pub(crate) fn of(mut runs: Vec<Run>, filter: Option<&str>) -> Self {
+        if let Some(filter) = filter
+            && runs.iter().all(Run::is_empty)
+        {
+            runs.push(Run::broken("filter", format_args!("no test matches `{filter}`")));
+        }
+        Self(runs)
+    }
+
     /// Whether nothing failed.
     pub(crate) fn is_good(&self) -> bool {
         self.total(Run::failed) == 0
@@ -145,11 +161,9 @@ mod tests {
             trouble: None,
             elapsed: Duration::from_secs(5),
         };
-        let report = Report(vec![
-            good,
-            Run::broken("7.3", "the kernel panicked"),
-            Run::skipped("host", "not root"),
-        ]);
+        let runs =
+            vec![good, Run::broken("7.3", "the kernel panicked"), Run::skipped("host", "not root")];
+        let report = Report::of(runs, None);
         let text = report.to_string();
         assert!(!report.is_good());
         assert!(text.ends_with("\n3 passed, 2 failed, 1 skipped\n"), "{text}");
@@ -160,5 +174,29 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_anywhere_is_a_failure() {
+        let run = |passed| Run {
+            name: "host".to_owned(),
+            results: Results { passed, closed: 1, ..Results::default() },
+            trouble: None,
+            elapsed: Duration::ZERO,
+        };
+        let text = |report: &Report| report.to_string();
+        let nothing = Report::of(vec![run(0), run(0)], Some("typo"));
+        assert!(!nothing.is_good());
+        assert!(text(&nothing).contains("no test matches `typo`\n"), "{}", text(&nothing));
+        // Somewhere it matched, nobody asked for anything in particular, or it is not known.
+        for (runs, filter) in [
+            (vec![run(0), run(1)], Some("network_loss")),
+            (vec![run(0)], None),
+            (vec![run(0), Run::skipped("host", "not root")], Some("typo")),
+        ] {
+            assert!(Report::of(runs, filter).is_good());
+        }
+        let broken = Report::of(vec![Run::broken("7.3", "the kernel panicked")], Some("typo"));
+        assert!(!text(&broken).contains("typo"));
     }
 }

@@ -207,6 +207,19 @@ impl Agent {
         }
     }
 
+    /// Sends datagrams, numbered from `first` on, until [`Agent::cease`].
+    pub(crate) fn begin(&self, socket: Socket, to: Option<SocketAddr>, first: u64) -> Result<()> {
+        self.done(&Ask::Begin { socket: socket.handle, to, first })
+    }
+
+    /// Ends what [`Agent::begin`] began.
+    pub(crate) fn cease(&self, socket: Socket) -> Result<Sent> {
+        match self.ask(&Ask::Cease { socket: socket.handle })? {
+            Answer::Sent(sent) => Ok(sent),
+            other => unexpected(&other),
+        }
+    }
+
     /// Numbers of what has arrived, without waiting.
     pub(crate) fn take(&self, socket: Socket) -> Result<Vec<u64>> {
         self.take_within(socket, 0, Duration::ZERO)

@@ -117,6 +117,23 @@ impl<'a> Datagrams<'a> {
         Ok(())
     }
 
+    /// Sends datagram after datagram until [`Datagrams::cease`].
+    pub(crate) fn begin(&self) -> Result<()> {
+        self.from.0.begin(self.from.1, self.address, self.next.get())
+    }
+
+    /// Ends what [`Datagrams::begin`] began, and says what became of it.
+    pub(crate) fn cease(&self) -> Result<Round> {
+        let first = self.next.get();
+        let sent = self.from.0.cease(self.from.1)?;
+        let count = sent.ok + sent.failed.len() as u32;
+        self.next.set(first + u64::from(count));
+        self.stage.settle()?;
+        let arrived = self.to.0.take(self.to.1)?.into_iter();
+        let arrived = arrived.filter_map(|number| number.checked_sub(first)).collect();
+        Ok(Round { sent: count, failed: sent.failed, arrived })
+    }
+
     /// Port of the receiving socket.
     pub(crate) fn receiver_port(&self) -> u16 {
         self.to.1.local.port()

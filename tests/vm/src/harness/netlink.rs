@@ -172,6 +172,28 @@ impl Netlink {
             .with_context(|| format!("cannot add a filter to {name}"))
     }
 
+    /// Deletes a filter that [`Netlink::filters`] found, as a user's `tc filter del` does.
+    pub(crate) fn delete_filter(&self, filter: &Raw) -> Result<()> {
+        let mut message = TcMessage::with_index(filter.head_u32(4) as i32);
+        message.header.handle = TcHandle::from(filter.head_u32(8));
+        message.header.parent = TcHandle::from(filter.head_u32(12));
+        message.header.info = filter.head_u32(16);
+        let kind = filter.attribute(libc::TCA_KIND).context("a filter without a kind")?;
+        let kind = String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned();
+        message.attributes.push(TcAttribute::Kind(kind));
+        self.change(RouteNetlinkMessage::DelTrafficFilter(message), 0)
+            .context("cannot delete a filter")
+    }
+
+    /// Deletes the queueing discipline of this handle under a parent.
+    pub(crate) fn delete_qdisc(&self, name: &str, parent: TcHandle, handle: u16) -> Result<()> {
+        let mut message = TcMessage::with_index(self.index(name)? as i32);
+        message.header.parent = parent;
+        message.header.handle = TcHandle { major: handle, minor: 0 };
+        self.change(RouteNetlinkMessage::DelQueueDiscipline(message), 0)
+            .with_context(|| format!("cannot delete a qdisc of {name}"))
+    }
+
     /// Number and name of every interface.
     pub(crate) fn interfaces(&self) -> Result<Vec<(u32, String)>> {
         let links = self.dump(libc::RTM_GETLINK, &[0; 16], 16).context("cannot list interfaces")?;

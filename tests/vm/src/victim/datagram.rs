@@ -110,6 +110,11 @@ impl Datagrams {
         Ok(Self { fd, kind })
     }
 
+    /// The same socket for another thread.
+    pub(super) fn copy(&self) -> Result<Self> {
+        Ok(Self { fd: self.fd.try_clone().context("cannot copy a socket")?, kind: self.kind })
+    }
+
     pub(super) fn local(&self) -> Result<SocketAddr> {
         let address: SockaddrStorage = getsockname(self.fd.as_raw_fd())?;
         let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));

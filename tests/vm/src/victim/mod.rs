@@ -4,6 +4,7 @@
 mod child;
 mod datagram;
 mod protocol;
+mod steady;
 mod stream;
 
 use std::{
@@ -22,6 +23,7 @@ pub(crate) use protocol::{Answer, Ask, Errors, Exchanged, Handle, Sent, Served, 
 
 use self::{
     datagram::Datagrams,
+    steady::Steady,
     stream::{Connection, Server},
 };
 
@@ -34,6 +36,8 @@ enum Socket {
 #[derive(Default)]
 struct Victim {
     sockets: HashMap<Handle, Socket>,
+    /// By the socket that they send from.
+    steady: HashMap<Handle, Steady>,
     opened: Handle,
 }
 
@@ -74,6 +78,15 @@ impl Victim {
             }
             Ask::Send { socket, to, first, count, size } => {
                 Ok(Answer::Sent(self.datagrams(socket)?.send(to, first, count, size)))
+            }
+            Ask::Begin { socket, to, first } => {
+                let copy = self.datagrams(socket)?.copy()?;
+                self.steady.insert(socket, Steady::begin(copy, to, first));
+                Ok(Answer::Done)
+            }
+            Ask::Cease { socket } => {
+                let steady = self.steady.remove(&socket);
+                Ok(Answer::Sent(steady.with_context(|| format!("{socket} sends nothing"))?.end()?))
             }
             Ask::Take { socket, at_least, within_ms } => {
                 Ok(Answer::Numbers(self.datagrams(socket)?.take(at_least, within_ms)?))

@@ -22,6 +22,10 @@ pub(crate) enum Ask {
     RawPing { bind: IpAddr },
     /// Send numbered datagrams or echo requests. Answer: `Sent`.
     Send { socket: Handle, to: Option<SocketAddr>, first: u64, count: u32, size: usize },
+    /// Send datagrams with these numbers and those that follow, until `Cease`. Answer: `Done`.
+    Begin { socket: Handle, to: Option<SocketAddr>, first: u64 },
+    /// End what `Begin` began. Answer: `Sent`.
+    Cease { socket: Handle },
     /// Numbers of what has arrived since the last time, in order; wait until there are `at_least` or
     /// the time is over. Answer: `Numbers`.
     Take { socket: Handle, at_least: usize, within_ms: u64 },

@@ -1,13 +1,17 @@
 //! `chaos recover --all` ends every fault: with a daemon, without one, and beside one that hangs.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use chaos_common::proto::v1::Direction;
+use chaos_common::proto::v1::{Direction, End, State};
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net,
+    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net, poll,
     run_command, tests,
 };
 
@@ -37,8 +41,11 @@ fn pull(stage: &Stage) -> Result<Output> {
 
 /// A daemon with a long lease, two live faults and what they hit.
 fn faults(stage: &Stage) -> Result<(Daemon, [Datagrams<'_>; 2])> {
-    let daemon = stage
-        .daemon_with(Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() })?;
+    faults_with(stage, Duration::from_secs(120))
+}
+
+fn faults_with(stage: &Stage, lease: Duration) -> Result<(Daemon, [Datagrams<'_>; 2])> {
+    let daemon = stage.daemon_with(Settings { lease: Some(lease), ..Settings::default() })?;
     let client = daemon.client()?;
     for (id, direction) in [("one", Direction::Out), ("two", Direction::In)] {
         client.inject_as(id, Loss::all().direction(direction).on(&stage.target))?;
@@ -116,14 +123,25 @@ fn with_no_daemon_and_nothing_to_do() -> Result<()> {
 }
 
 fn beside_a_daemon_that_hangs() -> Result<()> {
+    /// Long enough for the switch to come before it lapses.
+    const LEASE: Duration = Duration::from_secs(12);
     let stage = Stage::new()?;
-    let (daemon, flows) = faults(&stage)?;
+    let (daemon, flows) = faults_with(&stage, LEASE)?;
+    let stopped = Instant::now();
     daemon.signal(Signal::SIGSTOP)?;
     pull(&stage)?;
     flows.iter().try_for_each(|flow| flow.all_arrive())?;
-    // When it wakes it must not bring its faults back, unless it is still right to say they are on.
+    ensure!(stopped.elapsed() < LEASE / 2, "this machine is too slow for the test");
     daemon.signal(Signal::SIGCONT)?;
+    // When it wakes it renews its lease, which must not bring its faults back.
+    poll::all_along(LEASE / 3 + Duration::from_secs(1), || {
+        flows.iter().try_for_each(|flow| flow.all_arrive())
+    })?;
     let client = daemon.client()?;
+    for id in ["one", "two"] {
+        let ended = client.get(id)?;
+        ensure!(ended.state() == State::Ended && ended.end() == End::Interrupted, "{ended:?}");
+    }
     client.recover_all()?;
     flows.iter().try_for_each(|flow| flow.all_arrive())?;
     stage.idle(&daemon)?;

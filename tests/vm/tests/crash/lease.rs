@@ -19,11 +19,21 @@ tests![
     a_long_fault_outlives_many_leases,
 ];
 
-/// Waits for the lease to lapse; the effect must not end before, nor last much longer.
-fn until_inert(stage: &Stage, since: Instant) -> Result<()> {
+/// What is left of a lease at least: it is renewed when a third is used, and a slow machine may be late.
+const LEFT: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 2);
+
+/// Waits for the lease to lapse; the effect must last so long at least, and not much longer than the lease.
+fn until_inert(stage: &Stage, since: Instant, at_least: Duration) -> Result<()> {
     let out = stage.victim_udp()?;
     let ends = ((&stage.far, net::far(Family::V4)), (&stage.victim, net::near(Family::V4)));
     let inward = stage.udp("victim, in", ends.0, ends.1)?;
+    poll::all_along(at_least.saturating_sub(since.elapsed()), || {
+        if since.elapsed() < at_least {
+            out.none_arrive()?;
+            inward.none_arrive()?;
+        }
+        Ok(())
+    })?;
     // One round of a slow machine on top.
     let within = LEASE + Duration::from_secs(2);
     poll::until_ok("the lease to lapse", within, || {
@@ -50,7 +60,7 @@ fn a_killed_daemons_faults_become_inert() -> Result<()> {
     // It was renewed a third of a lease ago at most.
     out.none_arrive()?;
     ensure!(died.elapsed() < LEASE, "this machine is too slow for the test");
-    until_inert(&stage, died)?;
+    until_inert(&stage, died, LEFT)?;
     bystander.all_arrive()?;
     let daemon = stage.daemon()?;
     daemon.client()?.recover_all()?;
@@ -66,7 +76,7 @@ fn a_stopped_daemons_faults_become_inert_and_come_back() -> Result<()> {
     let out = stage.victim_udp()?;
     out.none_arrive()?;
     daemon.signal(Signal::SIGSTOP)?;
-    until_inert(&stage, Instant::now())?;
+    until_inert(&stage, Instant::now(), LEFT)?;
     daemon.signal(Signal::SIGCONT)?;
     poll::until_ok("the lease to be renewed", Duration::from_secs(10), || out.none_arrive())?;
     let counters = balanced(&client.get(&injection.id)?)?;
@@ -79,11 +89,14 @@ fn a_stopped_daemons_faults_become_inert_and_come_back() -> Result<()> {
 
 fn a_daemon_that_dies_half_way_is_inert_too() -> Result<()> {
     let stage = Stage::new()?;
-    for step in ["hook-attached", "rule-written", "active"] {
+    // What is not whole need not act.
+    let steps =
+        [("rule-written", Duration::ZERO), ("hook-attached", Duration::ZERO), ("active", LEFT)];
+    for (step, at_least) in steps {
         let dying = stage.daemon_with(Settings { failpoint: Some(step), ..Settings::default() })?;
         ensure!(dying.client()?.inject_as("half", loss(&stage)).is_err());
         dying.wait_killed()?;
-        until_inert(&stage, Instant::now())?;
+        until_inert(&stage, Instant::now(), at_least)?;
         let daemon = stage.daemon()?;
         daemon.client()?.recover_all()?;
         stage.idle(&daemon)?;

@@ -38,7 +38,9 @@ fn flows(stage: &Stage) -> Result<[Datagrams<'_>; 2]> {
 }
 
 fn inject(stage: &Stage, daemon: &Daemon, id: &str, flows: &[Datagrams<'_>]) -> Result<()> {
-    let spec = Loss::all().direction(Direction::Both).on(&stage.target);
+    // It does not end by itself before anybody looks.
+    let lasting = LOOK * 10;
+    let spec = Loss::all().direction(Direction::Both).lasting(lasting).on(&stage.target);
     active(&daemon.client()?.inject_as(id, spec)?)?;
     flows.iter().try_for_each(|flow| flow.none_arrive())
 }
