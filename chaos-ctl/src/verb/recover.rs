@@ -231,11 +231,11 @@ mod tests {
             serde_json::json!({"recovered": ["a"], "failed": [{"id": "b", "reason": "busy"}]})
         );
         assert_eq!(
-            json(Swept { journal: vec!["a".into()], daemon_hangs: false }),
+            json(Swept { journal: vec!["a".into()], ..Swept::default() }),
             serde_json::json!({"recovered": ["a"], "failed": [], "daemonHangs": false})
         );
         assert_eq!(
-            json(Swept { journal: Vec::new(), daemon_hangs: true }),
+            json(Swept { daemon_hangs: true, ..Swept::default() }),
             serde_json::json!({"recovered": [], "failed": [], "daemonHangs": true})
         );
     }
