@@ -33,7 +33,7 @@ fn switch(stage: &Stage, place: Place) -> Result<Command> {
     Ok(command)
 }
 
-fn pull(stage: &Stage) -> Result<Output> {
+pub(super) fn pull(stage: &Stage) -> Result<Output> {
     let output = run_command(switch(stage, Place::default())?, "")?;
     ensure!(output.code == 0, "{output:?}");
     Ok(output)
@@ -79,7 +79,7 @@ fn after_a_crash_and_a_restart() -> Result<()> {
 }
 
 /// Removes what a killed daemon left in its socket's place.
-fn without_socket(stage: &Stage) -> Result<()> {
+pub(super) fn without_socket(stage: &Stage) -> Result<()> {
     if stage.scratch.socket().exists() {
         fs::remove_file(stage.scratch.socket())?;
     }
