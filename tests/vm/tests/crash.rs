@@ -9,6 +9,8 @@ mod clock;
 mod early_end;
 #[path = "crash/fail_points.rs"]
 mod fail_points;
+#[path = "crash/foreign_lock.rs"]
+mod foreign_lock;
 #[path = "crash/journal.rs"]
 mod journal;
 #[path = "crash/kill_switch.rs"]
@@ -31,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         fail_points::trials(),
         lease::trials(),
         kill_switch::trials(),
+        foreign_lock::trials(),
         journal::trials(),
         storage::trials(),
         renewal::trials(),

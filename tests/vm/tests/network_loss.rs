@@ -10,6 +10,8 @@ mod fragments;
 mod interfaces;
 #[path = "network_loss/link_upkeep.rs"]
 mod link_upkeep;
+#[path = "network_loss/many_interfaces.rs"]
+mod many_interfaces;
 #[path = "network_loss/matrix.rs"]
 mod matrix;
 #[path = "network_loss/models.rs"]
@@ -36,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         places::trials(),
         link_upkeep::trials(),
         interfaces::trials(),
+        many_interfaces::trials(),
         qdiscs::trials(),
         filters::trials(),
         fragments::trials(),

@@ -257,6 +257,11 @@ impl Agent {
         self.done(&Ask::Enter { netns: netns.path() })
     }
 
+    /// Locks its network namespace against everybody, as long as it lives.
+    pub(crate) fn lock_netns(&self) -> Result<()> {
+        self.done(&Ask::LockNetns)
+    }
+
     fn done(&self, ask: &Ask) -> Result<()> {
         match self.ask(ask)? {
             Answer::Done => Ok(()),

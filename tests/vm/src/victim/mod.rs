@@ -16,7 +16,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sched::{CloneFlags, setns},
+};
 
 pub(crate) use child::run as child;
 pub(crate) use protocol::{Answer, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
@@ -39,6 +42,7 @@ struct Victim {
     /// By the socket that they send from.
     steady: HashMap<Handle, Steady>,
     opened: Handle,
+    netns_lock: Option<Flock<File>>,
 }
 
 /// Answers until standard input ends.
@@ -126,6 +130,13 @@ impl Victim {
                 let file = File::open(&netns)
                     .with_context(|| format!("cannot open {}", netns.display()))?;
                 setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
+                Ok(Answer::Done)
+            }
+            Ask::LockNetns => {
+                let netns = File::open("/proc/self/ns/net").context("cannot open the namespace")?;
+                let lock = Flock::lock(netns, FlockArg::LockExclusiveNonblock);
+                let lock = lock.map_err(|(_, errno)| errno).context("cannot lock the namespace")?;
+                self.netns_lock = Some(lock);
                 Ok(Answer::Done)
             }
             Ask::Snmp { name } => Ok(Answer::Number(snmp(&name)?)),

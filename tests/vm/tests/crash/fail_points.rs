@@ -1,23 +1,49 @@
 //! SIGKILL at every step of an injection and of its recovery.
 
 use anyhow::{Result, bail, ensure};
-use chaos_common::proto::v1::{Direction, State};
+use chaos_common::proto::v1::{Direction, End, State};
 use libtest_mimic::Trial;
 
+use super::adoption::both_ways;
 use crate::harness::{
-    Client, Daemon, Datagrams, Loss, Probe as _, Settings, Stage, active, balanced, reason, trial,
+    Client, Datagrams, Loss, Probe as _, Settings, Stage, active, balanced, reason, trial,
 };
 
-const INJECTING: [&str; 5] =
-    ["journal-reserved", "journal-written", "hook-attached", "rule-written", "active"];
-const RECOVERING: [&str; 4] = ["recover-begun", "rule-removed", "hook-detached", "journal-removed"];
+/// What the next daemon says of an injection that was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing: no word of it was on disk, or none any more.
+    Unknown,
+    /// That it is over.
+    Ended(End),
+    /// That it goes on.
+    Active,
+}
+
+/// Steps in their order. Only what is whole goes on: a rule without its hooks, or with one of two, is over.
+const INJECTING: [(&str, Found); 5] = [
+    ("journal-reserved", Found::Unknown),
+    ("journal-written", Found::Ended(End::Interrupted)),
+    ("rule-written", Found::Ended(End::Interrupted)),
+    ("hook-attached", Found::Ended(End::Interrupted)),
+    ("active", Found::Active),
+];
+/// Whoever asked for an end gets it, also when the daemon had no more than noted it.
+const RECOVERING: [(&str, Found); 4] = [
+    ("recover-begun", Found::Ended(End::Recovered)),
+    ("rule-removed", Found::Ended(End::Recovered)),
+    ("hook-detached", Found::Ended(End::Recovered)),
+    ("journal-removed", Found::Unknown),
+];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let name = |when: &str, step: &str| format!("{when}_{}", step.replace('-', "_"));
-    let injecting =
-        INJECTING.map(|step| trial(module_path!(), &name("inject", step), move || inject(step)));
-    let recovering =
-        RECOVERING.map(|step| trial(module_path!(), &name("recover", step), move || recover(step)));
+    let injecting = INJECTING.map(|(step, found)| {
+        trial(module_path!(), &name("inject", step), move || inject(step, found))
+    });
+    let recovering = RECOVERING.map(|(step, found)| {
+        trial(module_path!(), &name("recover", step), move || recover(step, found))
+    });
     injecting.into_iter().chain(recovering).collect()
 }
 
@@ -27,35 +53,27 @@ fn loss(stage: &Stage) -> chaos_common::proto::v1::Spec {
     Loss::all().direction(Direction::Both).on(&stage.target)
 }
 
-/// What is there after a restart: all of the fault, or nothing.
-fn whole_or_gone(
-    client: &Client,
-    out: &Datagrams<'_>,
-    inward: &Datagrams<'_>,
-) -> Result<Option<()>> {
-    let known = match client.get(ID) {
-        Ok(injection) => Some(injection),
-        Err(status) if reason(&status) == "UNKNOWN_INJECTION" => None,
+/// Fails unless the daemon says what it should, and the traffic bears it out: all of the fault, or nothing.
+fn check(client: &Client, wanted: Found, flows: &Flows<'_>) -> Result<()> {
+    let found = match client.get(ID) {
+        Ok(injection) => match injection.state() {
+            State::Active => Found::Active,
+            State::Ended => Found::Ended(injection.end()),
+            other @ (State::Unspecified | State::Applying | State::Recovering | State::Stuck) => {
+                bail!("half there: {other:?}, {injection:?}")
+            }
+        },
+        Err(status) if reason(&status) == "UNKNOWN_INJECTION" => Found::Unknown,
         Err(status) => return Err(status.into()),
     };
-    match known {
-        Some(injection) if injection.state() == State::Active => {
-            out.none_arrive()?;
-            inward.none_arrive()?;
+    ensure!(found == wanted, "found {found:?}, not {wanted:?}");
+    match found {
+        Found::Active => {
+            flows.none_arrive()?;
             balanced(&client.get(ID)?)?;
-            Ok(Some(()))
+            Ok(())
         }
-        None => {
-            out.all_arrive()?;
-            inward.all_arrive()?;
-            Ok(None)
-        }
-        Some(injection) if injection.state() == State::Ended => {
-            out.all_arrive()?;
-            inward.all_arrive()?;
-            Ok(None)
-        }
-        Some(injection) => bail!("half there: {injection:?}"),
+        Found::Unknown | Found::Ended(_) => flows.all_arrive(),
     }
 }
 
@@ -65,17 +83,26 @@ struct Flows<'a> {
     bystander: Datagrams<'a>,
 }
 
-fn flows(stage: &Stage) -> Result<Flows<'_>> {
-    use crate::harness::{Family, net};
-    let ends = ((&stage.far, net::far(Family::V4)), (&stage.victim, net::near(Family::V4)));
-    let flows = Flows {
-        out: stage.victim_udp()?,
-        inward: stage.udp("victim, in", ends.0, ends.1)?,
-        bystander: stage.bystander_udp()?,
-    };
-    flows.out.all_arrive()?;
-    flows.inward.all_arrive()?;
-    Ok(flows)
+impl<'a> Flows<'a> {
+    fn new(stage: &'a Stage) -> Result<Self> {
+        let [out, inward] = both_ways(stage, "victim", &stage.victim)?;
+        let flows = Self { out, inward, bystander: stage.bystander_udp()? };
+        flows.all_arrive()?;
+        Ok(flows)
+    }
+
+    /// Of the victim's; the bystander's do.
+    fn none_arrive(&self) -> Result<()> {
+        self.out.none_arrive()?;
+        self.inward.none_arrive()?;
+        self.bystander.all_arrive()
+    }
+
+    fn all_arrive(&self) -> Result<()> {
+        self.out.all_arrive()?;
+        self.inward.all_arrive()?;
+        self.bystander.all_arrive()
+    }
 }
 
 /// Starts a daemon that dies at a step, and lets it: the call that it was busy with fails.
@@ -86,64 +113,46 @@ fn die_injecting(stage: &Stage, step: &'static str) -> Result<()> {
     daemon.wait_killed()
 }
 
-fn inject(step: &'static str) -> Result<()> {
+fn inject(step: &'static str, wanted: Found) -> Result<()> {
     let stage = Stage::new()?;
-    let Flows { out, inward, bystander } = flows(&stage)?;
+    let flows = Flows::new(&stage)?;
     die_injecting(&stage, step)?;
-    bystander.all_arrive()?;
+    flows.bystander.all_arrive()?;
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
-    bystander.all_arrive()?;
-    let found = whole_or_gone(&client, &out, &inward)?;
+    check(&client, wanted, &flows)?;
+    let live = client.list()?.len();
+    ensure!(live == usize::from(wanted == Found::Active), "{live} are live");
 
-    // Whoever asked did not hear an answer, and asks again.
-    let answer = client.inject_as(ID, loss(&stage))?;
-    match (answer.state(), found) {
-        (State::Active, _) => {
-            out.none_arrive()?;
-            inward.none_arrive()?;
-        }
-        // It was cleaned up, and the daemon remembers how it ended.
-        (State::Ended, None) => out.all_arrive()?,
-        _ => bail!("found {found:?}, and then {answer:?}"),
-    }
-    ensure!(client.list()?.len() <= 1);
+    // Whoever asked did not hear an answer, and asks again: what ended is remembered, and does not come back.
+    client.inject_as(ID, loss(&stage))?;
+    let again = if wanted == Found::Unknown { Found::Active } else { wanted };
+    check(&client, again, &flows)?;
     client.recover(ID)?;
-    out.all_arrive()?;
-    inward.all_arrive()?;
+    flows.all_arrive()?;
     active(&client.inject_as("afterwards", loss(&stage))?)?;
-    out.none_arrive()?;
+    flows.none_arrive()?;
     client.recover_all()?;
-    bystander.all_arrive()?;
+    flows.all_arrive()?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
 
-fn recover(step: &'static str) -> Result<()> {
+fn recover(step: &'static str, wanted: Found) -> Result<()> {
     let stage = Stage::new()?;
-    let Flows { out, inward, bystander } = flows(&stage)?;
-    let dying: Daemon =
-        stage.daemon_with(Settings { failpoint: Some(step), ..Settings::default() })?;
+    let flows = Flows::new(&stage)?;
+    let dying = stage.daemon_with(Settings { failpoint: Some(step), ..Settings::default() })?;
     let client = dying.client()?;
     client.inject_as(ID, loss(&stage))?;
-    out.none_arrive()?;
+    flows.none_arrive()?;
     let answer = client.recover(ID);
     ensure!(answer.is_err(), "the daemon answered at `{step}`: {answer:?}");
     dying.wait_killed()?;
-    bystander.all_arrive()?;
+    flows.bystander.all_arrive()?;
 
     let daemon = stage.daemon()?;
-    let client = daemon.client()?;
-    if whole_or_gone(&client, &out, &inward)?.is_some() {
-        ensure!(
-            step == "recover-begun",
-            "the fault is back although its recovery had reached `{step}`"
-        );
-        client.recover(ID)?;
-    }
-    out.all_arrive()?;
-    inward.all_arrive()?;
-    bystander.all_arrive()?;
+    check(&daemon.client()?, wanted, &flows)?;
+    ensure!(daemon.client()?.list()?.is_empty());
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

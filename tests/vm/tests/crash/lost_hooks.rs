@@ -1,4 +1,4 @@
-//! Somebody removes a hook while no daemon runs: the next one takes that for an end of the fault.
+//! Somebody removes hooks while no daemon runs: the next one takes that for an end of the fault.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -9,9 +9,8 @@ use netlink_packet_route::tc::TcHandle;
 use super::adoption::both_ways;
 use crate::harness::{Loss, Probe as _, Settings, Stage, active, tests};
 
-tests![one_hook_for_what_goes_out, every_hook_for_what_goes_out, the_hook_for_what_comes_in,];
+tests![the_hooks_for_what_goes_out, the_hook_for_what_comes_in];
 
-const INTERFACE: &str = "near0";
 const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
 const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
 
@@ -59,12 +58,13 @@ fn pins(stage: &Stage, begin: &str, end: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// As `rm` of its pin does, or `tc filter del` where the kernel has no tcx.
-fn remove_egress(stage: &Stage, interfaces: &[(u32, String)]) -> Result<()> {
+/// As `rm` of its pin does, or `tc filter del` where the kernel has no tcx. From every interface: one alone may
+/// also be new, as far as the next daemon can tell.
+fn remove_egress(stage: &Stage) -> Result<()> {
     let netlink = stage.net.near.netlink();
-    for (index, name) in interfaces {
+    for (index, name) in netlink.interfaces()? {
         let pins = pins(stage, "out-", &format!("-{index}"))?;
-        let filters = netlink.filters(*index, EGRESS.into())?;
+        let filters = netlink.filters(index, EGRESS.into())?;
         // A dump also has an entry without a handle for each priority in use.
         let filters: Vec<_> = filters.iter().filter(|filter| filter.head_u32(8) != 0).collect();
         ensure!(pins.len() + filters.len() == 1, "{name} has no hook: {pins:?}, {filters:?}");
@@ -87,17 +87,8 @@ fn remove_qdisc(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn one_hook_for_what_goes_out() -> Result<()> {
-    removed(|stage| {
-        let mut interfaces = stage.net.near.netlink().interfaces()?;
-        interfaces.retain(|(_, name)| name == INTERFACE);
-        ensure!(interfaces.len() == 1);
-        remove_egress(stage, &interfaces)
-    })
-}
-
-fn every_hook_for_what_goes_out() -> Result<()> {
-    removed(|stage| remove_egress(stage, &stage.net.near.netlink().interfaces()?))
+fn the_hooks_for_what_goes_out() -> Result<()> {
+    removed(remove_egress)
 }
 
 fn the_hook_for_what_comes_in() -> Result<()> {

@@ -10,14 +10,16 @@ use chaos_common::{
     proto::v1::{Direction, End, State},
 };
 
+use super::adoption::both_ways;
 use crate::harness::{
-    Daemon, Datagrams, Family, Loss, Probe as _, Settings, Stage, active, balanced, net, poll,
+    Agent, Daemon, Datagrams, Loss, Place, Probe as _, Settings, Stage, active, balanced, poll,
     tests,
 };
 
 tests![
     pins_removed_under_live_faults_end_them,
     one_hooks_pin_removed_ends_the_faults,
+    a_fault_that_begins_right_after_the_kill_switch_acts,
     a_target_removed_from_the_tables_ends_the_fault,
     pins_removed_from_an_idle_daemon_come_back,
 ];
@@ -33,8 +35,7 @@ fn settings() -> Settings {
 }
 
 fn flows(stage: &Stage) -> Result<[Datagrams<'_>; 2]> {
-    let ends = ((&stage.far, net::far(Family::V4)), (&stage.victim, net::near(Family::V4)));
-    Ok([stage.victim_udp()?, stage.udp("victim, in", ends.0, ends.1)?])
+    both_ways(stage, "victim", &stage.victim)
 }
 
 fn inject(stage: &Stage, daemon: &Daemon, id: &str, flows: &[Datagrams<'_>]) -> Result<()> {
@@ -94,6 +95,37 @@ fn one_hooks_pin_removed_ends_the_faults() -> Result<()> {
         let name = format!("in-{}", stage.target.id()?);
         fs::remove_file(pin(stage, &name)?).context("cannot remove the pin")
     })
+}
+
+/// In the same network namespace, and before the daemon had reason to look at its pins.
+fn a_fault_that_begins_right_after_the_kill_switch_acts() -> Result<()> {
+    let stage = Stage::new()?;
+    let newcomer = stage.base.child("newcomer")?;
+    let process = Agent::start(Place::default().cgroup(&newcomer)?.netns(&stage.net.near)?)?;
+    let daemon = stage.daemon_with(settings())?;
+    let client = daemon.client()?;
+    let (old, new) = (flows(&stage)?, both_ways(&stage, "newcomer", &process)?);
+    inject(&stage, &daemon, "before", &old)?;
+    new.iter().try_for_each(|flow| flow.all_arrive())?;
+    remove_pins(&stage)?;
+    let spec = Loss::all().direction(Direction::Both).lasting(LOOK * 10).on(&newcomer);
+    active(&client.inject_as("right-after", spec)?)?;
+    new.iter().try_for_each(|flow| flow.none_arrive())?;
+
+    let ended = poll::until("the end of what lost its footing", LEASE, || {
+        Ok(Some(client.get("before")?).filter(|injection| injection.state() == State::Ended))
+    })?;
+    ensure!(ended.end() == End::Interrupted && !ended.message.is_empty(), "{ended:?}");
+    old.iter().try_for_each(|flow| flow.all_arrive())?;
+    // Whoever looks at the pins now and then finds those of the new one.
+    poll::all_along(LEASE, || {
+        active(&client.get("right-after")?)?;
+        new.iter().try_for_each(|flow| flow.none_arrive())
+    })?;
+    ensure!(balanced(&client.recover("right-after")?)?.past_lease == 0);
+    new.iter().try_for_each(|flow| flow.all_arrive())?;
+    stage.idle(&daemon)?;
+    outlives_a_crash(&stage, daemon, &old)
 }
 
 /// As `bpftool map delete` does.

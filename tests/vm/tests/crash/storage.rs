@@ -3,9 +3,10 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1::{End, State};
 
 use crate::harness::{
-    Daemon, Loss, Mounted, Probe as _, Settings, Stage, active, poll, refused, tests,
+    Daemon, Loss, Mounted, Probe as _, Settings, Stage, active, balanced, poll, refused, tests,
 };
 
 tests![
@@ -13,6 +14,7 @@ tests![
     no_inodes_left_is_a_full_disk_too,
     a_read_only_state_is_refused_at_the_start,
     a_state_that_turns_read_only_still_recovers,
+    what_is_stuck_is_told_once,
     a_state_that_is_a_file_is_refused,
 ];
 
@@ -117,6 +119,54 @@ fn a_state_that_turns_read_only_still_recovers() -> Result<()> {
         Ok((live.is_empty() && daemon.journal()?.is_empty()).then_some(()))
     })?;
     ensure!(client.get(&expiring.id)?.ended_at.is_some());
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// What the audit log has to say of one injection.
+fn told(daemon: &Daemon, id: &str) -> Result<Vec<serde_json::Value>> {
+    let log = daemon.audit()?;
+    let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>().context("a line of the log is no JSON")?;
+    Ok(lines.into_iter().filter(|line| line["id"] == id).collect())
+}
+
+/// An undo that fails is tried again every five seconds: that is no news each time, and how it ends at last is
+/// what was asked for at first.
+fn what_is_stuck_is_told_once() -> Result<()> {
+    const RETRY: Duration = Duration::from_secs(5);
+    let stage = Stage::new()?;
+    let disk = Mounted::new("tmpfs", &stage.scratch.join("disk"), "size=256k")?;
+    let daemon = on_disk(&stage, &disk)?;
+    let client = daemon.client()?;
+    let victim = stage.victim_udp()?;
+    client.inject_as("stuck", Loss::all().on(&stage.target))?;
+    victim.none_arrive()?;
+    ensure!(told(&daemon, "stuck")?.len() == 1);
+    let lid = disk.lid(&disk.path().join("state"))?;
+    let stuck = client.recover("stuck")?;
+    ensure!(stuck.state() == State::Stuck && !stuck.message.is_empty(), "{stuck:?}");
+    let before = told(&daemon, "stuck")?;
+    ensure!(before.len() == 2, "{before:?}");
+    // Its effects are gone, and only its file is not.
+    poll::all_along(RETRY * 3 / 2, || {
+        let now = told(&daemon, "stuck")?;
+        ensure!(now == before, "retries are in the log: {now:?}");
+        let live = client.list()?;
+        ensure!(live.len() == 1 && live[0].state() == State::Stuck, "{live:?}");
+        victim.all_arrive()
+    })?;
+    drop(lid);
+    let ended = poll::until("the next retry", RETRY * 3, || {
+        Ok(Some(client.get("stuck")?).filter(|injection| injection.state() == State::Ended))
+    })?;
+    ensure!(ended.end() == End::Recovered, "{ended:?}");
+    let all = told(&daemon, "stuck")?;
+    ensure!(all.len() == 3 && all[..2] == before, "{all:?}");
+    let fired = balanced(&ended)?.fired;
+    let last = &all[2];
+    let is_end = last["action"] == "end" && last["why"] == "recovered" && last["fired"] == fired;
+    ensure!(is_end && fired > 0, "{last}");
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
