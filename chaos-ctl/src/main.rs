@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 done in part, 64 usage. The same program installed as
 //! `kubectl-chaos` is the plugin `kubectl chaos`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod app;
 mod args;

@@ -12,7 +12,10 @@ use chaos_common::target::CgroupPath;
 use chaos_daemon::target::{self, CgroupRoot};
 use nix::unistd::Pid;
 
-use super::cgroup_tree::{Moved, children, dissolve, is_deserted, remove};
+use super::{
+    cgroup_tree::{Moved, children, dissolve, is_deserted, remove},
+    say,
+};
 use crate::output::clean;
 
 const PREFIX: &str = "chaos-exec-";
@@ -68,16 +71,16 @@ impl FreshCgroup {
     pub(super) fn remove(self) {
         let (moved, done) = dissolve(&self.root, &self.path, &self.parent);
         if !moved.is_empty() {
-            eprintln!(
+            say(format_args!(
                 "chaos: the command left processes running; they go on without the fault: {}",
                 names(&moved)
-            );
+            ));
         }
         if let Err(obstacle) = done {
-            eprintln!(
+            say(format_args!(
                 "chaos: the cgroup {} stays behind, without a fault: {obstacle}; remove it with rmdir when it is empty",
                 self.dir.display()
-            );
+            ));
         }
     }
 }

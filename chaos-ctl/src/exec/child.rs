@@ -15,9 +15,16 @@ use std::{
 use anyhow::Context as _;
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::signal::{SigSet, Signal, kill},
+    libc::c_int,
+    sys::{
+        signal::{SigSet, Signal},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
     unistd::{Pid, close},
 };
+
+use super::{by_number::kill, say};
+use crate::output::clean;
 
 /// The first word of a process that is to wait at the gate. No verb: nobody but [`Child::start`] says it.
 const HOLD: &str = "__hold";
@@ -71,9 +78,19 @@ impl Child {
         Ok(self.process.try_wait()?.map(code))
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    /// The signal that has stopped it, told once for each stop.
+    pub(super) fn stopped_by(&self) -> Option<Signal> {
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        match waitid(Id::Pid(self.pid()), flags) {
+            Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Sends it the signal of this number.
+    pub(super) fn signal(&self, number: c_int) {
         // It may have ended just now.
-        let _ = kill(self.pid(), signal);
+        let _ = kill(self.pid(), number);
     }
 }
 
@@ -110,6 +127,6 @@ fn hold(gate: i32, command: &[OsString]) -> ExitCode {
     let _ = SigSet::empty().thread_set_mask();
     let Some((program, args)) = command.split_first() else { return ExitCode::FAILURE };
     let error = Command::new(program).args(args).exec();
-    eprintln!("chaos: cannot run {}: {error}", program.to_string_lossy());
+    say(format_args!("chaos: cannot run {}: {error}", clean(&program.to_string_lossy())));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE })
 }

@@ -4,12 +4,20 @@
 //! fault is active: no packet of it goes unjudged. The engine keeps nothing outside of this process, so
 //! that even `kill -9` leaves no fault behind.
 
+mod by_number;
 mod cgroup;
 mod cgroup_tree;
 mod child;
 mod signals;
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use chaos_common::{
@@ -84,10 +92,10 @@ pub(crate) fn run(job: Job) -> anyhow::Result<ExitCode> {
     };
     let left = engine.stop(Parting::Recover, "chaos exec");
     for line in summary {
-        eprintln!("{line}");
+        say(line);
     }
     for injection in left {
-        eprintln!("chaos: {} could not be undone: {}", injection.id, injection.message);
+        say(format_args!("chaos: {} could not be undone: {}", injection.id, injection.message));
     }
     cgroup.remove();
     code
@@ -106,6 +114,12 @@ fn inject(engine: &Arc<Engine>, faults: &[Untargeted], cgroup: &FreshCgroup) -> 
         engine.inject(None, spec, "chaos exec")?;
     }
     Ok(())
+}
+
+/// Writes a line to standard error, if anybody reads it: a terminal that hung up does not keep us from
+/// clearing away.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn describe(engine: &Engine) -> Vec<String> {

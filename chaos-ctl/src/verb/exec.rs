@@ -16,7 +16,8 @@ use crate::{
 /// Run a command with faults on it and on nothing else; needs no daemon
 ///
 /// The command gets a cgroup of its own, and when it ends nothing stays. Its exit code is that of
-/// this program.
+/// this program, and signals sent to this program go on to it: all but KILL, STOP, CHLD, and ILL,
+/// SEGV, BUS and FPE.
 ///
 ///   chaos exec network loss --percent 10 -- curl https://example.org
 ///   chaos exec -f faults.yaml -- ./run-tests

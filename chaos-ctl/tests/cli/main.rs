@@ -8,6 +8,7 @@ mod calls;
 mod chaos;
 mod connection;
 mod daemon;
+mod exec;
 mod files;
 mod help;
 mod many;
