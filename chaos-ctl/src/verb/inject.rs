@@ -71,6 +71,8 @@ struct Rest {
 #[derive(Clone, Debug)]
 struct Job {
     id: InjectionId,
+    /// What `--id` has to be for the same again.
+    given: InjectionId,
     spec: Spec,
     duration: Duration,
 }
@@ -106,7 +108,7 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     let jobs = jobs(args)?;
     let mut client = app.connect().await?;
     let mut tally = Tally::default();
-    for job in &jobs {
+    for (n, job) in jobs.iter().enumerate() {
         let done = if dry {
             plan(job, &mut client, app).await
         } else {
@@ -121,7 +123,12 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
                 let Some(call) = error.downcast_ref::<CallError>() else { return Err(error) };
                 show(&error, app.out.format());
                 tally.failed();
-                if call.is_timeout() {
+                // The others would only wait for the same, or hear the same.
+                if call.is_timeout() || call.is_open() {
+                    let left = jobs.len() - n - 1;
+                    if left > 0 {
+                        note(format_args!("{left} more were not tried"));
+                    }
                     break;
                 }
             }
@@ -142,7 +149,7 @@ fn jobs(args: Args) -> anyhow::Result<Vec<Job>> {
             let given = if duration.is_some() { Duration::Given } else { BY_FLAG };
             let duration = duration.unwrap_or(Lifetime::DEFAULT);
             let spec = Spec { target, fault, duration, times, seed };
-            Ok(vec![Job { id, spec, duration: given }])
+            Ok(vec![Job { given: id.clone(), id, spec, duration: given }])
         }
         (Some(path), None) => {
             let text = file::read(&path)?;
@@ -162,14 +169,16 @@ fn from_text(path: &Path, text: &str, id: Option<&InjectionId>) -> anyhow::Resul
     let specs: Vec<Spec> = file::documents(path, text)?;
     let glimpses: Vec<Glimpse> = file::documents(path, text)?;
     let count = specs.len();
+    // One name for the file, so that the same again can be asked for with one flag.
+    let given = match (id, specs.first()) {
+        (Some(id), _) => id.clone(),
+        (None, Some(first)) => id::fresh(first.fault.kind())?,
+        (None, None) => return Ok(Vec::new()),
+    };
     let job = |(n, (spec, glimpse)): (usize, (Spec, Glimpse))| {
-        let id = match id {
-            None => id::fresh(spec.fault.kind())?,
-            Some(id) if count == 1 => id.clone(),
-            Some(id) => id::numbered(id, n + 1)?,
-        };
+        let id = if count == 1 { given.clone() } else { id::numbered(&given, n + 1)? };
         let duration = if glimpse.duration.is_some() { Duration::Given } else { BY_FIELD };
-        Ok(Job { id, spec, duration })
+        Ok(Job { id, given: given.clone(), spec, duration })
     };
     specs.into_iter().zip(glimpses).enumerate().map(job).collect()
 }
@@ -181,13 +190,13 @@ async fn plan(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<M
 }
 
 async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<Made> {
-    let Job { id, spec, duration } = job;
+    let Job { id, given, spec, duration } = job;
     let injection = match client.inject(id, spec).await {
         Ok(injection) => injection,
         Err(error) => {
             if error.downcast_ref().is_some_and(CallError::is_open) {
                 note(format_args!(
-                    "{id} may have been started; the same again with --id {id} is safe"
+                    "{id} may have been started; the same again with --id {given} is safe"
                 ));
             }
             return Err(error);
@@ -243,7 +252,8 @@ mod tests {
         assert_eq!(ids(LOSS, Some("a")), ["a"]);
         assert_eq!(ids(&two, Some("a")), ["a-1", "a-2"]);
         let fresh = ids(&two, None);
-        assert!(fresh[0] != fresh[1] && fresh.iter().all(|id| id.starts_with("network-loss-")));
+        let given = fresh[0].strip_suffix("-1").unwrap();
+        assert!(given.starts_with("network-loss-") && fresh[1] == format!("{given}-2"));
     }
 
     #[test]
