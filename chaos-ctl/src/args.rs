@@ -16,6 +16,7 @@ use clap::{
 
 use crate::{
     app::{App, Program},
+    error::Usage,
     outcome::Outcome,
     output::{Format, Out},
     verb::Verb,
@@ -133,8 +134,35 @@ fn tidy(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// The format that a command line asks for, also one that is wrong otherwise.
+pub(crate) fn format_of(words: &[OsString]) -> Format {
+    let words = words.iter().skip(1).map_while(|word| word.to_str().filter(|word| *word != "--"));
+    let words: Vec<&str> = words.collect();
+    let asked = (0..words.len()).filter_map(|at| {
+        let (word, after) = (words[at], words.get(at + 1).copied());
+        match word.strip_prefix("--output") {
+            Some("") => after,
+            Some(joined) => joined.strip_prefix('='),
+            None => match word.strip_prefix("-o")? {
+                "" => after,
+                joined => Some(joined.trim_start_matches('=')),
+            },
+        }
+    });
+    let mut known = asked.filter_map(|word| <Format as clap::ValueEnum>::from_str(word, true).ok());
+    known.next_back().unwrap_or_default()
+}
+
 /// Shows what [`parse`] gave instead of an invocation: help on standard output, or an error.
-pub(crate) fn report(error: clap::Error) -> ExitCode {
+pub(crate) fn report(error: clap::Error, format: Format) -> ExitCode {
+    if error.use_stderr() && matches!(format, Format::Json | Format::Yaml) {
+        // Without what is for people: how to use it, and where to read more.
+        let text = error.render().to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let text = text.trim().trim_start_matches("error: ").to_owned();
+        return crate::error::report(&Usage::of(text).into(), format);
+    }
     let outcome = if error.use_stderr() { Outcome::Usage } else { Outcome::Done };
     // Whoever closed the pipe has seen enough of the help.
     let _ = error.print();
@@ -148,6 +176,22 @@ mod tests {
 
     fn read(line: &str) -> Result<(Verb, App), clap::Error> {
         parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_format_is_known_though_the_rest_is_wrong() {
+        for (line, wanted) in [
+            ("chaos -o json inject --bogus", Format::Json),
+            ("chaos ls -oyaml x", Format::Yaml),
+            ("chaos ls -o=json", Format::Json),
+            ("chaos ls --output json --output wide", Format::Wide),
+            ("chaos ls --output=yaml", Format::Yaml),
+            ("chaos ls -o", Format::Table),
+            ("chaos exec network loss -- curl -o json", Format::Table),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(format_of(&words), wanted, "{line}");
+        }
     }
 
     #[test]

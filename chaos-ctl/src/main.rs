@@ -26,11 +26,12 @@ fn main() -> ExitCode {
     if let Some(code) = exec::held(&words) {
         return code;
     }
+    let format = args::format_of(&words);
     match args::parse(words) {
         Ok((verb, app)) => {
             let format = app.out.format();
             verb::run(verb, app).unwrap_or_else(|error| error::report(&error, format))
         }
-        Err(error) => args::report(error),
+        Err(error) => args::report(error, format),
     }
 }

@@ -2,36 +2,53 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Lines},
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::chaos::PROGRAM;
 
+/// Far more than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A run of `chaos exec`; killed with its command when dropped.
 struct Run {
     chaos: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Run {
     /// Runs a script that says `ready PID` first; none where that is not possible.
     fn start(script: &str) -> Option<Self> {
         let exec = ["exec", "network", "loss", "--percent", "1", "--", "sh", "-c", script];
-        let mut chaos = Command::new(PROGRAM)
+        // Whoever runs the tests may ignore signals, as nohup does, and a shell cannot trap those.
+        let mut chaos = Command::new("env")
+            .arg("--default-signal")
+            .arg(PROGRAM)
             .args(exec)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(chaos.stdout.take().unwrap()).lines();
-        let mut run = Self { chaos, lines };
-        match run.lines.next() {
-            Some(line) => assert_eq!(line.unwrap(), "ready"),
-            None => {
+        let stdout = BufReader::new(chaos.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let run = Self { chaos, lines };
+        Self::begun(run)
+    }
+
+    fn begun(mut run: Self) -> Option<Self> {
+        match run.lines.recv_timeout(PATIENCE) {
+            Ok(line) => assert_eq!(line, "ready"),
+            Err(_) => {
+                let _ = run.chaos.kill();
                 let mut said = String::new();
                 let mut errors = run.chaos.stderr.take().unwrap();
                 std::io::Read::read_to_string(&mut errors, &mut said).unwrap();
@@ -63,8 +80,8 @@ impl Run {
         fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
-    fn said(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
+    fn said(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     /// Its exit code; it has left no cgroup.
@@ -87,14 +104,14 @@ impl Drop for Run {
 
 /// Waits until a process is in a state, as `T` for stopped.
 fn becomes(pid: &str, state: &str) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     let now = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         stat.rsplit(") ").next().unwrap().chars().next().unwrap().to_string()
     };
     while !state.contains(&now()) {
         assert!(Instant::now() < end, "process {pid} is {} and not {state}", now());
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -108,7 +125,7 @@ fn every_signal_reaches_the_command_once() {
     let traps: String = passed_on.clone().map(|n| format!("trap 'echo {n}' {n}\n")).collect();
     let last = "trap 'echo 10; if [ \"$again\" ]; then kill $!; exit 42; fi; again=1' 10\n";
     let script = format!("{traps}{last}sleep 600 & echo ready; while :; do wait; done");
-    let Some(mut run) = Run::start(&script) else { return };
+    let Some(run) = Run::start(&script) else { return };
     for number in passed_on {
         run.signal(number);
         assert_eq!(run.said(), number.to_string());
