@@ -123,8 +123,8 @@ fn with_no_daemon_and_nothing_to_do() -> Result<()> {
 }
 
 fn beside_a_daemon_that_hangs() -> Result<()> {
-    /// The switch waits ten seconds for the daemon, and must come before it lapses.
-    const LEASE: Duration = Duration::from_secs(30);
+    /// The switch waits twenty seconds for the daemon, and must come before it lapses.
+    const LEASE: Duration = Duration::from_secs(45);
     let stage = Stage::new()?;
     let (daemon, flows) = faults_with(&stage, LEASE)?;
     let stopped = Instant::now();
