@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -28,6 +29,8 @@ impl Run {
         // Whoever runs the tests may ignore signals, as nohup does, and a shell cannot trap those.
         let mut chaos = Command::new("env")
             .arg("--default-signal")
+            // And in a group whose parents have all gone nobody is stopped by job control.
+            .process_group(0)
             .arg(PROGRAM)
             .args(exec)
             .stdin(Stdio::null())
