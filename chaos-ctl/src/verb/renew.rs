@@ -18,7 +18,7 @@ pub(crate) struct Args {
     id: InjectionId,
 
     /// How long from now [default: the duration that it was injected with]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     duration: Option<Lifetime>,
 }
 
