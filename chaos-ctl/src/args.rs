@@ -70,6 +70,7 @@ struct Global {
         value_enum,
         default_value_t,
         hide_possible_values = true,
+        allow_hyphen_values = true,
         overrides_with = "output",
         help_heading = "Global"
     )]
@@ -211,6 +212,22 @@ mod tests {
                 assert!(help.len() <= 80 && !help.ends_with('.'), "{name}: {help}");
             }
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&command(Program::Chaos));
+    }
+
+    /// Otherwise `--duration -5m` is told that there is no flag -5, instead of what a duration is. Any path
+    /// is one, and a flag in its place was forgotten.
+    #[test]
+    fn every_value_but_a_path_may_begin_with_a_hyphen() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let is_path = arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
+                let takes = arg.get_action().takes_values() && !is_path;
+                let name = format!("{} --{}", command.get_name(), arg.get_id());
+                assert_eq!(arg.is_allow_hyphen_values_set(), takes, "{name}");
+            }
             command.get_subcommands().for_each(check);
         }
         check(&command(Program::Chaos));

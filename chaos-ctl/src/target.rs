@@ -10,15 +10,15 @@ use chaos_common::target::{CgroupPath, ContainerId, PodUid, Target, UnitName};
 #[command(next_help_heading = "Where (exactly one)")]
 pub(crate) struct TargetArgs {
     /// A systemd unit: nginx.service, user.slice, session-1.scope
-    #[arg(long, value_name = "UNIT")]
+    #[arg(long, value_name = "UNIT", allow_hyphen_values = true)]
     unit: Option<UnitName>,
 
     /// A container, by its id or the beginning of it (6 or more digits)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     container: Option<ContainerId>,
 
     /// A pod, by its uid
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", allow_hyphen_values = true)]
     pod: Option<PodUid>,
 
     /// The cgroup of this process: all that runs in it, not the process alone
@@ -26,7 +26,7 @@ pub(crate) struct TargetArgs {
     pid: Option<NonZeroU32>,
 
     /// A cgroup, by its path below the cgroup2 mount: /system.slice/nginx.service
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     cgroup: Option<CgroupPath>,
 }
 

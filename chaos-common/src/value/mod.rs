@@ -3,11 +3,13 @@
 mod duration;
 mod percent;
 mod ports;
+mod ranges;
 mod remote;
 
 pub use duration::Lifetime;
 pub use percent::Percent;
 pub use ports::{PortRange, PortRanges};
+pub use ranges::{Range, Ranges};
 pub use remote::{Cidr, Remotes};
 
 use std::{fmt, marker::PhantomData, str::FromStr};

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use crate::{
     abi::{self, MAX_PORT_RANGES},
     invalid::{Invalid, shown},
+    value::ranges::{Range, Ranges},
 };
 
 /// One port, or all from one to another, both included.
@@ -108,62 +109,29 @@ impl<'de> serde::Deserialize<'de> for PortRange {
 }
 
 /// Up to eight ranges; none is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "Vec<PortRange>", into = "Vec<PortRange>")]
-pub struct PortRanges(Vec<PortRange>);
+pub type PortRanges = Ranges<PortRange>;
 
-impl PortRanges {
-    /// Whether every packet matches.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The ranges in the order given.
-    pub fn iter(&self) -> impl Iterator<Item = PortRange> + '_ {
-        self.0.iter().copied()
-    }
-
-    /// The same as the kernel reads it.
-    #[must_use]
-    pub fn to_abi(&self) -> abi::PortSet {
-        let mut set = abi::PortSet { len: self.0.len() as u32, ..Default::default() };
-        for (slot, range) in set.ranges.iter_mut().zip(&self.0) {
-            *slot = abi::PortRange { first: range.first, last: range.last };
-        }
-        set
-    }
-}
-
-impl TryFrom<Vec<PortRange>> for PortRanges {
-    type Error = Invalid;
-
-    fn try_from(ranges: Vec<PortRange>) -> Result<Self, Invalid> {
+impl Range for PortRange {
+    fn checked(ranges: Vec<Self>) -> Result<Vec<Self>, Invalid> {
         if ranges.len() > MAX_PORT_RANGES {
             return Err(Invalid::new(format!(
                 "{} port ranges are too many; a fault takes {MAX_PORT_RANGES}, and several faults can run on one target",
                 ranges.len()
             )));
         }
-        Ok(Self(ranges))
+        Ok(ranges)
     }
 }
 
-impl From<PortRanges> for Vec<PortRange> {
-    fn from(ranges: PortRanges) -> Self {
-        ranges.0
-    }
-}
-
-impl fmt::Display for PortRanges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, range) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str(",")?;
-            }
-            range.fmt(f)?;
+impl PortRanges {
+    /// The same as the kernel reads it.
+    #[must_use]
+    pub fn to_abi(&self) -> abi::PortSet {
+        let mut set = abi::PortSet { len: self.len() as u32, ..Default::default() };
+        for (slot, range) in set.ranges.iter_mut().zip(self.iter()) {
+            *slot = abi::PortRange { first: range.first, last: range.last };
         }
-        Ok(())
+        set
     }
 }
 

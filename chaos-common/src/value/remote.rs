@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     abi,
     invalid::{Invalid, shown},
+    value::ranges::{Range, Ranges},
 };
 
 /// An address range. A single address is a range of one; an IPv4-mapped IPv6 range is the IPv4 range
@@ -83,65 +84,26 @@ impl fmt::Display for Cidr {
 
 super::serde_as_text!(Cidr, "an address or a CIDR, as 10.0.0.0/8 or fd00::/8");
 
-/// Up to 1,024 ranges; none is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "Vec<Cidr>", into = "Vec<Cidr>")]
-pub struct Remotes(Vec<Cidr>);
+/// Up to 1,024 ranges, each there once; none is no condition.
+pub type Remotes = Ranges<Cidr>;
 
 impl Remotes {
     /// Ranges that one list can hold.
     pub const MAX: usize = 1024;
-
-    /// Whether the list is no condition.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// How many ranges.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The ranges.
-    pub fn iter(&self) -> impl Iterator<Item = Cidr> + '_ {
-        self.0.iter().copied()
-    }
 }
 
-impl TryFrom<Vec<Cidr>> for Remotes {
-    type Error = Invalid;
-
-    fn try_from(mut ranges: Vec<Cidr>) -> Result<Self, Invalid> {
+impl Range for Cidr {
+    fn checked(mut ranges: Vec<Self>) -> Result<Vec<Self>, Invalid> {
         let mut seen = std::collections::HashSet::new();
         ranges.retain(|range| seen.insert(*range));
-        if ranges.len() > Self::MAX {
+        if ranges.len() > Remotes::MAX {
             return Err(Invalid::new(format!(
                 "{} address ranges are too many; a fault takes {}",
                 ranges.len(),
-                Self::MAX
+                Remotes::MAX
             )));
         }
-        Ok(Self(ranges))
-    }
-}
-
-impl From<Remotes> for Vec<Cidr> {
-    fn from(remotes: Remotes) -> Self {
-        remotes.0
-    }
-}
-
-impl fmt::Display for Remotes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, range) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str(",")?;
-            }
-            range.fmt(f)?;
-        }
-        Ok(())
+        Ok(ranges)
     }
 }
 

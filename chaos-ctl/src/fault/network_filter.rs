@@ -11,18 +11,18 @@ use chaos_common::{
 #[command(next_help_heading = "Which packets (all conditions must hold)")]
 pub(super) struct FilterFlags {
     /// Seen from the target: out, in or both
-    #[arg(long, value_name = "DIRECTION", default_value_t)]
+    #[arg(long, value_name = "DIRECTION", allow_hyphen_values = true, default_value_t)]
     direction: Direction,
 
     /// Only these addresses or CIDRs of the other end
     ///
     /// Repeat the flag or separate with commas; v4 and v6. Of this list and that of --except the
     /// longest matching prefix decides.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', allow_hyphen_values = true)]
     to: Vec<Cidr>,
 
     /// Not these addresses or CIDRs of the other end
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', allow_hyphen_values = true)]
     except: Vec<Cidr>,
 
     /// Only these ports of the other end: 5432, 6000-6010
@@ -34,7 +34,7 @@ pub(super) struct FilterFlags {
     local_port: Vec<PortRange>,
 
     /// Only these protocols: tcp, udp, icmp
-    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', allow_hyphen_values = true)]
     protocol: Vec<Protocol>,
 }
 

@@ -17,7 +17,7 @@ use super::network_filter::FilterFlags;
 )]
 pub(super) struct Flags {
     /// Each packet vanishes with this chance: more than 0, at most 100
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     #[arg(value_parser = above_zero)]
     percent: Option<Percent>,
 
@@ -25,22 +25,22 @@ pub(super) struct Flags {
     ///
     /// The Gilbert-Elliott model. A burst lasts 100 / LEAVE packets on average, and ENTER / (ENTER +
     /// LEAVE) of all packets are in one.
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     #[arg(value_parser = above_zero, requires = "burst_leave")]
     burst_enter: Option<Percent>,
 
     /// Chance at each packet that the burst ends
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     #[arg(value_parser = above_zero, requires = "burst_enter", conflicts_with = "percent")]
     burst_leave: Option<Percent>,
 
     /// Loss within a burst [default: 100]
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     #[arg(value_parser = above_zero, requires = "burst_enter", conflicts_with = "percent")]
     burst_inside: Option<Percent>,
 
     /// Loss outside of bursts [default: 0]
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     #[arg(requires = "burst_enter", conflicts_with = "percent")]
     burst_outside: Option<Percent>,
 

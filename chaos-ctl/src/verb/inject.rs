@@ -46,7 +46,7 @@ pub(crate) struct Args {
     ///
     /// The same request under the same id is one injection, however often it is sent. With a file of
     /// several documents they are named ID-1, ID-2 and so on.
-    #[arg(long, value_name = "ID", global = true)]
+    #[arg(long, value_name = "ID", global = true, allow_hyphen_values = true)]
     id: Option<InjectionId>,
 
     /// Show what would be done, without doing it

@@ -53,6 +53,13 @@ fn faults_that_make_no_sense() {
     }
     life("--id UPPER", "no injection id");
     life("--direction up", "out, in or both");
+    life("--direction -x", "out, in or both");
+    life("--id -x", "no injection id");
+    life("--to -x", "no address range");
+    life("--protocol -x", "no protocol");
+    loss("--percent -x", "no percentage");
+    refused("renew a --duration -5s", "\"-5s\" is no duration; write it as 90s, 5m or 1h30m");
+    refused("ls -o -x", "table, wide, json, yaml");
     life("--except 10.0.0.0/8 --to 10.0.0.0/8", "keep it in one");
 }
 
@@ -69,6 +76,8 @@ fn targets_that_make_no_sense() {
     target("--pid 0", "--pid");
     target("--cgroup system.slice", "from the cgroup2 mount on");
     target("--cgroup /a/../b", "no cgroup path");
+    target("--unit -x", "no unit");
+    target("--cgroup -x", "no cgroup path");
     target(&format!("--unit {}.service", "x".repeat(100_000)), "no unit");
     target("--unit \u{1b}[2J.service", "\\u{1b}");
 }
