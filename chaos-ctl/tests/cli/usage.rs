@@ -42,7 +42,9 @@ fn faults_that_make_no_sense() {
     life("--duration 0s", "at least 1ms");
     life("--duration 1000years", "the most is 30days");
     life("--duration 5", "write it as 90s, 5m or 1h30m");
-    life("--times 0", "leave it out");
+    life("--times 0", "give 1 to 18446744073709551614, or leave it out");
+    life("--times 18446744073709551615", "give 1 to 18446744073709551614, or leave it out");
+    life("--duration 31d", "31d is too long; the most is 30days");
     life("--times -1", "no whole number");
     life("--duration -5s", "no duration");
     refused("inject network loss --pid -1 --percent 1", "whole number from 1 on");
