@@ -221,22 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_known_though_the_rest_is_wrong() {
-        for (line, wanted) in [
-            ("chaos -o json inject --bogus", Format::Json),
-            ("chaos ls -oyaml x", Format::Yaml),
-            ("chaos ls -o=json", Format::Json),
-            ("chaos ls --output json --output wide", Format::Wide),
-            ("chaos ls --output=yaml", Format::Yaml),
-            ("chaos ls -o", Format::Table),
-            ("chaos exec network loss -- curl -o json", Format::Table),
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert_eq!(format_of(&words), wanted, "{line}");
-        }
-    }
-
-    #[test]
     fn the_definition_is_sound() {
         for program in [Program::Chaos, Program::Kubectl] {
             command(program).debug_assert();

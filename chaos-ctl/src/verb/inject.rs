@@ -190,7 +190,11 @@ fn from_text(path: &Path, text: &str, id: Option<&InjectionId>) -> anyhow::Resul
     let count = specs.len();
     let named = Named::of(id);
     let job = |(n, (spec, glimpse)): (usize, (Spec, Glimpse))| {
-        let id = if count == 1 { given.clone() } else { id::numbered(&given, n + 1)? };
+        let id = match id {
+            None => id::fresh(spec.fault.kind())?,
+            Some(id) if count == 1 => id.clone(),
+            Some(id) => id::numbered(id, n + 1)?,
+        };
         let duration = if glimpse.duration.is_some() { Duration::Given } else { BY_FIELD };
         Ok(Job { id, named, spec, duration })
     };
@@ -281,8 +285,7 @@ mod tests {
         assert_eq!(ids(LOSS, Some("a")), ["a"]);
         assert_eq!(ids(&two, Some("a")), ["a-1", "a-2"]);
         let fresh = ids(&two, None);
-        let given = fresh[0].strip_suffix("-1").unwrap();
-        assert!(given.starts_with("network-loss-") && fresh[1] == format!("{given}-2"));
+        assert!(fresh[0] != fresh[1] && fresh.iter().all(|id| id.starts_with("network-loss-")));
     }
 
     #[test]
