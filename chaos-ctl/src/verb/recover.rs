@@ -115,14 +115,13 @@ fn sweep_without_daemon(
         return Err(error.context("without a daemon, only root can end faults"));
     }
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
-    let swept = sweep_node(&durable, "chaos recover --all")?;
-    note(causes(error.as_ref()), app.out.format());
-    let done = if swept.daemon_hangs {
-        "every hook was detached; the daemon that hangs keeps its journal"
-    } else {
-        "every hook and rule that a daemon left was removed"
-    };
-    note(done, app.out.format());
+    let swept = sweep_node(&durable, "chaos recover --all");
+    let format = app.out.format();
+    note(causes(error.as_ref()), format);
+    note(format_args!("{} under {} removed", pins(swept.pins), place.bpffs.display()), format);
+    if swept.daemon_hangs {
+        note("the daemon that hangs keeps its journal", format);
+    }
     all(&swept.into(), app)
 }
 
