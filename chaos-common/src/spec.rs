@@ -92,6 +92,10 @@ impl<'de> serde::Deserialize<'de> for Times {
 }
 
 impl Times {
+    const MIN: u64 = 1;
+    /// One more is the word for no limit in a rule.
+    const MAX: u64 = u64::MAX - 1;
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u64 {
@@ -103,10 +107,14 @@ impl TryFrom<u64> for Times {
     type Error = Invalid;
 
     fn try_from(times: u64) -> Result<Self, Invalid> {
-        if (1..u64::MAX).contains(&times) {
+        if (Self::MIN..=Self::MAX).contains(&times) {
             Ok(Self(times))
         } else {
-            Err(Invalid::new(format!("{times} times is no limit; give 1 or more, or leave it out")))
+            Err(Invalid::new(format!(
+                "{times} times is no limit; give {} to {}, or leave it out",
+                Self::MIN,
+                Self::MAX
+            )))
         }
     }
 }
@@ -122,7 +130,8 @@ impl std::str::FromStr for Times {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let number: u64 = text.parse().map_err(|_| {
-            Invalid::new(format!("{} is no whole number", crate::invalid::shown(text)))
+            let text = crate::invalid::shown(text);
+            Invalid::new(format!("{text} is no whole number from {} to {}", Self::MIN, Self::MAX))
         })?;
         number.try_into()
     }

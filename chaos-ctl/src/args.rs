@@ -9,14 +9,15 @@ use std::{
 
 use chaos_common::invalid::shown;
 use clap::{
-    CommandFactory, FromArgMatches, Parser,
+    CommandFactory, FromArgMatches, Parser, ValueEnum as _,
     builder::{PathBufValueParser, TypedValueParser as _},
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 
 use crate::{
     app::{App, Program},
-    error::Usage,
+    error::{Usage, refuse, show},
     outcome::Outcome,
     output::{Format, Out},
     verb::Verb,
@@ -44,14 +45,12 @@ struct Cli {
 /// Flags of every verb.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// The daemon's Unix socket
+    /// The daemon's Unix socket [env: CHAOS_SOCKET]
     #[arg(
         long,
         global = true,
         value_name = "PATH",
-        env = "CHAOS_SOCKET",
-        hide_env_values = true,
-        default_value = "/run/chaos/chaos.sock",
+        default_value = DEFAULT_SOCKET,
         overrides_with = "socket",
         value_parser = PathBufValueParser::new().try_map(short_enough),
         help_heading = "Global"
@@ -61,7 +60,8 @@ struct Global {
     /// How to write: table, wide, json or yaml
     ///
     /// wide is a table with everything. In json and yaml a fault looks as in a file of `chaos inject
-    /// -f`, times are in UTC, and errors are objects on standard error.
+    /// -f`, times are in UTC, and errors and notes are objects on standard error:
+    /// {"error": …}, {"note": …}.
     #[arg(
         short,
         long,
@@ -76,6 +76,12 @@ struct Global {
     )]
     output: Format,
 }
+
+const DEFAULT_SOCKET: &str = "/run/chaos/chaos.sock";
+
+/// Read here and not by clap, which would take it for a word of the command line, and count it among
+/// those when it says how the program is used.
+const SOCKET_VARIABLE: &str = "CHAOS_SOCKET";
 
 /// Bytes that `sockaddr_un` has for a path, less the one that ends it.
 const LONGEST_SOCKET: usize = 107;
@@ -110,7 +116,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, A
     let args: Vec<OsString> = args.into_iter().collect();
     let program = program(args.first());
     let mut matches = command(program).try_get_matches_from(args).map_err(tidy)?;
+    let is_default = matches.value_source("socket") == Some(ValueSource::DefaultValue);
     let Cli { global: Global { socket, output }, verb } = Cli::from_arg_matches_mut(&mut matches)?;
+    let socket = match std::env::var_os(SOCKET_VARIABLE) {
+        Some(named) if is_default => short_enough(named.into()).map_err(|problem| {
+            refuse(ErrorKind::ValueValidation, format!("{SOCKET_VARIABLE}: {problem}"))
+        })?,
+        Some(_) | None => socket,
+    };
     Ok((verb, App { program, socket, out: Out::new(output), command }))
 }
 
@@ -130,45 +143,73 @@ fn tidy(mut error: clap::Error) -> clap::Error {
         if text.chars().count() > 100 || text.contains(char::is_control) {
             let short = shown(text).trim_matches('"').to_owned();
             let _ = error.insert(kind, ContextValue::String(short));
+            // The tip quotes it once more.
+            let _ = error.remove(ContextKind::Suggested);
         }
+    }
+    if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) {
+        let named = missing.iter().map(|arg| match arg.as_str() {
+            "--file <FILE>" => "<FAMILY> <KIND> as in `network loss`, or --file <FILE>".to_owned(),
+            arg => arg.to_owned(),
+        });
+        let named = ContextValue::Strings(named.collect());
+        let _ = error.insert(ContextKind::InvalidArg, named);
     }
     error
 }
 
-/// The format that a command line asks for, also one that is wrong otherwise.
+/// The format that a command line asks for, also one that is not understood otherwise.
 pub(crate) fn format_of(words: &[OsString]) -> Format {
-    let words = words.iter().skip(1).map_while(|word| word.to_str().filter(|word| *word != "--"));
-    let words: Vec<&str> = words.collect();
-    let asked = (0..words.len()).filter_map(|at| {
-        let (word, after) = (words[at], words.get(at + 1).copied());
-        match word.strip_prefix("--output") {
-            Some("") => after,
-            Some(joined) => joined.strip_prefix('='),
-            None => match word.strip_prefix("-o")? {
-                "" => after,
-                joined => Some(joined.trim_start_matches('=')),
-            },
+    let mut words = words
+        .iter()
+        .skip(1)
+        .map(|word| word.to_str().unwrap_or_default())
+        .take_while(|word| *word != "--");
+    let mut format = Format::default();
+    while let Some(word) = words.next() {
+        let value = match word {
+            "-o" | "--output" => words.next(),
+            _ => word
+                .strip_prefix("--output=")
+                .or_else(|| word.strip_prefix("-o").map(|value| value.trim_start_matches('='))),
+        };
+        if let Some(Ok(named)) = value.map(|value| Format::from_str(value, false)) {
+            format = named;
         }
-    });
-    let mut known = asked.filter_map(|word| <Format as clap::ValueEnum>::from_str(word, true).ok());
-    known.next_back().unwrap_or_default()
+    }
+    format
 }
 
 /// Shows what [`parse`] gave instead of an invocation: help on standard output, or an error.
-pub(crate) fn report(error: clap::Error, format: Format) -> ExitCode {
-    if error.use_stderr() && matches!(format, Format::Json | Format::Yaml) {
-        // Without what is for people: how to use it, and where to read more.
-        let text = error.render().to_string();
-        let text = text.split("\n\nUsage:").next().unwrap_or_default();
-        let text = text.split("\n\nFor more information").next().unwrap_or_default();
-        let text = text.trim().trim_start_matches("error: ").to_owned();
-        return crate::error::report(&Usage::of(text).into(), format);
+pub(crate) fn report(error: &clap::Error, format: Format) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever closed the pipe has seen enough of the help.
+        let _ = error.print();
+        let _ = std::io::stdout().flush();
+        return Outcome::Done.into();
     }
-    let outcome = if error.use_stderr() { Outcome::Usage } else { Outcome::Done };
-    // Whoever closed the pipe has seen enough of the help.
-    let _ = error.print();
-    let _ = std::io::stdout().flush();
-    outcome.into()
+    match format {
+        Format::Table | Format::Wide => {
+            let _ = error.print();
+        }
+        Format::Json | Format::Yaml => show(&Usage::of(sentence(error)).into(), format),
+    }
+    Outcome::Usage.into()
+}
+
+/// What clap says in several lines, without how the program is used.
+fn sentence(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "something is missing on the command line; --help says what belongs there"
+            .to_owned();
+    }
+    let text = error.render().to_string();
+    let text = text.trim().trim_start_matches("error: ");
+    let parts = text
+        .split("\n\n")
+        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"));
+    let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    parts.map(words).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -177,22 +218,6 @@ mod tests {
 
     fn read(line: &str) -> Result<(Verb, App), clap::Error> {
         parse(line.split(' ').map(OsString::from))
-    }
-
-    #[test]
-    fn the_format_is_known_though_the_rest_is_wrong() {
-        for (line, wanted) in [
-            ("chaos -o json inject --bogus", Format::Json),
-            ("chaos ls -oyaml x", Format::Yaml),
-            ("chaos ls -o=json", Format::Json),
-            ("chaos ls --output json --output wide", Format::Wide),
-            ("chaos ls --output=yaml", Format::Yaml),
-            ("chaos ls -o", Format::Table),
-            ("chaos exec network loss -- curl -o json", Format::Table),
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert_eq!(format_of(&words), wanted, "{line}");
-        }
     }
 
     #[test]
@@ -249,12 +274,32 @@ mod tests {
     }
 
     #[test]
+    fn the_format_is_found_in_what_is_not_understood() {
+        for (line, format) in [
+            ("chaos lss -o json", Format::Json),
+            ("chaos -oyaml lss", Format::Yaml),
+            ("chaos -o=json lss", Format::Json),
+            ("chaos --output=yaml --nonsense", Format::Yaml),
+            ("chaos --output json -o wide", Format::Wide),
+            ("chaos -o xml", Format::Table),
+            ("chaos ls -o", Format::Table),
+            ("chaos exec -- ls -o json", Format::Table),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(format_of(&words), format, "{line}");
+        }
+    }
+
+    #[test]
     fn hostile_words_are_shown_short_and_escaped() {
         for word in ["x".repeat(100_000), "\u{1b}[2Jx".into()] {
             for line in [
                 format!("chaos {word}"),
                 format!("chaos ls --{word}"),
                 format!("chaos get {word}"),
+                format!("chaos get --{word}"),
+                format!("chaos exec --{word} -- true"),
+                format!("chaos -o {word}"),
                 format!("chaos inject network loss --percent {word} --pid 1"),
                 format!("chaos inject network loss --percent 1 --unit {word}"),
             ] {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::output::{clean, path};
+
 /// A call that the daemon answered with an error, or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {}: {}", .0.doing, .0.sentence)]
@@ -45,7 +47,7 @@ impl CallError {
             .collect();
         let info = details.error_info();
         Self(Box::new(Call {
-            doing,
+            doing: clean(&doing).into_owned(),
             sentence: sentence(status, info.is_some(), &fields),
             code: status.code(),
             reason: info.map(|info| info.reason.clone()),
@@ -62,7 +64,7 @@ impl CallError {
             doing,
             sentence: format!(
                 "the daemon at {} does not answer for {} s; see its log, and `recover --all` works without it",
-                socket.display(),
+                path(socket),
                 waited.as_secs()
             ),
             code: Code::DeadlineExceeded,
@@ -77,12 +79,22 @@ impl CallError {
         &self.0
     }
 
-    /// Whether to ask the daemon for more is waste of time.
-    pub(crate) fn is_timeout(&self) -> bool {
-        self.0.reason.is_none() && self.0.code == Code::DeadlineExceeded
+    /// A daemon that went away before it had answered.
+    pub(crate) fn gone(doing: String, socket: &Path) -> Self {
+        Self(Box::new(Call {
+            doing,
+            sentence: format!(
+                "the daemon at {} went away; see that it runs and try again",
+                path(socket)
+            ),
+            code: Code::Unavailable,
+            reason: None,
+            metadata: BTreeMap::new(),
+            fields: Vec::new(),
+        }))
     }
 
-    /// Whether the daemon may or may not have done it.
+    /// Whether the daemon may or may not have done it, and is not there to ask for more.
     pub(crate) fn is_open(&self) -> bool {
         // What the daemon itself refused, it did not do.
         self.0.reason.is_none()
@@ -97,7 +109,7 @@ fn sentence(status: &Status, gave_reason: bool, fields: &[Field]) -> String {
     let mut sentence = match status.code() {
         _ if gave_reason && !said.is_empty() => said.to_owned(),
         Code::Unavailable => format!(
-            "the daemon went away or is shutting down ({said}); see that it runs and try again"
+            "the daemon is shutting down or out of reach ({said}); see that it runs and try again"
         ),
         Code::DeadlineExceeded | Code::Cancelled => {
             "the daemon did not answer in time; see its log, and try again".to_owned()
@@ -138,7 +150,7 @@ fn sentence(status: &Status, gave_reason: bool, fields: &[Field]) -> String {
             sentence.push_str(&format!("; {field}: {problem}"));
         }
     }
-    sentence
+    clean(&sentence).into_owned()
 }
 
 /// What to do about a full or read-only disk, where the daemon only passes the kernel's words on.

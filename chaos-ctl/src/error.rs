@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io::Write as _, process::ExitCode};
 
+use anstyle::Style;
 use chaos_common::invalid::causes;
 use serde::Serialize;
 use tonic::Code;
@@ -22,6 +23,11 @@ impl Usage {
     pub(crate) fn of(problem: impl fmt::Display) -> Self {
         Self(problem.to_string())
     }
+}
+
+/// An error of the command line that clap itself does not find.
+pub(crate) fn refuse(kind: clap::error::ErrorKind, problem: impl fmt::Display) -> clap::Error {
+    clap::Error::raw(kind, format!("{problem}\n"))
 }
 
 /// An error as a program reads it.
@@ -58,35 +64,49 @@ fn view(error: &anyhow::Error) -> View<'_> {
     }
 }
 
+/// Lines stay lines: the kernel's verifier says many.
 fn sentence_of(error: &anyhow::Error) -> String {
     let text = causes(error.as_ref());
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes an error to standard error in the format of the output: a sentence, or one object.
-/// What cannot be written is lost: there is no other place.
-pub(crate) fn show(error: &anyhow::Error, format: Format) {
-    let mut stderr = anstream::stderr().lock();
-    let _ = match format {
-        Format::Table | Format::Wide => {
-            let red = colour::BAD;
-            writeln!(stderr, "{red}error:{red:#} {}", sentence_of(error))
-        }
-        Format::Json => match serde_json::to_string(&view(error)) {
-            Ok(json) => writeln!(stderr, "{json}"),
-            Err(_) => writeln!(stderr, "error: {}", sentence_of(error)),
-        },
-        Format::Yaml => match serde_saphyr::to_string(&view(error)) {
-            Ok(yaml) => writeln!(stderr, "---\n{}", yaml.trim_end()),
-            Err(_) => writeln!(stderr, "error: {}", sentence_of(error)),
-        },
-    };
+/// A remark as a program reads it.
+#[derive(Serialize)]
+struct NoteView<'a> {
+    note: Note<'a>,
 }
 
-/// Writes a remark to standard error.
-pub(crate) fn note(text: impl fmt::Display) {
-    let style = colour::HEAD;
-    let _ = writeln!(anstream::stderr().lock(), "{style}note:{style:#} {text}");
+#[derive(Serialize)]
+struct Note<'a> {
+    message: &'a str,
+}
+
+/// Writes an error to standard error in the format of the output: a sentence, or one object.
+pub(crate) fn show(error: &anyhow::Error, format: Format) {
+    write("error:", colour::BAD, &sentence_of(error), &view(error), format);
+}
+
+/// Writes a remark to standard error in the format of the output: a sentence, or one object.
+pub(crate) fn note(text: impl fmt::Display, format: Format) {
+    let message = &*text.to_string();
+    write("note:", colour::HEAD, &clean(message), &NoteView { note: Note { message } }, format);
+}
+
+/// What cannot be written is lost: there is no other place.
+fn write(head: &str, style: Style, sentence: &str, view: &impl Serialize, format: Format) {
+    let mut stderr = anstream::stderr().lock();
+    let object = match format {
+        Format::Table | Format::Wide => None,
+        Format::Json => serde_json::to_string(view).ok(),
+        Format::Yaml => {
+            let yaml = serde_saphyr::to_string(view).ok();
+            yaml.map(|yaml| format!("---\n{}", yaml.trim_end()))
+        }
+    };
+    let _ = match object {
+        Some(object) => writeln!(stderr, "{object}"),
+        None => writeln!(stderr, "{style}{head}{style:#} {sentence}"),
+    };
 }
 
 /// Shows the error that ended the program and gives its exit code. A reader that closed the pipe has
@@ -138,7 +158,7 @@ mod tests {
     fn errors_cannot_steer_the_terminal() {
         let status = Status::new(Code::Internal, "\u{1b}[2Jno\nway");
         let error = CallError::new("get a".into(), &status).into();
-        assert_eq!(sentence_of(&error), "cannot get a: \\u{1b}[2Jno\nway");
+        assert_eq!(sentence_of(&error), "cannot get a: \\u{1b}[2Jno\\nway");
         assert_eq!(outcome(&error), Outcome::Failed);
     }
 }

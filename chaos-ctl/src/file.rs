@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chaos_common::spec::{MAX_FILE, from_yaml};
 use serde::de::DeserializeOwned;
 
-use crate::error::Usage;
+use crate::{error::Usage, output::path as shown};
 
 /// Reads all of a file, `-` being standard input, but never more than one byte past what a spec may
 /// have.
@@ -19,11 +19,11 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
         let stdin = std::io::stdin().lock();
         read_from(stdin, &mut bytes).context("cannot read standard input")?;
     } else {
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        read_from(file, &mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot open {}", shown(path)))?;
+        read_from(file, &mut bytes).with_context(|| format!("cannot read {}", shown(path)))?;
     }
     String::from_utf8(bytes).map_err(|_| {
-        Usage::of(format_args!("{} is no text in UTF-8; give a YAML file", path.display())).into()
+        Usage::of(format_args!("{} is no text in UTF-8; give a YAML file", shown(path))).into()
     })
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn documents<T: DeserializeOwned>(path: &Path, text: &str) -> anyhow:
     from_yaml(text).map_err(|error| {
         let name = match path.to_str() {
             Some("-") => "standard input".into(),
-            Some(_) | None => path.display().to_string(),
+            Some(_) | None => shown(path),
         };
         Usage::of(format_args!("{name}: {error}")).into()
     })

@@ -32,6 +32,6 @@ fn main() -> ExitCode {
             let format = app.out.format();
             verb::run(verb, app).unwrap_or_else(|error| error::report(&error, format))
         }
-        Err(error) => args::report(error, format),
+        Err(error) => args::report(&error, format),
     }
 }

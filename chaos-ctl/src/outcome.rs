@@ -54,6 +54,15 @@ impl Tally {
     }
 }
 
+/// What is said of requests for which the daemon is no longer there; none if there are none.
+pub(crate) fn untried(left: usize) -> Option<String> {
+    match left {
+        0 => None,
+        1 => Some("1 more was not tried".to_owned()),
+        left => Some(format!("{left} more were not tried")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::invalid::{Invalid, shown};
+use crate::invalid::{Invalid, plain, shown};
 
 /// A duration of 1 ms to 30 days. A node's policy may allow less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,26 +23,31 @@ impl Lifetime {
     }
 }
 
-impl TryFrom<Duration> for Lifetime {
-    type Error = Invalid;
-
-    fn try_from(duration: Duration) -> Result<Self, Invalid> {
+impl Lifetime {
+    /// Checks a duration; an error says it as it was written.
+    fn checked(duration: Duration, written: impl fmt::Display) -> Result<Self, Invalid> {
         let lifetime = Self(duration);
         if lifetime < Self::MIN {
             return Err(Invalid::new(format!(
-                "a fault of {} would be over before it began; give at least {}",
-                humantime::format_duration(duration),
+                "a fault of {written} would be over before it began; give at least {}",
                 Self::MIN
             )));
         }
         if lifetime > Self::MAX {
             return Err(Invalid::new(format!(
-                "{} is too long; the most is {}, and a running fault can be renewed",
-                humantime::format_duration(duration),
+                "{written} is too long; the most is {}, and a running fault can be renewed",
                 Self::MAX
             )));
         }
         Ok(lifetime)
+    }
+}
+
+impl TryFrom<Duration> for Lifetime {
+    type Error = Invalid;
+
+    fn try_from(duration: Duration) -> Result<Self, Invalid> {
+        Self::checked(duration, humantime::format_duration(duration))
     }
 }
 
@@ -53,7 +58,7 @@ impl FromStr for Lifetime {
         let duration = humantime::parse_duration(text).map_err(|_| {
             Invalid::new(format!("{} is no duration; write it as 90s, 5m or 1h30m", shown(text)))
         })?;
-        duration.try_into()
+        Self::checked(duration, plain(text))
     }
 }
 
@@ -68,6 +73,14 @@ super::serde_as_text!(Lifetime, "a duration, as 90s, 5m or 1h30m");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_says_it_as_it_was_written() {
+        let error = "31d".parse::<Lifetime>().unwrap_err();
+        assert!(error.problem.starts_with("31d is too long; the most is 30days"), "{error}");
+        let error = "1us".parse::<Lifetime>().unwrap_err();
+        assert!(error.problem.starts_with("a fault of 1us would be over"), "{error}");
+    }
 
     #[test]
     fn accepts_what_people_write_and_nothing_absurd() {

@@ -27,6 +27,7 @@ impl YamlError {
     }
 
     fn misfit(stands: Unexpected<'_>, belongs: &dyn Expected) -> Self {
+        let belongs = in_words(belongs.to_string());
         match name(stands) {
             Some(name) => Self::instead(name, belongs),
             None => Invalid::new(format!("is empty; write {belongs}")).into(),
@@ -96,6 +97,19 @@ impl serde::de::Error for YamlError {
     fn duplicate_field(field: &'static str) -> Self {
         Invalid::new("is there twice; keep one").at(field).into()
     }
+}
+
+/// What serde's own types call themselves when they say what belongs in their place.
+fn in_words(belongs: String) -> String {
+    let most = match belongs.as_str() {
+        "u8" => u64::from(u8::MAX),
+        "u16" => u64::from(u16::MAX),
+        "u32" => u64::from(u32::MAX),
+        "u64" | "usize" => u64::MAX,
+        "a boolean" => return "true or false".to_owned(),
+        _ => return belongs,
+    };
+    format!("a whole number from 0 to {most}")
 }
 
 /// `a`, or `one of a, b`.

@@ -198,7 +198,7 @@ fn every_mistake_is_one_sentence_with_its_place() {
         (
             "times: 3",
             "times: 0",
-            "line 4: times: 0 times is no limit; give 1 or more, or leave it out",
+            "line 4: times: 0 times is no limit; give 1 to 18446744073709551614, or leave it out",
         ),
         (
             "times: 3",
@@ -339,6 +339,34 @@ fn a_document_of_another_shape_is_told_what_belongs_there() {
         error,
         "line 1: there is no field \"target\"; write one of fault, duration, times, seed"
     );
+}
+
+#[test]
+fn integers_are_told_their_ends() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Numbers {
+        #[serde(rename = "small")]
+        _small: Option<u8>,
+        #[serde(rename = "middle")]
+        _middle: Option<u32>,
+        #[serde(rename = "large")]
+        _large: Option<u64>,
+    }
+
+    for (text, wanted) in [
+        ("small: 256", "small: 256 does not fit; write a whole number from 0 to 255"),
+        ("middle: -1", "middle: -1 does not fit; write a whole number from 0 to 4294967295"),
+        ("middle: 1.5", "middle: 1.5 does not fit; write a whole number from 0 to 4294967295"),
+        ("middle: x", "middle: \"x\" does not fit; write a whole number from 0 to 4294967295"),
+        (
+            "large: -1",
+            "large: -1 does not fit; write a whole number from 0 to 18446744073709551615",
+        ),
+    ] {
+        let error = from_yaml::<Numbers>(text).unwrap_err().to_string();
+        assert_eq!(error, format!("line 1: {wanted}"));
+    }
+    assert!(from_yaml::<Numbers>("{small: 255, middle: 4294967295}").is_ok());
 }
 
 #[test]

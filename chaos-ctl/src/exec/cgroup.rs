@@ -2,15 +2,15 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use chaos_common::target::CgroupPath;
 use chaos_daemon::target::{self, CgroupRoot};
-use nix::unistd::Pid;
+use nix::{errno::Errno, unistd::Pid};
 
 use super::{
     cgroup_tree::{Moved, children, dissolve, is_deserted, remove},
@@ -43,8 +43,9 @@ impl FreshCgroup {
             .parse()
             .context("cannot name a cgroup below our own")?;
         let dir = root.dir(&path);
-        fs::create_dir(&dir)
-            .with_context(|| format!("cannot make the cgroup {}", dir.display()))?;
+        fs::create_dir(&dir).map_err(|error| {
+            anyhow!("cannot make the cgroup {}: {error}{}", dir.display(), remedy(&error))
+        })?;
         let fresh = Self { root: root.clone(), path, dir, parent };
         let kind = fs::read_to_string(fresh.dir.join("cgroup.type")).unwrap_or_default();
         ensure!(
@@ -88,6 +89,17 @@ impl FreshCgroup {
 impl Drop for FreshCgroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+/// What to do about a cgroup that cannot be made.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EAGAIN) => {
+            "; a limit on cgroups is reached: raise cgroup.max.descendants or cgroup.max.depth of it or of one above, \
+             or run chaos exec in another cgroup"
+        }
+        Some(_) | None => "",
     }
 }
 

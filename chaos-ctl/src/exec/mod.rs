@@ -19,8 +19,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use chaos_common::{
+    invalid::causes,
     spec::{Spec, Untargeted},
     target::Target,
     value::Lifetime,
@@ -30,6 +31,8 @@ use chaos_daemon::{
     policy::Policy,
     target::CgroupRoot,
 };
+
+use nix::errno::Errno;
 
 use cgroup::FreshCgroup;
 use child::Child;
@@ -60,6 +63,24 @@ pub(crate) enum Summary {
 /// # Errors
 /// When a fault could not be made; the command has not run then.
 pub(crate) fn run(job: Job) -> anyhow::Result<ExitCode> {
+    run_within_limits(job).map_err(|error| {
+        if is_out_of_files(&error) {
+            let said = causes(error.as_ref());
+            anyhow!("{said}; let more files be open, as with `ulimit -n 4096`")
+        } else {
+            error
+        }
+    })
+}
+
+fn is_out_of_files(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(io) => io.raw_os_error() == Some(Errno::EMFILE as i32),
+        None => cause.downcast_ref() == Some(&Errno::EMFILE),
+    })
+}
+
+fn run_within_limits(job: Job) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "chaos exec loads eBPF programs, which takes root; run it with sudo"

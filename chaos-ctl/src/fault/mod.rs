@@ -3,8 +3,6 @@
 mod network_filter;
 mod network_loss;
 
-use std::fmt;
-
 use chaos_common::{
     fault::{Fault, FaultKind},
     invalid::Invalid,
@@ -13,6 +11,8 @@ use clap::{
     ArgMatches, Args, Command, FromArgMatches, Subcommand,
     error::{Error, ErrorKind},
 };
+
+use crate::error::refuse;
 
 /// A fault from flags, and the flags `R` that the verb adds to those of each fault.
 #[derive(Clone, Debug)]
@@ -43,10 +43,6 @@ fn about_family(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::NetworkLoss => "What happens to the target's packets",
     }
-}
-
-fn refuse(kind: ErrorKind, problem: impl fmt::Display) -> Error {
-    Error::raw(kind, format!("{problem}\n"))
 }
 
 fn families() -> Vec<&'static str> {

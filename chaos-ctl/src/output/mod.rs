@@ -13,6 +13,7 @@ use std::{
     borrow::Cow,
     fmt,
     io::{self, BufWriter, Stdout, Write},
+    path::Path,
 };
 
 use anstream::ColorChoice;
@@ -168,6 +169,11 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(clean)
+}
+
+/// A path in a sentence.
+pub(crate) fn path(path: &Path) -> String {
+    clean(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]

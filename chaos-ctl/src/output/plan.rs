@@ -23,7 +23,7 @@ impl<'a> View<'a> {
 
 /// Writes a plan for people.
 pub(crate) fn block(out: &mut Out, spec: &Spec, plan: &PlanResponse) -> Written {
-    out.line(format_args!("would inject {spec}"))?;
+    out.line(format_args!("would inject {}", clean(&spec.to_string())))?;
     out.line(format_args!("into cgroup {}:", clean(&plan.cgroup)))?;
     for (n, effect) in plan.effects.iter().enumerate() {
         out.line(format_args!("{:>3}. {}", n + 1, clean(effect)))?;

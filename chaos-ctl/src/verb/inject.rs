@@ -21,7 +21,7 @@ use crate::{
     fault::FaultCommand,
     file, id,
     life::LifeArgs,
-    outcome::{Outcome, Tally},
+    outcome::{Outcome, Tally, untried},
     output::{ahead, clean, injection::View, moment, plan},
     target::TargetArgs,
 };
@@ -44,7 +44,8 @@ pub(crate) struct Args {
 
     /// Name the injection; otherwise it gets the fault's name and a random number
     ///
-    /// The same request under the same id is one injection, however often it is sent. With a file of
+    /// The same request under the same id is one injection, however often it is sent. When that is over
+    /// nothing is started, the exit code is 1, and only another id starts it anew. With a file of
     /// several documents they are named ID-1, ID-2 and so on.
     #[arg(long, value_name = "ID", global = true, allow_hyphen_values = true)]
     id: Option<InjectionId>,
@@ -71,10 +72,18 @@ struct Rest {
 #[derive(Clone, Debug)]
 struct Job {
     id: InjectionId,
-    /// What `--id` has to be for the same again.
-    given: InjectionId,
+    named: Named,
     spec: Spec,
     duration: Duration,
+}
+
+/// Where an id comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// A person said it.
+    ByHand,
+    /// Nobody knows it yet.
+    ByChance,
 }
 
 /// What came of a job.
@@ -105,6 +114,7 @@ const BY_FIELD: Duration = Duration::Default { by: "the field `duration`" };
 /// When a document cannot be used, or the daemon cannot be reached.
 pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     let dry = args.dry_run;
+    let given = args.id.clone();
     let jobs = jobs(args)?;
     let mut client = app.connect().await?;
     let mut tally = Tally::default();
@@ -117,18 +127,26 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         match done {
             Ok(Made::AsAsked) => tally.done(),
             Ok(Made::OverBefore) => tally.failed(),
-            // A single one says by its exit code whether it was refused or failed.
-            Err(error) if jobs.len() == 1 => return Err(error),
             Err(error) => {
                 let Some(call) = error.downcast_ref::<CallError>() else { return Err(error) };
-                show(&error, app.out.format());
-                tally.failed();
-                // The others would only wait for the same, or hear the same.
-                if call.is_timeout() || call.is_open() {
-                    let left = jobs.len() - n - 1;
-                    if left > 0 {
-                        note(format_args!("{left} more were not tried"));
-                    }
+                let is_open = call.is_open();
+                let is_single = jobs.len() == 1;
+                if !is_single {
+                    show(&error, app.out.format());
+                    tally.failed();
+                }
+                let untried = untried(jobs.len() - n - 1).filter(|_| is_open);
+                if is_open && !dry {
+                    note(open(job, given.as_ref(), jobs.len(), untried), app.out.format());
+                } else if let Some(untried) = untried {
+                    note(untried, app.out.format());
+                }
+                // A single one says by its exit code whether it was refused or failed.
+                if is_single {
+                    return Err(error);
+                }
+                // There is nobody to ask for the others.
+                if is_open {
                     break;
                 }
             }
@@ -145,11 +163,12 @@ fn jobs(args: Args) -> anyhow::Result<Vec<Job>> {
                 .target
                 .target()
                 .ok_or_else(|| Usage::of("give a target, as --unit nginx.service"))?;
+            let named = Named::of(args.id.as_ref());
             let id = args.id.map_or_else(|| id::fresh(fault.kind()), Ok)?;
             let given = if duration.is_some() { Duration::Given } else { BY_FLAG };
             let duration = duration.unwrap_or(Lifetime::DEFAULT);
             let spec = Spec { target, fault, duration, times, seed };
-            Ok(vec![Job { given: id.clone(), id, spec, duration: given }])
+            Ok(vec![Job { id, named, spec, duration: given }])
         }
         (Some(path), None) => {
             let text = file::read(&path)?;
@@ -169,16 +188,15 @@ fn from_text(path: &Path, text: &str, id: Option<&InjectionId>) -> anyhow::Resul
     let specs: Vec<Spec> = file::documents(path, text)?;
     let glimpses: Vec<Glimpse> = file::documents(path, text)?;
     let count = specs.len();
-    // One name for the file, so that the same again can be asked for with one flag.
-    let given = match (id, specs.first()) {
-        (Some(id), _) => id.clone(),
-        (None, Some(first)) => id::fresh(first.fault.kind())?,
-        (None, None) => return Ok(Vec::new()),
-    };
+    let named = Named::of(id);
     let job = |(n, (spec, glimpse)): (usize, (Spec, Glimpse))| {
-        let id = if count == 1 { given.clone() } else { id::numbered(&given, n + 1)? };
+        let id = match id {
+            None => id::fresh(spec.fault.kind())?,
+            Some(id) if count == 1 => id.clone(),
+            Some(id) => id::numbered(id, n + 1)?,
+        };
         let duration = if glimpse.duration.is_some() { Duration::Given } else { BY_FIELD };
-        Ok(Job { id, given: given.clone(), spec, duration })
+        Ok(Job { id, named, spec, duration })
     };
     specs.into_iter().zip(glimpses).enumerate().map(job).collect()
 }
@@ -190,23 +208,16 @@ async fn plan(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<M
 }
 
 async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result<Made> {
-    let Job { id, given, spec, duration } = job;
-    let injection = match client.inject(id, spec).await {
-        Ok(injection) => injection,
-        Err(error) => {
-            if error.downcast_ref().is_some_and(CallError::is_open) {
-                note(format_args!(
-                    "{id} may have been started; the same again with --id {given} is safe"
-                ));
-            }
-            return Err(error);
-        }
+    let Job { id, named, spec, duration } = job;
+    let doing = match named {
+        Named::ByHand => format!("inject {id}"),
+        Named::ByChance => format!("inject {} on {}", spec.fault.kind(), spec.target),
     };
+    let injection = client.inject(id, spec, doing).await?;
     if let Duration::Default { by } = duration {
-        note(format_args!(
-            "{id} has no duration of its own and gets {}; {by} sets it",
-            spec.duration
-        ));
+        let text =
+            format!("{id} has no duration of its own and gets {}; {by} sets it", spec.duration);
+        note(text, app.out.format());
     }
     let program = app.program;
     app.out.each(&View::from(&injection), |out| {
@@ -215,10 +226,32 @@ async fn inject(job: &Job, client: &mut Client, app: &mut App) -> anyhow::Result
     Ok(if injection.state.is_live() { Made::AsAsked } else { Made::OverBefore })
 }
 
+impl Named {
+    fn of(given: Option<&InjectionId>) -> Self {
+        if given.is_some() { Self::ByHand } else { Self::ByChance }
+    }
+}
+
+/// What to do about a job, one of `count`, of which the daemon did not tell whether it was done.
+fn open(job: &Job, given: Option<&InjectionId>, count: usize, untried: Option<String>) -> String {
+    let Job { id, .. } = job;
+    let untried = untried.map(|untried| format!(", and {untried}")).unwrap_or_default();
+    let next = match given {
+        // The ids of the whole file follow from it.
+        Some(given) => format!("the same again with --id {given} is safe"),
+        None if count == 1 => format!("the same again with --id {id} is safe"),
+        None => "the same file again would start anew what was started: recover that first (`chaos ls` shows it), \
+                 and with --id NAME a file can be sent again"
+            .to_owned(),
+    };
+    format!("{id} may have been started{untried}; {next}")
+}
+
 fn sentences(injection: &Injection, program: Program) -> [String; 2] {
     let Injection { id, spec, cgroup, state, expires_at, message, .. } = injection;
+    let target = spec.target.to_string();
     let first =
-        format!("{id}: {} on {} (cgroup {})", spec.fault, spec.target, clean(cgroup.as_str()));
+        format!("{id}: {} on {} (cgroup {})", spec.fault, clean(&target), clean(cgroup.as_str()));
     let ends =
         format!("ends at {} ({})", moment(*expires_at), ahead(*expires_at, SystemTime::now()));
     let second = match state {
@@ -252,8 +285,7 @@ mod tests {
         assert_eq!(ids(LOSS, Some("a")), ["a"]);
         assert_eq!(ids(&two, Some("a")), ["a-1", "a-2"]);
         let fresh = ids(&two, None);
-        let given = fresh[0].strip_suffix("-1").unwrap();
-        assert!(given.starts_with("network-loss-") && fresh[1] == format!("{given}-2"));
+        assert!(fresh[0] != fresh[1] && fresh.iter().all(|id| id.starts_with("network-loss-")));
     }
 
     #[test]

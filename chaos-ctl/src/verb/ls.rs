@@ -46,11 +46,12 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
         Format::Wide => Detail::Wide,
     };
     if all.is_empty() {
-        note(if args.all {
+        let nothing = if args.all {
             "no injections"
         } else {
             "no injections; --all shows those that are over"
-        });
+        };
+        note(nothing, app.out.format());
         return Ok(Outcome::Done);
     }
     let now = SystemTime::now();

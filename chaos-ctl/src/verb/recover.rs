@@ -16,8 +16,8 @@ use crate::{
     app::App,
     call::CallError,
     client::ConnectError,
-    error::show,
-    outcome::{Outcome, Tally},
+    error::{note, show},
+    outcome::{Outcome, Tally, untried},
     output::{Written, clean, injection::Listed},
 };
 
@@ -78,14 +78,17 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     }
     let mut client = app.connect().await?;
     let mut tally = Tally::default();
-    for id in &args.ids {
+    for (n, id) in args.ids.iter().enumerate() {
         match client.recover(id).await {
             Ok(injection) => one(&injection.into(), app, &mut tally)?,
             Err(error) => {
-                let is_timeout = error.is_timeout();
+                let is_open = error.is_open();
                 show(&error.into(), app.out.format());
                 tally.failed();
-                if is_timeout {
+                if is_open {
+                    if let Some(untried) = untried(args.ids.len() - n - 1) {
+                        note(untried, app.out.format());
+                    }
                     break;
                 }
             }
@@ -113,10 +116,11 @@ fn sweep_without_daemon(
     }
     let durable = Durable { state_dir: place.state_dir.clone(), bpffs: place.bpffs.clone() };
     let swept = sweep_node(&durable, "chaos recover --all");
-    eprintln!("note: {}", causes(error.as_ref()));
-    eprintln!("note: {} under {} removed", pins(swept.pins), place.bpffs.display());
+    let format = app.out.format();
+    note(causes(error.as_ref()), format);
+    note(format_args!("{} under {} removed", pins(swept.pins), place.bpffs.display()), format);
     if swept.daemon_hangs {
-        eprintln!("note: the daemon that hangs keeps its journal");
+        note("the daemon that hangs keeps its journal", format);
     }
     all(&swept.into(), app)
 }
@@ -203,9 +207,13 @@ fn all(all: &All, app: &mut App) -> anyhow::Result<Outcome> {
             }
             out.line(format_args!("{id} is stuck, the daemon goes on trying: {reason}"))?;
         }
-        // What a daemon that hangs had injected is not known.
-        if all.recovered.is_empty() && all.failed.is_empty() && all.daemon_hangs != Some(true) {
-            out.line("nothing to recover")?;
+        if all.recovered.is_empty() && all.failed.is_empty() {
+            match all.daemon_hangs {
+                None => out.line("nothing to recover")?,
+                Some(false) => out.line("no injection was in the daemon's journal")?,
+                // What a daemon that hangs had injected is not known.
+                Some(true) => {}
+            }
         }
         Ok(())
     })?;

@@ -49,7 +49,7 @@ pub(super) async fn run(args: Args, app: &mut App) -> anyhow::Result<Outcome> {
     app.out.table(&table(&targets, detail))?;
     app.out.flush()?;
     if let Some(text) = foreign_note(&targets) {
-        note(text);
+        note(text, app.out.format());
     }
     Ok(Outcome::Done)
 }

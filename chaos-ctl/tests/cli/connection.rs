@@ -96,14 +96,24 @@ fn a_daemon_that_hangs_is_given_up() {
             ("get a", "get a"),
             ("watch", "watch injections"),
             ("renew a", "renew a"),
-            // The second is not waited for.
-            ("recover a b", "recover a"),
+            ("recover a", "recover a"),
             ("inject network loss --percent 1 --pid 1 --dry-run", "plan network loss on process 1"),
         ] {
             let (socket, expected) = (&socket, expected(doing));
             scope.spawn(move || assert_eq!(error(socket, verb), expected));
         }
     });
+}
+
+/// Each would be waited for as long.
+#[test]
+fn a_daemon_that_hangs_is_asked_for_one_thing_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("chaos.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let said = error(&socket, "recover a b c");
+    assert!(said.starts_with("error: cannot recover a: "), "{said}");
+    assert!(said.ends_with("without it\nnote: 2 more were not tried\n"), "{said}");
 }
 
 #[test]

@@ -92,8 +92,10 @@ impl Run {
         let code = self.chaos.wait().unwrap().code();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap();
         let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
-        let left = format!("/sys/fs/cgroup{own}/chaos-exec-{}", self.chaos.id());
-        assert!(!Path::new(&left).exists(), "{left} is left");
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let left = format!("{mount}{own}/chaos-exec-{}", self.chaos.id());
+            assert!(!Path::new(&left).exists(), "{left} is left");
+        }
         code
     }
 }

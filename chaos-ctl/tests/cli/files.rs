@@ -61,6 +61,64 @@ fn several_documents_each_stand_for_themselves() {
 }
 
 #[test]
+fn a_daemon_that_goes_away_is_not_asked_for_the_rest() {
+    let daemon = Daemon::start();
+    let units = ["a.service", "gone.service", "b.service", "c.service"];
+    let text = |units: &[&str]| units.iter().map(|unit| on(unit)).collect::<Vec<_>>().join("---\n");
+    let inject = |line: &str, units: &[&str]| daemon.chaos(line).stdin(text(units)).assert();
+    let said = inject("inject -f - --id x", &units).code(2).stderr();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    let note = "note: x-2 may have been started, and 2 more were not tried; the same again with --id x is safe";
+    assert_eq!(said.lines().last(), Some(note));
+    let said = inject("inject -f -", &units).code(2).stderr();
+    assert!(said.contains("may have been started, and 2 more were not tried"), "{said}");
+    assert!(said.contains("the same file again would start anew what was started"), "{said}");
+    let said = inject("inject -f - --id y", &units[1..]).code(1).stderr();
+    assert!(said.contains("y-1 may have been started, and 2 more were not tried"), "{said}");
+    let said = inject("inject -f - --dry-run", &units).code(2).stderr();
+    assert!(said.ends_with("note: 2 more were not tried\n"), "{said}");
+}
+
+#[test]
+fn notes_for_programs_are_objects() {
+    let daemon = Daemon::start();
+    let text = LOSS.replace("duration: 90s\n", "");
+    daemon.chaos("inject --id a -f - -o json").stdin(text).assert().code(0).stderr_eq(
+        "{\"note\":{\"message\":\"a has no duration of its own and gets 5m; the field `duration` sets it\"}}\n",
+    );
+}
+
+#[test]
+fn what_was_written_is_shown_escaped() {
+    let daemon = Daemon::start();
+    let text = LOSS.replace("unit: nginx.service", "cgroup: \"/\\e[2J\\nx\"");
+    for line in ["inject -f - --dry-run", "inject -f - --id a", "inject -f - --id a"] {
+        let said = daemon.chaos(line).stdin(text.clone()).assert().code(0);
+        let said = said.stdout() + &said.stderr();
+        assert!(said.contains("/\\u{1b}[2J\\nx"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+    for line in ["inject -f /a\u{1b}[2J\nb", "ls --socket /a\u{1b}[2J\nb"] {
+        let said = chaos(line).assert().code(1).stderr();
+        assert!(said.contains("/a\\u{1b}[2J\\nb"), "{said}");
+    }
+}
+
+/// Nobody knows an id that was drawn, when it comes to nothing.
+#[test]
+fn a_refusal_names_what_was_given() {
+    let daemon = Daemon::start();
+    let inject =
+        |line: &str| daemon.chaos(line).stdin(on("missing.service")).assert().code(1).stderr();
+    let said = inject("inject -f -");
+    assert!(
+        said.starts_with("error: cannot inject network loss on unit missing.service: no"),
+        "{said}"
+    );
+    assert!(inject("inject -f - --id a").starts_with("error: cannot inject a: no unit"));
+}
+
+#[test]
 fn a_default_duration_is_said_aloud() {
     let daemon = Daemon::start();
     let text = LOSS.replace("duration: 90s\n", "");

@@ -59,13 +59,20 @@ fn a_daemon_that_goes_away_ends_a_watch_with_an_error() {
         .args(["watch", "--socket"])
         .arg(daemon.socket())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(chaos.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().is_ok());
+    let socket = daemon.socket().display().to_string();
     drop(daemon);
-    assert_eq!(chaos.wait().unwrap().code(), Some(1));
+    let ended = chaos.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let gone = format!(
+        "error: cannot watch injections: the daemon at {socket} went away; see that it runs and try again\n"
+    );
+    assert_eq!(said, gone);
 }
 
 #[test]

@@ -29,6 +29,41 @@ fn words_that_are_none() {
     chaos("inject").assert().code(64);
 }
 
+/// Programs read objects, whatever is wrong.
+#[test]
+fn with_json_and_yaml_they_are_objects() {
+    for (line, message) in [
+        ("lss", "unrecognized subcommand 'lss'; tip: a similar subcommand exists: 'ls'"),
+        ("get", "the following required arguments were not provided: <ID>"),
+        ("inject", "something is missing on the command line; --help says what belongs there"),
+        (
+            "inject network loss --percent 0 --pid 1",
+            "invalid value '0' for '--percent <PERCENT>': 0 % would do nothing; give more than 0 and at most 100",
+        ),
+        (
+            "inject network loss --percent 1 --pid 1 --to ::1 --except ::1",
+            "--to and --except: ::1 is in both; keep it in one",
+        ),
+        ("inject -f a.yaml network loss --percent 1 --pid 1", "give either a fault or --file"),
+    ] {
+        let said = chaos(&format!("-o json {line}")).assert().code(64).stdout_eq("").stderr();
+        let object: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(object, serde_json::json!({"error": {"message": message}}), "{line}");
+        let said = chaos(&format!("-o yaml {line}")).assert().code(64).stdout_eq("").stderr();
+        assert!(said.starts_with("---\nerror:"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_whatever_the_environment() {
+    let set = |line: &str| chaos(line).env("CHAOS_SOCKET", "/a").assert().code(64).stderr();
+    assert_eq!(set("inject"), chaos("inject").assert().code(64).stderr());
+    assert!(set("inject").contains("network"), "{}", set("inject"));
+    let said = set("inject --id a");
+    assert!(said.contains("<FAMILY> <KIND> as in `network loss`, or --file <FILE>"), "{said}");
+    assert!(!said.contains("--socket"), "{said}");
+}
+
 #[test]
 fn faults_that_make_no_sense() {
     let loss =
@@ -42,7 +77,9 @@ fn faults_that_make_no_sense() {
     life("--duration 0s", "at least 1ms");
     life("--duration 1000years", "the most is 30days");
     life("--duration 5", "write it as 90s, 5m or 1h30m");
-    life("--times 0", "leave it out");
+    life("--times 0", "give 1 to 18446744073709551614, or leave it out");
+    life("--times 18446744073709551615", "give 1 to 18446744073709551614, or leave it out");
+    life("--duration 31d", "31d is too long; the most is 30days");
     life("--times -1", "no whole number");
     life("--duration -5s", "no duration");
     refused("inject network loss --pid -1 --percent 1", "whole number from 1 on");
