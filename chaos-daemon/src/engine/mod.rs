@@ -13,6 +13,7 @@
 //! `chaos exec` runs the engine without journal and pins: then the kernel ends everything with the
 //! process, but for clsact filters, which the lease makes inert and the next start removes.
 
+mod answer;
 mod audit;
 mod cgroup_watch;
 mod error;
@@ -26,6 +27,7 @@ mod sweep;
 mod transition;
 mod world;
 
+pub use answer::{AllRecovered, Firing, Notice, Parting, Plan, Which};
 pub use error::{EngineError, StartError, StorageError};
 pub use start::{Config, Durable};
 pub use sweep::{Swept, sweep_node};
@@ -35,7 +37,6 @@ use std::sync::Arc;
 use chaos_common::{
     injection::{End, Injection, State},
     spec::{InjectionId, Spec},
-    target::CgroupPath,
     value::Lifetime,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -54,53 +55,6 @@ use journal::Journal;
 use keeper::Keeper;
 use record::Record;
 use world::World;
-
-/// Something that a watcher may want to know.
-#[derive(Clone, Debug)]
-pub enum Notice {
-    /// An injection changed its state, or was renewed.
-    Changed(Arc<Injection>),
-    /// A fault happened.
-    Firing(Arc<Firing>),
-}
-
-/// One sampled firing of an injection's fault.
-#[derive(Clone, Debug)]
-pub struct Firing {
-    /// Whose.
-    pub id: InjectionId,
-    /// What was hit.
-    pub event: kernel::Event,
-    /// The process that caused it, where it is known: its id and name.
-    pub process: Option<(u32, String)>,
-}
-
-/// What an injection would do.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The cgroup behind the target.
-    pub cgroup: CgroupPath,
-    /// The effects in order, for people.
-    pub effects: Vec<String>,
-}
-
-/// What became of everything.
-#[derive(Clone, Debug)]
-pub struct AllRecovered {
-    /// All that were live, as they are now.
-    pub injections: Vec<Injection>,
-    /// Why something in the kernel that no injection speaks for could not be removed.
-    pub unswept: Vec<String>,
-}
-
-/// What becomes of live injections when the engine stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parting {
-    /// They end.
-    Recover,
-    /// They go on for the rest of the lease, for the next daemon to adopt.
-    HandOver,
-}
 
 /// The injections of this node. All methods block for a few system calls, and some for a disk flush.
 pub struct Engine {
@@ -438,13 +392,4 @@ impl Engine {
         // Nobody listening is fine.
         let _ = self.notices.send(Notice::Changed(Arc::new(injection.clone())));
     }
-}
-
-/// Which injections to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Those of which something may be on the node.
-    Live,
-    /// Also those that ended and are remembered.
-    AlsoEnded,
 }
