@@ -64,10 +64,10 @@ pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
             return None;
         }
         let n = C::take(&raw mut (*state).events);
-        let bad = (&raw const (*state).bad).read_volatile() != 0;
-        let roll = gate.dice.roll(n, bad);
-        if roll.bad != bad {
-            (&raw mut (*state).bad).write_volatile(u64::from(roll.bad));
+        let before = (&raw const (*state).state).read_volatile() as u32;
+        let roll = gate.dice.roll(n, before);
+        if roll.state != before {
+            (&raw mut (*state).state).write_volatile(u64::from(roll.state));
         }
         if !roll.fires {
             stats.spared += 1;

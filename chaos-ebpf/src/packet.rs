@@ -1,4 +1,4 @@
-//! What a rule may ask of a packet: the two ends, ports and protocol.
+//! What a rule may ask of a packet: the two ends, ports, protocol, and what is on the way with it.
 //!
 //! Headers are read relative to the network header, so devices with and without a link layer, and
 //! both kinds of hook, look the same.
@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::bpf_skb_load_bytes_relative,
 };
-use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, Protocol};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, INTERFACE_NAME, Protocol, mix};
 
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86DD;
@@ -43,8 +43,32 @@ pub struct Packet {
     pub has_ports: u32,
     pub local_port: u16,
     pub remote_port: u16,
+    /// Bytes on the wire, with the headers that each segment of it will have, where the hook knows them.
+    pub wire_length: u32,
+    /// The DSCP of the traffic class.
+    pub dscp: u32,
+    /// 1 for the first packet of a TCP connection in its direction (SYN).
+    pub opens: u32,
     pub local: [u8; 16],
     pub remote: [u8; 16],
+    /// Of the device that it is on; zeroes while no rule asks for it.
+    pub interface: [u8; INTERFACE_NAME],
+    /// What the rules that were asked so far want of it.
+    pub verdict: Verdict,
+}
+
+/// What rules want of one packet, besides its end.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Verdict {
+    /// When it may leave, on the monotonic clock; 0 is now.
+    pub departure_ns: u64,
+    /// How many come besides itself.
+    pub copies: u32,
+    /// The rule that corrupts it, or 0.
+    pub corrupter: u32,
+    /// What the corrupting rule's draw is.
+    pub corruption: u64,
 }
 
 impl Packet {
@@ -65,8 +89,11 @@ impl Packet {
         let skb: *mut __sk_buff = ctx.as_ptr().cast();
         // SAFETY: the context is valid while the program runs; these fields are readable in both hooks.
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
-        self.length = length;
+        (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
+        (self.dscp, self.opens) = (0, 0);
+        self.interface = [0; INTERFACE_NAME];
+        self.verdict = Verdict::default();
         match ethertype {
             ETH_P_IP => self.read_v4(skb, direction),
             ETH_P_IPV6 => self.read_v6(skb, direction),
@@ -89,6 +116,7 @@ impl Packet {
         };
         self.family = FAMILY_V4;
         self.protocol = u32::from(header[9]);
+        self.dscp = u32::from(header[1] >> 2);
         let (local, remote) = match direction {
             Direction::Out => (12, 16),
             Direction::In => (16, 12),
@@ -104,6 +132,7 @@ impl Packet {
                 load(skb, u32::from(words) * 4)
             };
             self.set_ports(ports, direction);
+            self.read_flags(skb, u32::from(words) * 4);
         }
         Some(())
     }
@@ -112,6 +141,8 @@ impl Packet {
     fn read_v6(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
         let header: [u8; 40] = load(skb, 0)?;
         self.family = FAMILY_V6;
+        // The traffic class lies across two bytes; the DSCP is its upper six bits.
+        self.dscp = u32::from((header[0] & 0x0f) << 2 | header[1] >> 6);
         let (local, remote) = match direction {
             Direction::Out => (8, 24),
             Direction::In => (24, 8),
@@ -151,8 +182,37 @@ impl Packet {
         }
         if has_ports(protocol) {
             self.set_ports(load(skb, at), direction);
+            self.read_flags(skb, at);
         }
         Some(())
+    }
+
+    /// Digest of both ends and the protocol: the same for all packets of a connection.
+    #[inline(always)]
+    pub fn flow(&self) -> u64 {
+        let ends = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
+        let mut hash = mix(u64::from(self.protocol) << 32 | ends, 0);
+        if self.family == FAMILY_V4 {
+            let word = |address: &[u8; 16]| {
+                u64::from(u32::from_ne_bytes([address[0], address[1], address[2], address[3]]))
+            };
+            hash = mix(hash ^ word(&self.local), word(&self.remote));
+        } else {
+            hash = mix(hash ^ half(&self.local, 0), half(&self.remote, 0));
+            hash = mix(hash ^ half(&self.local, 8), half(&self.remote, 8));
+        }
+        hash
+    }
+
+    /// Only what a rule may ask for, and only of TCP.
+    #[inline(always)]
+    fn read_flags(&mut self, skb: *mut __sk_buff, transport: u32) {
+        const SYN: u8 = 2;
+        if self.protocol as u8 == IPPROTO_TCP
+            && let Some([flags]) = load::<1>(skb, transport + 13)
+        {
+            self.opens = u32::from(flags & SYN != 0);
+        }
     }
 
     #[inline(always)]
@@ -165,6 +225,13 @@ impl Packet {
         };
         self.has_ports = 1;
     }
+}
+
+#[inline(always)]
+fn half(address: &[u8; 16], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&address[at..at + 8]);
+    u64::from_ne_bytes(bytes)
 }
 
 #[inline(always)]

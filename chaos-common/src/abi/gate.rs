@@ -22,10 +22,14 @@ pub struct RuleState {
     pub events: u64,
     /// Firings asked of the budget so far; more than the budget once it is spent.
     pub claims: u64,
-    /// 1 while the dice are in their bad state.
-    pub bad: u64,
+    /// The state that the dice are in.
+    pub state: u64,
     /// No firing is reported before this moment.
     pub report_after_ns: u64,
+    /// What the last draw was that another event may repeat.
+    pub last_draw: u64,
+    /// When what is shared by all events of the rule is free again, on the monotonic clock.
+    pub free_at_ns: u64,
 }
 
 /// What happened to the matching events of one rule on one CPU.

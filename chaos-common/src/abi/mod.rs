@@ -4,18 +4,28 @@
 //! read in any bit pattern. All times are nanoseconds of `CLOCK_BOOTTIME`, which neither stops in
 //! suspend nor follows anybody who sets the wall clock.
 
+mod action;
 mod dice;
 mod event;
+mod filter;
 mod gate;
 mod net;
 
-pub use dice::{Chance, Dice, Roll};
+pub use action::{
+    Action, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate, Region,
+    SHAPE_ONE, SHAPE_POINTS, Shape,
+};
+pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
+pub use filter::{
+    Connections, Direction, INTERFACE_NAME, MAX_PORT_RANGES, NetFilter, PortRange, PortSet,
+    Protocol, Remotes, Window,
+};
 pub use gate::{Gate, RuleState, RuleStats};
 pub use net::{
-    Direction, FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_PORT_RANGES, MAX_RULES,
-    MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortRange,
-    PortSet, Prefix, Protocol, Remotes, TARGET_WORDS, TargetRules, target_bit,
+    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Layout, Levels, MAX_LEVELS, MAX_RULES,
+    MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix,
+    TARGET_WORDS, TargetRules, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
@@ -26,12 +36,18 @@ macro_rules! assert_layout {
     };
 }
 
-assert_layout!(Dice, 5 * 8);
-assert_layout!(Gate, 2 * 8 + 5 * 8);
-assert_layout!(RuleState, 4 * 8);
+assert_layout!(Dice, 2 * 8 + 4 * MAX_STATES * 8);
+assert_layout!(Gate, 2 * 8 + size_of::<Dice>());
+assert_layout!(RuleState, 6 * 8);
 assert_layout!(RuleStats, 6 * 8);
 assert_layout!(PortSet, 4 + 4 * MAX_PORT_RANGES);
-assert_layout!(NetRule, size_of::<Gate>() + 4 * 4 + 2 * size_of::<PortSet>());
+assert_layout!(Window, 4 * 8);
+assert_layout!(NetFilter, 4 * 4 + 2 * 8 + 4 * 8 + INTERFACE_NAME + 2 * size_of::<PortSet>());
+assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
+assert_layout!(Shape, 4 * SHAPE_POINTS);
+assert_layout!(FlowKey, 8 + 2 * 4);
+assert_layout!(Flow, 4 * 8);
+assert_layout!(Layout, 4 * 4);
 assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
@@ -48,4 +64,4 @@ macro_rules! pod {
 }
 
 #[cfg(feature = "user")]
-pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix);
+pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout);

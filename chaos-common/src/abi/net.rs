@@ -1,43 +1,7 @@
 //! Rules of the `net` engine and the keys of its maps.
 
-use super::Gate;
+use super::{Gate, NetFilter, PARAMETERS};
 
-/// Which way a packet goes, seen from the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Direction {
-    /// The target sent it.
-    Out = 1,
-    /// The target is about to receive it.
-    In = 2,
-}
-
-/// Bits of [`NetRule::protocols`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Protocol {
-    /// TCP.
-    Tcp = 1,
-    /// UDP, UDP-Lite excluded.
-    Udp = 2,
-    /// ICMP and ICMPv6.
-    Icmp = 4,
-}
-
-/// Values of [`NetRule::remotes`]: which remote addresses a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Remotes {
-    /// All of them; the rule has no prefixes.
-    All = 0,
-    /// Those whose longest prefix is a [`PREFIX_INCLUDE`].
-    Listed = 1,
-    /// All but those whose longest prefix is a [`PREFIX_EXCEPT`].
-    AllBut = 2,
-}
-
-/// Port ranges that one rule can hold, for each end of a connection.
-pub const MAX_PORT_RANGES: usize = 8;
 /// Rules that one node can hold. A rule lies at the remainder of its id by this.
 pub const MAX_RULES: u32 = 16_384;
 /// Rules that one target can hold.
@@ -45,27 +9,7 @@ pub const MAX_RULES_PER_TARGET: usize = 16;
 /// Depths of the cgroup tree at which targets can sit at the same time.
 pub const MAX_LEVELS: usize = 8;
 
-/// Ports from `first` to `last`, both included, in host byte order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct PortRange {
-    /// The lowest port.
-    pub first: u16,
-    /// The highest port.
-    pub last: u16,
-}
-
-/// Up to [`MAX_PORT_RANGES`] ranges; none means every packet, ports or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct PortSet {
-    /// How many of `ranges` count.
-    pub len: u32,
-    /// The ranges.
-    pub ranges: [PortRange; MAX_PORT_RANGES],
-}
-
-/// One rule of the `net` engine: which packets of a target, and the gate.
+/// One rule of the `net` engine: which packets of a target, the gate, and what happens to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NetRule {
@@ -73,16 +17,12 @@ pub struct NetRule {
     pub gate: Gate,
     /// Its name; where there is no rule, 0.
     pub id: u32,
-    /// Sum of [`Direction`] bits.
-    pub directions: u32,
-    /// Sum of [`Protocol`] bits; 0 is every protocol.
-    pub protocols: u32,
-    /// A [`Remotes`].
-    pub remotes: u32,
-    /// Ports of the remote end.
-    pub remote_ports: PortSet,
-    /// Ports of the target's end.
-    pub local_ports: PortSet,
+    /// An [`Action`](super::Action).
+    pub action: u32,
+    /// Which packets.
+    pub filter: NetFilter,
+    /// Of the action.
+    pub parameters: [u64; PARAMETERS],
 }
 
 /// The rules of one cgroup.
@@ -137,4 +77,45 @@ pub struct Prefix {
     pub family: u32,
     /// The address in network byte order; an IPv4 address fills the first four bytes.
     pub address: [u8; 16],
+}
+
+/// Key of what a rule remembers of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Digest of both ends and the protocol, the same in both directions.
+    pub hash: u64,
+    /// The rule.
+    pub rule: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What a rule remembers of one connection. Of those that were heard of least lately, some are forgotten when
+/// there are too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// Packets so far.
+    pub packets: u64,
+    /// Bytes so far, with IP headers.
+    pub bytes: u64,
+    /// 1 if its first packet (SYN) was seen.
+    pub is_new: u64,
+    /// When the line is free, or the last packet is on its way; on the monotonic clock.
+    pub free_at_ns: u64,
+}
+
+/// Where the kernel keeps what programs read from its own structures, in bytes; all 0 until somebody needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Layout {
+    /// `tgid` in `struct task_struct`.
+    pub task_tgid: u32,
+    /// `dev` in `struct sk_buff`; 0 while no rule asks for an interface.
+    pub skb_dev: u32,
+    /// `name` in `struct net_device`.
+    pub device_name: u32,
+    /// Always 0.
+    pub reserved: u32,
 }

@@ -1,10 +1,22 @@
 //! What should go wrong: one file per kind of fault.
 
+mod network_corrupt;
+mod network_delay;
+mod network_duplicate;
 mod network_filter;
 mod network_loss;
+mod network_partition;
+mod network_rate;
+mod network_reorder;
 
-pub use network_filter::{Contradiction, Direction, NetworkFilter, Protocol};
-pub use network_loss::{Burst, LossModel, NetworkLoss};
+pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
+pub use network_delay::{DelayParts, Distribution, Jitter, NetworkDelay, Table};
+pub use network_duplicate::{Copies, NetworkDuplicate};
+pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, Protocol};
+pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
+pub use network_partition::NetworkPartition;
+pub use network_rate::{Excess, NetworkRate};
+pub use network_reorder::{NetworkReorder, ReorderModel};
 
 use std::fmt;
 
@@ -19,6 +31,18 @@ use crate::{
 pub enum Fault {
     /// Packets vanish.
     NetworkLoss(NetworkLoss),
+    /// Packets arrive later.
+    NetworkDelay(NetworkDelay),
+    /// Packets arrive several times.
+    NetworkDuplicate(NetworkDuplicate),
+    /// Packets overtake each other.
+    NetworkReorder(NetworkReorder),
+    /// Bits of packets change.
+    NetworkCorrupt(NetworkCorrupt),
+    /// Packets go through a slow line.
+    NetworkRate(NetworkRate),
+    /// Nothing passes.
+    NetworkPartition(NetworkPartition),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -26,17 +50,43 @@ pub enum Fault {
 pub enum FaultKind {
     /// `network loss`
     NetworkLoss,
+    /// `network delay`
+    NetworkDelay,
+    /// `network duplicate`
+    NetworkDuplicate,
+    /// `network reorder`
+    NetworkReorder,
+    /// `network corrupt`
+    NetworkCorrupt,
+    /// `network rate`
+    NetworkRate,
+    /// `network partition`
+    NetworkPartition,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 1] = [Self::NetworkLoss];
+    pub const ALL: [Self; 7] = [
+        Self::NetworkLoss,
+        Self::NetworkDelay,
+        Self::NetworkDuplicate,
+        Self::NetworkReorder,
+        Self::NetworkCorrupt,
+        Self::NetworkRate,
+        Self::NetworkPartition,
+    ];
 
     /// Family and kind, the words of the command line.
     #[must_use]
     pub const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::NetworkLoss => ("network", "loss"),
+            Self::NetworkDelay => ("network", "delay"),
+            Self::NetworkDuplicate => ("network", "duplicate"),
+            Self::NetworkReorder => ("network", "reorder"),
+            Self::NetworkCorrupt => ("network", "corrupt"),
+            Self::NetworkRate => ("network", "rate"),
+            Self::NetworkPartition => ("network", "partition"),
         }
     }
 
@@ -61,6 +111,12 @@ impl Fault {
     pub const fn kind(&self) -> FaultKind {
         match self {
             Self::NetworkLoss(_) => FaultKind::NetworkLoss,
+            Self::NetworkDelay(_) => FaultKind::NetworkDelay,
+            Self::NetworkDuplicate(_) => FaultKind::NetworkDuplicate,
+            Self::NetworkReorder(_) => FaultKind::NetworkReorder,
+            Self::NetworkCorrupt(_) => FaultKind::NetworkCorrupt,
+            Self::NetworkRate(_) => FaultKind::NetworkRate,
+            Self::NetworkPartition(_) => FaultKind::NetworkPartition,
         }
     }
 }
@@ -70,6 +126,12 @@ impl fmt::Display for Fault {
         write!(f, "{}", self.kind())?;
         match self {
             Self::NetworkLoss(loss) => write!(f, " {loss}"),
+            Self::NetworkDelay(delay) => write!(f, " {delay}"),
+            Self::NetworkDuplicate(duplicate) => write!(f, " {duplicate}"),
+            Self::NetworkReorder(reorder) => write!(f, " {reorder}"),
+            Self::NetworkCorrupt(corrupt) => write!(f, " {corrupt}"),
+            Self::NetworkRate(rate) => write!(f, " {rate}"),
+            Self::NetworkPartition(partition) => write!(f, " {partition}"),
         }
     }
 }
@@ -82,6 +144,24 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::NetworkLoss(loss)) => {
                 loss.try_into().map(Self::NetworkLoss).at("networkLoss")
             }
+            Some(v1::fault::Fault::NetworkDelay(delay)) => {
+                delay.try_into().map(Self::NetworkDelay).at("networkDelay")
+            }
+            Some(v1::fault::Fault::NetworkDuplicate(duplicate)) => {
+                duplicate.try_into().map(Self::NetworkDuplicate).at("networkDuplicate")
+            }
+            Some(v1::fault::Fault::NetworkReorder(reorder)) => {
+                reorder.try_into().map(Self::NetworkReorder).at("networkReorder")
+            }
+            Some(v1::fault::Fault::NetworkCorrupt(corrupt)) => {
+                corrupt.try_into().map(Self::NetworkCorrupt).at("networkCorrupt")
+            }
+            Some(v1::fault::Fault::NetworkRate(rate)) => {
+                rate.try_into().map(Self::NetworkRate).at("networkRate")
+            }
+            Some(v1::fault::Fault::NetworkPartition(partition)) => {
+                partition.try_into().map(Self::NetworkPartition).at("networkPartition")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -91,6 +171,16 @@ impl From<&Fault> for v1::Fault {
     fn from(fault: &Fault) -> Self {
         let fault = match fault {
             Fault::NetworkLoss(loss) => v1::fault::Fault::NetworkLoss(loss.into()),
+            Fault::NetworkDelay(delay) => v1::fault::Fault::NetworkDelay(delay.into()),
+            Fault::NetworkDuplicate(duplicate) => {
+                v1::fault::Fault::NetworkDuplicate(duplicate.into())
+            }
+            Fault::NetworkReorder(reorder) => v1::fault::Fault::NetworkReorder(reorder.into()),
+            Fault::NetworkCorrupt(corrupt) => v1::fault::Fault::NetworkCorrupt(corrupt.into()),
+            Fault::NetworkRate(rate) => v1::fault::Fault::NetworkRate(rate.into()),
+            Fault::NetworkPartition(partition) => {
+                v1::fault::Fault::NetworkPartition(partition.into())
+            }
         };
         Self { fault: Some(fault) }
     }

@@ -1,13 +1,13 @@
 //! Which packets of a target a network fault is about: one object for the whole family.
 
+mod wire;
+
 use std::{collections::HashSet, fmt};
 
 use crate::{
     abi,
     invalid::{At, Invalid, shown},
-    proto::v1,
-    value::{Cidr, PortRange, PortRanges, Remotes},
-    wire::list,
+    value::{Cidr, Dscps, InterfaceName, Percent, PortRanges, Remotes, Volume},
 };
 
 /// Which way, seen from the target.
@@ -123,12 +123,47 @@ impl std::str::FromStr for Protocol {
     }
 }
 
+/// Which TCP connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Connections {
+    /// Those that begin while the fault is there.
+    New,
+    /// Those that were there before it.
+    Established,
+}
+
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Established => "established",
+        })
+    }
+}
+
+impl std::str::FromStr for Connections {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "new" => Ok(Self::New),
+            "established" => Ok(Self::Established),
+            other => Err(Invalid::new(format!(
+                "{} connections are not known; give new or established",
+                shown(other)
+            ))),
+        }
+    }
+}
+
 /// Conditions on a packet; all of them must hold, and an empty list is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NetworkFilter {
-    /// Which way.
-    pub direction: Direction,
+    /// Which way, if it is said; most faults take that for out. See [`NetworkFilter::direction`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
     /// The other end is one of these.
     #[serde(skip_serializing_if = "Remotes::is_empty")]
     pub remote: Remotes,
@@ -144,6 +179,24 @@ pub struct NetworkFilter {
     /// Transport.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protocols: Vec<Protocol>,
+    /// The interface that it leaves or comes in by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceName>,
+    /// Its class of service.
+    #[serde(skip_serializing_if = "Dscps::is_empty")]
+    pub dscp: Dscps,
+    /// It is of a TCP connection that began before or after the fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+    /// The share of connections that are meant at all, each chosen once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_percent: Option<Percent>,
+    /// Only the first packets or bytes of a connection; with `after`, the first behind that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Volume>,
+    /// Only what comes after so many packets or bytes of a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Volume>,
 }
 
 /// Two conditions of which one makes the other pointless.
@@ -155,6 +208,8 @@ pub enum Contradiction {
     IcmpRemotePorts,
     /// The same with `localPorts`.
     IcmpLocalPorts,
+    /// Only TCP has connections that begin.
+    ConnectionsWithoutTcp,
 }
 
 impl From<Contradiction> for Invalid {
@@ -172,29 +227,35 @@ impl From<Contradiction> for Invalid {
             }
             Contradiction::IcmpRemotePorts => ports("remotePorts"),
             Contradiction::IcmpLocalPorts => ports("localPorts"),
+            Contradiction::ConnectionsWithoutTcp => Self::new(
+                "new and established connections are of TCP alone; add tcp, or leave `connections` out",
+            )
+            .at("protocols"),
         }
     }
 }
 
 impl NetworkFilter {
+    /// Which way.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction.unwrap_or_default()
+    }
+
     /// Refuses a filter that contradicts itself.
     ///
     /// # Errors
     /// When there is a [`Contradiction`].
     pub fn checked(self) -> Result<Self, Invalid> {
+        if let Some(percent) = self.connection_percent {
+            percent.above_zero().at("connectionPercent")?;
+        }
+        for (volume, field) in [(self.first, "first"), (self.after, "after")] {
+            volume.map_or(Ok(()), |volume| volume.checked().map(drop)).at(field)?;
+        }
         match self.contradiction() {
             Some(contradiction) => Err(contradiction.into()),
             None => Ok(self),
-        }
-    }
-
-    /// Which remote addresses, as far as their prefixes do not say it.
-    #[must_use]
-    pub fn remotes_to_abi(&self) -> abi::Remotes {
-        match (self.remote.is_empty(), self.except.is_empty()) {
-            (false, _) => abi::Remotes::Listed,
-            (true, false) => abi::Remotes::AllBut,
-            (true, true) => abi::Remotes::All,
         }
     }
 
@@ -210,21 +271,54 @@ impl NetworkFilter {
             Some(Contradiction::IcmpRemotePorts)
         } else if is_icmp_alone && !self.local_ports.is_empty() {
             Some(Contradiction::IcmpLocalPorts)
+        } else if self.connections.is_some()
+            && !self.protocols.is_empty()
+            && !self.protocols.contains(&Protocol::Tcp)
+        {
+            Some(Contradiction::ConnectionsWithoutTcp)
         } else {
             None
         }
     }
 
-    /// Sum of the protocol bits.
+    /// The same as the kernel reads it, without the addresses: those lie in a table of their own.
     #[must_use]
-    pub fn protocols_to_abi(&self) -> u32 {
-        self.protocols.iter().fold(0, |bits, protocol| bits | protocol.to_abi())
+    pub fn to_abi(&self) -> abi::NetFilter {
+        let mut window = abi::Window::WHOLE;
+        self.after.inspect(|volume| volume.skip(&mut window));
+        self.first.inspect(|volume| volume.end(&mut window));
+        let connections = match self.connections {
+            None => abi::Connections::All,
+            Some(Connections::New) => abi::Connections::New,
+            Some(Connections::Established) => abi::Connections::Established,
+        };
+        let remotes = match (self.remote.is_empty(), self.except.is_empty()) {
+            (false, _) => abi::Remotes::Listed,
+            (true, false) => abi::Remotes::AllBut,
+            (true, true) => abi::Remotes::All,
+        };
+        abi::NetFilter {
+            directions: self.direction().to_abi(),
+            protocols: match self.connections {
+                // Nothing else has connections that begin.
+                Some(_) => abi::Protocol::Tcp as u32,
+                None => self.protocols.iter().fold(0, |bits, protocol| bits | protocol.to_abi()),
+            },
+            remotes: remotes as u32,
+            connections: connections as u32,
+            dscp: self.dscp.to_abi(),
+            flows: self.connection_percent.map_or(abi::Chance::ALWAYS, Percent::chance),
+            window,
+            interface: self.interface.as_ref().map(InterfaceName::to_abi).unwrap_or_default(),
+            remote_ports: self.remote_ports.to_abi(),
+            local_ports: self.local_ports.to_abi(),
+        }
     }
 }
 
 impl fmt::Display for NetworkFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.direction)?;
+        write!(f, "{}", self.direction())?;
         if !self.remote.is_empty() {
             write!(f, ", remote {}", self.remote)?;
         }
@@ -240,87 +334,24 @@ impl fmt::Display for NetworkFilter {
         for protocol in &self.protocols {
             write!(f, ", {protocol}")?;
         }
+        if let Some(interface) = &self.interface {
+            write!(f, ", interface {interface}")?;
+        }
+        if !self.dscp.is_empty() {
+            write!(f, ", dscp {}", self.dscp)?;
+        }
+        if let Some(connections) = self.connections {
+            write!(f, ", {connections} connections")?;
+        }
+        if let Some(percent) = self.connection_percent {
+            write!(f, ", {percent} of connections")?;
+        }
+        if let Some(volume) = self.after {
+            write!(f, ", after {volume}")?;
+        }
+        if let Some(volume) = self.first {
+            write!(f, ", first {volume}")?;
+        }
         Ok(())
     }
-}
-
-impl TryFrom<v1::NetworkFilter> for NetworkFilter {
-    type Error = Invalid;
-
-    fn try_from(wire: v1::NetworkFilter) -> Result<Self, Invalid> {
-        Ok(Self {
-            direction: direction(wire.direction).at("direction")?,
-            remote: list(wire.remote, |text| text.parse())
-                .and_then(Remotes::try_from)
-                .at("remote")?,
-            except: list(wire.except, |text| text.parse())
-                .and_then(Remotes::try_from)
-                .at("except")?,
-            remote_ports: ports(wire.remote_ports).at("remotePorts")?,
-            local_ports: ports(wire.local_ports).at("localPorts")?,
-            protocols: list(wire.protocols, protocol).at("protocols")?,
-        })
-    }
-}
-
-impl From<&NetworkFilter> for v1::NetworkFilter {
-    fn from(filter: &NetworkFilter) -> Self {
-        let texts = |remotes: &Remotes| remotes.iter().map(|cidr| cidr.to_string()).collect();
-        let ranges = |ports: &PortRanges| {
-            let range = |range: PortRange| v1::PortRange {
-                first: range.first().into(),
-                last: Some(range.last().into()),
-            };
-            ports.iter().map(range).collect()
-        };
-        let protocol = |protocol: &Protocol| match protocol {
-            Protocol::Tcp => v1::Protocol::Tcp,
-            Protocol::Udp => v1::Protocol::Udp,
-            Protocol::Icmp => v1::Protocol::Icmp,
-        };
-        Self {
-            direction: match filter.direction {
-                Direction::Out => v1::Direction::Out,
-                Direction::In => v1::Direction::In,
-                Direction::Both => v1::Direction::Both,
-            }
-            .into(),
-            remote: texts(&filter.remote),
-            except: texts(&filter.except),
-            remote_ports: ranges(&filter.remote_ports),
-            local_ports: ranges(&filter.local_ports),
-            protocols: filter.protocols.iter().map(|p| protocol(p).into()).collect(),
-        }
-    }
-}
-
-fn direction(number: i32) -> Result<Direction, Invalid> {
-    match v1::Direction::try_from(number) {
-        Ok(v1::Direction::Unspecified | v1::Direction::Out) => Ok(Direction::Out),
-        Ok(v1::Direction::In) => Ok(Direction::In),
-        Ok(v1::Direction::Both) => Ok(Direction::Both),
-        Err(_) => Err(Invalid::new(format!("{number} is no direction"))),
-    }
-}
-
-fn protocol(number: i32) -> Result<Protocol, Invalid> {
-    match v1::Protocol::try_from(number) {
-        Ok(v1::Protocol::Tcp) => Ok(Protocol::Tcp),
-        Ok(v1::Protocol::Udp) => Ok(Protocol::Udp),
-        Ok(v1::Protocol::Icmp) => Ok(Protocol::Icmp),
-        Ok(v1::Protocol::Unspecified) | Err(_) => {
-            Err(Invalid::new(format!("{number} is no protocol")))
-        }
-    }
-}
-
-fn ports(wire: Vec<v1::PortRange>) -> Result<PortRanges, Invalid> {
-    let port = |number: u32| {
-        u16::try_from(number)
-            .map_err(|_| Invalid::new(format!("{number} is no port; the highest is 65535")))
-    };
-    list(wire, |range| {
-        PortRange::new(port(range.first)?, port(range.last.unwrap_or(range.first))?)
-    })?
-    .try_into()
 }

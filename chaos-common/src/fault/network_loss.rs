@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::NetworkFilter;
 use crate::{
-    abi::Dice,
+    abi::{Chance, Dice},
     invalid::{At, Invalid},
     proto::v1,
-    value::Percent,
+    value::{Every, Percent, Share},
+    wire::percent,
 };
 
 /// Packets of the target vanish.
@@ -23,10 +24,14 @@ pub struct NetworkLoss {
 /// Which of the matching packets vanish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LossModel {
-    /// Each packet alone, with this chance.
-    Percent(Percent),
+    /// With this chance.
+    Share(Share),
     /// In bursts.
     Burst(Burst),
+    /// In the four states of netem.
+    FourStates(FourStates),
+    /// The last of each so many.
+    Every(Every),
 }
 
 /// The Gilbert–Elliott model: packets meet either a good or a bad time.
@@ -69,19 +74,87 @@ impl Burst {
     }
 }
 
+/// The four-state Markov model of netem's `loss state`: packets arrive (state 1) or are lost one at a time (4)
+/// in good times, and are lost (3) or arrive (2) in bad ones.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FourStates {
+    /// From arriving in good times to losses of bad ones.
+    pub p13: Percent,
+    /// From those back to good times.
+    pub p31: Percent,
+    /// From losses in bad times to arriving in them.
+    #[serde(default = "none")]
+    pub p32: Percent,
+    /// From arriving in bad times back to losses.
+    #[serde(default = "all")]
+    pub p23: Percent,
+    /// From arriving in good times to the loss of one packet.
+    #[serde(default = "none")]
+    pub p14: Percent,
+}
+
+impl FourStates {
+    /// Refuses chances that do not fit together.
+    ///
+    /// # Errors
+    /// When nothing would ever be lost, or the ways out of one state are more than all.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        if self.p13 == Percent::ZERO && self.p14 == Percent::ZERO {
+            return Err(Invalid::new("with `p13` and `p14` both 0 nothing would be lost"));
+        }
+        for (a, b, names) in [(self.p13, self.p14, "p13 + p14"), (self.p31, self.p32, "p31 + p32")]
+        {
+            if a.get() + b.get() > 100.0 {
+                return Err(Invalid::new(format!("{names} are more than 100 %")));
+            }
+        }
+        Ok(self)
+    }
+
+    fn dice(self, seed: u64) -> Dice {
+        /// As netem counts them, less one.
+        const ARRIVES: usize = 0;
+        const ARRIVES_IN_BAD: usize = 1;
+        const LOST_IN_BAD: usize = 2;
+        const LOST_ALONE: usize = 3;
+        let always = Chance::ALWAYS;
+        let rest = |a: Percent, b: Percent| {
+            Chance::of_2_32(
+                always.share() - (a.chance().share() + b.chance().share()).min(always.share()),
+            )
+        };
+        let mut dice = Dice::still(seed);
+        let after =
+            |chance: Chance, more: Percent| Chance::of_2_32(chance.share() + more.chance().share());
+        let stays = rest(self.p13, self.p14);
+        // Each row: back to 1, then up to 2, then up to 3; the rest is 4.
+        dice.states[ARRIVES].up_to = [stays, stays, after(stays, self.p13)];
+        dice.states[ARRIVES_IN_BAD].up_to = [Chance::NEVER, self.p23.chance().not(), always];
+        let leaves = self.p31.chance();
+        dice.states[LOST_IN_BAD].up_to = [leaves, after(leaves, self.p32), always];
+        dice.states[LOST_IN_BAD].fires = always;
+        // The one after a single loss arrives; its row is the one of a fresh state.
+        dice.states[LOST_ALONE].fires = always;
+        dice
+    }
+}
+
 impl LossModel {
     /// The dice that the kernel rolls for this model.
     #[must_use]
     pub fn dice(self, seed: u64) -> Dice {
         match self {
-            Self::Percent(percent) => Dice::percent(seed, percent.chance()),
-            Self::Burst(burst) => Dice {
+            Self::Share(share) => share.dice(seed),
+            Self::Burst(burst) => Dice::two_states(
                 seed,
-                to_bad: burst.enter.chance(),
-                to_good: burst.leave.chance(),
-                fire_good: burst.outside.chance(),
-                fire_bad: burst.inside.chance(),
-            },
+                burst.enter.chance(),
+                burst.leave.chance(),
+                burst.outside.chance(),
+                burst.inside.chance(),
+            ),
+            Self::FourStates(states) => states.dice(seed),
+            Self::Every(every) => Dice::every(seed, every.get()),
         }
     }
 }
@@ -89,7 +162,11 @@ impl LossModel {
 impl fmt::Display for NetworkLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.model {
-            LossModel::Percent(percent) => write!(f, "{percent}")?,
+            LossModel::Share(share) => share.fmt(f)?,
+            LossModel::Every(every) => every.fmt(f)?,
+            LossModel::FourStates(FourStates { p13, p31, p32, p23, p14 }) => {
+                write!(f, "in states (p13 {p13}, p31 {p31}, p32 {p32}, p23 {p23}, p14 {p14})")?;
+            }
             LossModel::Burst(Burst { enter, leave, inside, outside }) => {
                 write!(
                     f,
@@ -101,14 +178,20 @@ impl fmt::Display for NetworkLoss {
     }
 }
 
-/// As it is written: exactly one of `percent` and `burst`.
+/// As it is written: exactly one of the models.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     #[serde(skip_serializing_if = "Option::is_none")]
     percent: Option<Percent>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<Percent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     burst: Option<Burst>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    four_states: Option<FourStates>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every: Option<Every>,
     #[serde(default)]
     filter: NetworkFilter,
 }
@@ -117,24 +200,47 @@ impl TryFrom<Raw> for NetworkLoss {
     type Error = Invalid;
 
     fn try_from(raw: Raw) -> Result<Self, Invalid> {
-        let model = match (raw.percent, raw.burst) {
-            (Some(percent), None) => LossModel::Percent(percent.above_zero().at("percent")?),
-            (None, Some(burst)) => LossModel::Burst(burst.checked().at("burst")?),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(Invalid::new("give either `percent` or `burst`"));
+        let model = match (raw.percent, raw.burst, raw.four_states, raw.every) {
+            (Some(percent), None, None, None) => {
+                LossModel::Share(Share::new(percent, raw.correlation)?)
+            }
+            (None, Some(burst), None, None) => LossModel::Burst(burst.checked().at("burst")?),
+            (None, None, Some(states), None) => {
+                LossModel::FourStates(states.checked().at("fourStates")?)
+            }
+            (None, None, None, Some(every)) => LossModel::Every(every),
+            _ => {
+                return Err(Invalid::new(
+                    "give one of `percent`, `burst`, `fourStates` and `every`",
+                ));
             }
         };
+        if raw.correlation.is_some() && raw.percent.is_none() {
+            return Err(Invalid::new("belongs to `percent` only").at("correlation"));
+        }
         Ok(Self { model, filter: raw.filter.checked().at("filter")? })
     }
 }
 
 impl From<NetworkLoss> for Raw {
     fn from(loss: NetworkLoss) -> Self {
-        let (percent, burst) = match loss.model {
-            LossModel::Percent(percent) => (Some(percent), None),
-            LossModel::Burst(burst) => (None, Some(burst)),
+        let filter = loss.filter;
+        let none = Self {
+            percent: None,
+            correlation: None,
+            burst: None,
+            four_states: None,
+            every: None,
+            filter,
         };
-        Self { percent, burst, filter: loss.filter }
+        match loss.model {
+            LossModel::Share(share) => {
+                Self { percent: Some(share.percent()), correlation: share.correlation(), ..none }
+            }
+            LossModel::Burst(burst) => Self { burst: Some(burst), ..none },
+            LossModel::FourStates(states) => Self { four_states: Some(states), ..none },
+            LossModel::Every(every) => Self { every: Some(every), ..none },
+        }
     }
 }
 
@@ -142,17 +248,23 @@ impl TryFrom<v1::NetworkLoss> for NetworkLoss {
     type Error = Invalid;
 
     fn try_from(wire: v1::NetworkLoss) -> Result<Self, Invalid> {
-        let (percent, burst) = match wire.model {
-            Some(v1::network_loss::Model::Percent(percent)) => {
-                (Some(percent.try_into().at("percent")?), None)
-            }
-            Some(v1::network_loss::Model::Burst(burst)) => {
-                (None, Some(burst.try_into().at("burst")?))
-            }
-            None => (None, None),
-        };
+        use v1::network_loss::Model;
         let filter = wire.filter.unwrap_or_default().try_into().at("filter")?;
-        Raw { percent, burst, filter }.try_into()
+        let correlation = percent(wire.correlation).at("correlation")?;
+        let none =
+            Raw { percent: None, correlation, burst: None, four_states: None, every: None, filter };
+        match wire.model {
+            Some(Model::Percent(percent)) => {
+                Raw { percent: Some(percent.try_into().at("percent")?), ..none }
+            }
+            Some(Model::Burst(burst)) => Raw { burst: Some(burst.try_into().at("burst")?), ..none },
+            Some(Model::FourStates(states)) => {
+                Raw { four_states: Some(states.try_into().at("fourStates")?), ..none }
+            }
+            Some(Model::Every(every)) => Raw { every: Some(every.try_into().at("every")?), ..none },
+            None => none,
+        }
+        .try_into()
     }
 }
 
@@ -160,27 +272,92 @@ impl TryFrom<v1::Burst> for Burst {
     type Error = Invalid;
 
     fn try_from(wire: v1::Burst) -> Result<Self, Invalid> {
-        let or = |number: Option<f64>, default| number.map_or(Ok(default), Percent::try_from);
         Ok(Self {
             enter: wire.enter.try_into().at("enter")?,
             leave: wire.leave.try_into().at("leave")?,
-            inside: or(wire.inside, Percent::ALL).at("inside")?,
-            outside: or(wire.outside, Percent::ZERO).at("outside")?,
+            inside: percent(wire.inside).at("inside")?.unwrap_or(Percent::ALL),
+            outside: percent(wire.outside).at("outside")?.unwrap_or(Percent::ZERO),
+        })
+    }
+}
+
+impl TryFrom<v1::FourStates> for FourStates {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::FourStates) -> Result<Self, Invalid> {
+        Ok(Self {
+            p13: wire.p13.try_into().at("p13")?,
+            p31: wire.p31.try_into().at("p31")?,
+            p32: percent(wire.p32).at("p32")?.unwrap_or(Percent::ZERO),
+            p23: percent(wire.p23).at("p23")?.unwrap_or(Percent::ALL),
+            p14: percent(wire.p14).at("p14")?.unwrap_or(Percent::ZERO),
         })
     }
 }
 
 impl From<&NetworkLoss> for v1::NetworkLoss {
     fn from(loss: &NetworkLoss) -> Self {
-        let model = match loss.model {
-            LossModel::Percent(percent) => v1::network_loss::Model::Percent(percent.get()),
-            LossModel::Burst(burst) => v1::network_loss::Model::Burst(v1::Burst {
-                enter: burst.enter.get(),
-                leave: burst.leave.get(),
-                inside: Some(burst.inside.get()),
-                outside: Some(burst.outside.get()),
-            }),
+        use v1::network_loss::Model;
+        let (model, correlation) = match loss.model {
+            LossModel::Share(share) => {
+                (Model::Percent(share.percent().get()), share.correlation().map(Percent::get))
+            }
+            LossModel::Burst(burst) => (
+                Model::Burst(v1::Burst {
+                    enter: burst.enter.get(),
+                    leave: burst.leave.get(),
+                    inside: Some(burst.inside.get()),
+                    outside: Some(burst.outside.get()),
+                }),
+                None,
+            ),
+            LossModel::FourStates(states) => (
+                Model::FourStates(v1::FourStates {
+                    p13: states.p13.get(),
+                    p31: states.p31.get(),
+                    p32: Some(states.p32.get()),
+                    p23: Some(states.p23.get()),
+                    p14: Some(states.p14.get()),
+                }),
+                None,
+            ),
+            LossModel::Every(every) => (Model::Every(every.get()), None),
         };
-        Self { model: Some(model), filter: Some((&loss.filter).into()) }
+        Self { model: Some(model), correlation, filter: Some((&loss.filter).into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_states_are_those_of_netem() {
+        let percent = |percent: f64| Percent::try_from(percent).unwrap();
+        let states = FourStates {
+            p13: percent(2.0),
+            p31: percent(20.0),
+            p32: percent(10.0),
+            p23: percent(50.0),
+            p14: percent(1.0),
+        };
+        let n = 400_000;
+        let lost = LossModel::FourStates(states).dice(1).sequence().take(n).filter(|l| *l).count();
+        // The chain's stationary distribution, solved by hand from its balance equations.
+        let (p13, p31, p32, p23, p14) = (0.02, 0.2, 0.1, 0.5, 0.01);
+        let bad_lost = p13 / p31;
+        let bad_arrives = bad_lost * p32 / p23;
+        let share = (bad_lost + p14) / (1.0 + bad_lost + bad_arrives + p14);
+        let measured = lost as f64 / n as f64;
+        assert!((measured - share).abs() < 0.004, "{measured} instead of {share}");
+    }
+
+    #[test]
+    fn a_single_loss_is_single() {
+        let none = Percent::ZERO;
+        let half = Percent::try_from(50.0).unwrap();
+        let states = FourStates { p13: none, p31: Percent::ALL, p32: none, p23: none, p14: half };
+        let lost: Vec<bool> = LossModel::FourStates(states).dice(2).sequence().take(1000).collect();
+        assert!(lost.iter().any(|lost| *lost) && lost.windows(2).all(|pair| !(pair[0] && pair[1])));
     }
 }

@@ -104,7 +104,7 @@ pub mod target {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fault {
-    #[prost(oneof = "fault::Fault", tags = "1")]
+    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub fault: ::core::option::Option<fault::Fault>,
 }
 /// Nested message and enum types in `Fault`.
@@ -113,13 +113,28 @@ pub mod fault {
     pub enum Fault {
         #[prost(message, tag = "1")]
         NetworkLoss(super::NetworkLoss),
+        #[prost(message, tag = "2")]
+        NetworkDelay(super::NetworkDelay),
+        #[prost(message, tag = "3")]
+        NetworkDuplicate(super::NetworkDuplicate),
+        #[prost(message, tag = "4")]
+        NetworkReorder(super::NetworkReorder),
+        #[prost(message, tag = "5")]
+        NetworkCorrupt(super::NetworkCorrupt),
+        #[prost(message, tag = "6")]
+        NetworkRate(super::NetworkRate),
+        #[prost(message, tag = "7")]
+        NetworkPartition(super::NetworkPartition),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetworkLoss {
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<NetworkFilter>,
-    #[prost(oneof = "network_loss::Model", tags = "1, 2")]
+    /// Only with `percent`: how much a packet's luck depends on that of the packet before, 0 to less than 100.
+    #[prost(double, optional, tag = "6")]
+    pub correlation: ::core::option::Option<f64>,
+    #[prost(oneof = "network_loss::Model", tags = "1, 2, 4, 5")]
     pub model: ::core::option::Option<network_loss::Model>,
 }
 /// Nested message and enum types in `NetworkLoss`.
@@ -131,6 +146,11 @@ pub mod network_loss {
         Percent(f64),
         #[prost(message, tag = "2")]
         Burst(super::Burst),
+        #[prost(message, tag = "4")]
+        FourStates(super::FourStates),
+        /// The last of each so many packets; at least 2.
+        #[prost(uint64, tag = "5")]
+        Every(u64),
     }
 }
 /// Gilbert-Elliott: all in percent.
@@ -149,6 +169,145 @@ pub struct Burst {
     #[prost(double, optional, tag = "4")]
     pub outside: ::core::option::Option<f64>,
 }
+/// The four states of netem's `loss state`, all in percent: chances of moving at each packet.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct FourStates {
+    /// From good times to bad ones, which begin with a loss.
+    #[prost(double, tag = "1")]
+    pub p13: f64,
+    /// From a loss in bad times back to good ones.
+    #[prost(double, tag = "2")]
+    pub p31: f64,
+    /// From a loss in bad times to packets that arrive in them; absent is 0.
+    #[prost(double, optional, tag = "3")]
+    pub p32: ::core::option::Option<f64>,
+    /// From those back to losses; absent is 100.
+    #[prost(double, optional, tag = "4")]
+    pub p23: ::core::option::Option<f64>,
+    /// A loss of a single packet in good times; absent is 0.
+    #[prost(double, optional, tag = "5")]
+    pub p14: ::core::option::Option<f64>,
+}
+/// Packets are held and go on their way later.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkDelay {
+    /// The mean, 0 to 1 hour.
+    #[prost(message, optional, tag = "1")]
+    pub latency: ::core::option::Option<::prost_types::Duration>,
+    /// How far it strays; absent is not at all.
+    #[prost(message, optional, tag = "2")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+    /// How it strays.
+    #[prost(enumeration = "Distribution", tag = "3")]
+    pub distribution: i32,
+    /// Instead of `distribution`: values that are equally likely, as factors of `jitter`, 2 to 65536 of them.
+    #[prost(double, repeated, tag = "4")]
+    pub table: ::prost::alloc::vec::Vec<f64>,
+    /// Chance in percent that a packet is held as long as the one before.
+    #[prost(double, optional, tag = "5")]
+    pub correlation: ::core::option::Option<f64>,
+    /// Packets of one connection may overtake each other.
+    #[prost(bool, tag = "6")]
+    pub reorder: bool,
+    /// Each packet alone; absent is 100.
+    #[prost(double, optional, tag = "7")]
+    pub percent: ::core::option::Option<f64>,
+    #[prost(message, optional, tag = "8")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+}
+/// Packets come several times.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkDuplicate {
+    #[prost(double, tag = "1")]
+    pub percent: f64,
+    /// As in NetworkLoss.
+    #[prost(double, optional, tag = "2")]
+    pub correlation: ::core::option::Option<f64>,
+    /// How many come besides the packet itself, 1 to 8; absent is 1.
+    #[prost(uint32, optional, tag = "3")]
+    pub copies: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "4")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+}
+/// Some packets are held, and those behind overtake them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkReorder {
+    /// As in NetworkLoss; only with `percent`.
+    #[prost(double, optional, tag = "3")]
+    pub correlation: ::core::option::Option<f64>,
+    /// How long they are held: more than 0, at most 1 hour.
+    #[prost(message, optional, tag = "4")]
+    pub time: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "5")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+    #[prost(oneof = "network_reorder::Model", tags = "1, 2")]
+    pub model: ::core::option::Option<network_reorder::Model>,
+}
+/// Nested message and enum types in `NetworkReorder`.
+pub mod network_reorder {
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Model {
+        #[prost(double, tag = "1")]
+        Percent(f64),
+        /// The last of each so many packets; at least 2.
+        #[prost(uint64, tag = "2")]
+        Every(u64),
+    }
+}
+/// Bits of packets change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkCorrupt {
+    #[prost(double, tag = "1")]
+    pub percent: f64,
+    /// As in NetworkLoss.
+    #[prost(double, optional, tag = "2")]
+    pub correlation: ::core::option::Option<f64>,
+    /// How many bits, each at a place of its own choice, 1 to 16; absent is 1.
+    #[prost(uint32, optional, tag = "3")]
+    pub bits: ::core::option::Option<u32>,
+    #[prost(enumeration = "CorruptRegion", tag = "4")]
+    pub region: i32,
+    #[prost(enumeration = "Checksum", tag = "5")]
+    pub checksum: i32,
+    #[prost(message, optional, tag = "6")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+}
+/// A line of so many bits per second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkRate {
+    /// 1 kbit/s to 100 Gbit/s.
+    #[prost(uint64, tag = "1")]
+    pub bits_per_second: u64,
+    /// What may go at once after a pause, in bytes; absent is what the line takes 10 ms for, at least 1600.
+    #[prost(uint64, optional, tag = "2")]
+    pub burst_bytes: ::core::option::Option<u64>,
+    /// Each connection has a line of its own; else the target has one for all.
+    #[prost(bool, tag = "5")]
+    pub per_connection: bool,
+    #[prost(message, optional, tag = "6")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+    #[prost(oneof = "network_rate::Excess", tags = "3, 4")]
+    pub excess: ::core::option::Option<network_rate::Excess>,
+}
+/// Nested message and enum types in `NetworkRate`.
+pub mod network_rate {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Excess {
+        /// Too much is dropped.
+        #[prost(bool, tag = "3")]
+        Drop(bool),
+        /// Too much waits, up to so many bytes; absent is what the line takes a second for, at least 65536.
+        #[prost(uint64, tag = "4")]
+        QueueBytes(u64),
+    }
+}
+/// Nothing passes between the target and others.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkPartition {
+    /// Its direction, where there is none, is both.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+}
 /// Which packets of a target. An empty list is no condition.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetworkFilter {
@@ -166,6 +325,39 @@ pub struct NetworkFilter {
     pub local_ports: ::prost::alloc::vec::Vec<PortRange>,
     #[prost(enumeration = "Protocol", repeated, tag = "6")]
     pub protocols: ::prost::alloc::vec::Vec<i32>,
+    /// Name of the interface; empty is any.
+    #[prost(string, tag = "7")]
+    pub interface: ::prost::alloc::string::String,
+    /// Values 0 to 63.
+    #[prost(uint32, repeated, tag = "8")]
+    pub dscp: ::prost::alloc::vec::Vec<u32>,
+    #[prost(enumeration = "Connections", tag = "9")]
+    pub connections: i32,
+    /// The share of connections that are hit at all, each chosen once by the seed; absent is 100.
+    #[prost(double, optional, tag = "10")]
+    pub connection_percent: ::core::option::Option<f64>,
+    /// Only the first packets or bytes of each connection.
+    #[prost(message, optional, tag = "11")]
+    pub first: ::core::option::Option<Volume>,
+    /// Only what comes after them.
+    #[prost(message, optional, tag = "12")]
+    pub after: ::core::option::Option<Volume>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Volume {
+    #[prost(oneof = "volume::Volume", tags = "1, 2")]
+    pub volume: ::core::option::Option<volume::Volume>,
+}
+/// Nested message and enum types in `Volume`.
+pub mod volume {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Volume {
+        #[prost(uint64, tag = "1")]
+        Packets(u64),
+        /// With IP headers.
+        #[prost(uint64, tag = "2")]
+        Bytes(u64),
+    }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PortRange {
@@ -415,8 +607,112 @@ impl TargetKind {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum Distribution {
+    /// As UNIFORM.
+    Unspecified = 0,
+    /// Evenly from latency - jitter to latency + jitter.
+    Uniform = 1,
+    /// Normal, with `jitter` as its standard deviation.
+    Normal = 2,
+    /// Pareto of index 3, moved to a mean of 0, with `jitter` as its standard deviation.
+    Pareto = 3,
+    /// A quarter of the first and three of the second.
+    ParetoNormal = 4,
+}
+impl Distribution {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DISTRIBUTION_UNSPECIFIED",
+            Self::Uniform => "DISTRIBUTION_UNIFORM",
+            Self::Normal => "DISTRIBUTION_NORMAL",
+            Self::Pareto => "DISTRIBUTION_PARETO",
+            Self::ParetoNormal => "DISTRIBUTION_PARETO_NORMAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DISTRIBUTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DISTRIBUTION_UNIFORM" => Some(Self::Uniform),
+            "DISTRIBUTION_NORMAL" => Some(Self::Normal),
+            "DISTRIBUTION_PARETO" => Some(Self::Pareto),
+            "DISTRIBUTION_PARETO_NORMAL" => Some(Self::ParetoNormal),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CorruptRegion {
+    /// As PAYLOAD.
+    Unspecified = 0,
+    /// Behind the headers of TCP and UDP; packets without any are left alone.
+    Payload = 1,
+    /// The header of the transport.
+    Headers = 2,
+}
+impl CorruptRegion {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CORRUPT_REGION_UNSPECIFIED",
+            Self::Payload => "CORRUPT_REGION_PAYLOAD",
+            Self::Headers => "CORRUPT_REGION_HEADERS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CORRUPT_REGION_UNSPECIFIED" => Some(Self::Unspecified),
+            "CORRUPT_REGION_PAYLOAD" => Some(Self::Payload),
+            "CORRUPT_REGION_HEADERS" => Some(Self::Headers),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Checksum {
+    /// As BROKEN.
+    Unspecified = 0,
+    /// The receiver's network stack notices and drops the packet.
+    Broken = 1,
+    /// It fits, so the application gets the wrong bytes.
+    Fixed = 2,
+}
+impl Checksum {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECKSUM_UNSPECIFIED",
+            Self::Broken => "CHECKSUM_BROKEN",
+            Self::Fixed => "CHECKSUM_FIXED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECKSUM_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECKSUM_BROKEN" => Some(Self::Broken),
+            "CHECKSUM_FIXED" => Some(Self::Fixed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum Direction {
-    /// As OUT.
+    /// As OUT; of a partition, as BOTH.
     Unspecified = 0,
     Out = 1,
     In = 2,
@@ -475,6 +771,38 @@ impl Protocol {
             "PROTOCOL_TCP" => Some(Self::Tcp),
             "PROTOCOL_UDP" => Some(Self::Udp),
             "PROTOCOL_ICMP" => Some(Self::Icmp),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Connections {
+    /// Also what is no connection.
+    Unspecified = 0,
+    /// TCP connections that begin while the fault is there.
+    New = 1,
+    /// TCP connections that were there before it.
+    Established = 2,
+}
+impl Connections {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTIONS_UNSPECIFIED",
+            Self::New => "CONNECTIONS_NEW",
+            Self::Established => "CONNECTIONS_ESTABLISHED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTIONS_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTIONS_NEW" => Some(Self::New),
+            "CONNECTIONS_ESTABLISHED" => Some(Self::Established),
             _ => None,
         }
     }

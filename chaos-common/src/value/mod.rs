@@ -1,16 +1,28 @@
 //! Small validated values that faults are made of.
 
+mod dscp;
 mod duration;
+mod every;
+mod interface;
 mod percent;
 mod ports;
+mod quantity;
 mod ranges;
 mod remote;
+mod share;
+mod volume;
 
+pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;
+pub use every::Every;
+pub use interface::InterfaceName;
 pub use percent::Percent;
 pub use ports::{PortRange, PortRanges};
+pub use quantity::{BitRate, Bytes, Wait};
 pub use ranges::{Range, Ranges};
 pub use remote::{Cidr, Remotes};
+pub use share::Share;
+pub use volume::Volume;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 

@@ -6,9 +6,9 @@ mod spec;
 mod target;
 mod time;
 
-pub use time::{from_duration, from_timestamp, to_duration, to_timestamp};
+pub use time::{from_duration, from_timestamp, from_wait, to_duration, to_timestamp};
 
-use crate::invalid::Invalid;
+use crate::{invalid::Invalid, value::Percent};
 
 /// Converts a list; an error names the position.
 pub(crate) fn list<W, T>(
@@ -17,4 +17,9 @@ pub(crate) fn list<W, T>(
 ) -> Result<Vec<T>, Invalid> {
     let at = |(n, item)| convert(item).map_err(|invalid| invalid.at(&format!("[{n}]")));
     wire.into_iter().enumerate().map(at).collect()
+}
+
+/// A percentage that may be absent.
+pub(crate) fn percent(wire: Option<f64>) -> Result<Option<Percent>, Invalid> {
+    wire.map(Percent::try_from).transpose()
 }

@@ -66,12 +66,14 @@ seed: 9
         let error = |wire: &v1::Spec| Spec::try_from(wire.clone()).unwrap_err().field;
         assert_eq!(error(&wire), "fault");
         let loss = v1::NetworkLoss {
+            correlation: None,
             model: Some(v1::network_loss::Model::Percent(f64::NAN)),
             ..Default::default()
         };
         wire.fault = Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss)) });
         assert_eq!(error(&wire), "fault.networkLoss.percent");
         let loss = v1::NetworkLoss {
+            correlation: None,
             model: Some(v1::network_loss::Model::Percent(1.0)),
             filter: Some(v1::NetworkFilter {
                 protocols: vec![v1::Protocol::Icmp.into()],
@@ -82,6 +84,7 @@ seed: 9
         wire.fault = Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss)) });
         assert_eq!(error(&wire), "fault.networkLoss.filter.protocols");
         let loss = v1::NetworkLoss {
+            correlation: None,
             model: Some(v1::network_loss::Model::Percent(1.0)),
             filter: Some(v1::NetworkFilter {
                 remote: vec!["::".into(), "x".into()],

@@ -2,16 +2,22 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{invalid::Invalid, value::Lifetime};
+use crate::{
+    invalid::Invalid,
+    value::{Lifetime, Wait},
+};
 
 /// Nanoseconds in a second.
 const NANOS: u32 = 1_000_000_000;
 
-/// A lifetime from the wire.
+/// A checked duration from the wire.
 ///
 /// # Errors
-/// When it is negative, zero or too long.
-pub fn from_duration(wire: prost_types::Duration) -> Result<Lifetime, Invalid> {
+/// When it is negative, or not what such a duration may be.
+pub fn from_duration<D>(wire: prost_types::Duration) -> Result<D, Invalid>
+where
+    D: TryFrom<Duration, Error = Invalid>,
+{
     let prost_types::Duration { seconds, nanos } = wire;
     match (u64::try_from(seconds), u32::try_from(nanos)) {
         (Ok(seconds), Ok(nanos)) if nanos < NANOS => Duration::new(seconds, nanos).try_into(),
@@ -24,7 +30,16 @@ pub fn from_duration(wire: prost_types::Duration) -> Result<Lifetime, Invalid> {
 /// A lifetime for the wire.
 #[must_use]
 pub fn to_duration(lifetime: Lifetime) -> prost_types::Duration {
-    let duration = lifetime.get();
+    of_std(lifetime.get())
+}
+
+/// How long a packet waits, for the wire.
+#[must_use]
+pub fn from_wait(wait: Wait) -> prost_types::Duration {
+    of_std(wait.get())
+}
+
+fn of_std(duration: Duration) -> prost_types::Duration {
     // 30 days at most, so both parts fit.
     prost_types::Duration {
         seconds: duration.as_secs() as i64,

@@ -1,0 +1,70 @@
+//! Whether a rule is about a packet.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{LpmTrie, lpm_trie::Key},
+};
+use chaos_common::abi::{
+    Chance, Direction, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
+    PortSet, Prefix, Remotes,
+};
+
+use super::flow;
+use crate::packet::Packet;
+
+/// Remote addresses of all rules.
+#[map]
+pub static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
+
+/// All conditions, the cheap ones first.
+#[inline(always)]
+pub fn matches(id: u32, rule: &NetRule, direction: Direction, packet: &Packet) -> bool {
+    let filter = &rule.filter;
+    filter.directions & direction as u32 != 0
+        && (filter.protocols == 0 || filter.protocols & packet.protocol_bit() != 0)
+        && (filter.dscp == 0 || filter.dscp & (1 << (packet.dscp & 63)) != 0)
+        && has_port(&filter.remote_ports, packet.has_ports != 0, packet.remote_port)
+        && has_port(&filter.local_ports, packet.has_ports != 0, packet.local_port)
+        && has_interface(filter, packet)
+        && has_remote(id, filter, packet)
+        && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
+        && (!filter.needs_history() || flow::has_turn(id, rule, packet))
+}
+
+#[inline(always)]
+fn has_port(set: &PortSet, known: bool, port: u16) -> bool {
+    if set.len == 0 {
+        return true;
+    }
+    if !known {
+        return false;
+    }
+    for at in 0..MAX_PORT_RANGES {
+        if at >= set.len as usize {
+            break;
+        }
+        let range = set.ranges[at];
+        if range.first <= port && port <= range.last {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn has_interface(filter: &NetFilter, packet: &Packet) -> bool {
+    let halves = |name: &[u8; 16]| u128::from_ne_bytes(*name);
+    filter.interface[0] == 0 || halves(&filter.interface) == halves(&packet.interface)
+}
+
+#[inline(always)]
+fn has_remote(id: u32, filter: &NetFilter, packet: &Packet) -> bool {
+    if filter.remotes == Remotes::All as u32 {
+        return true;
+    }
+    let prefix = Prefix { rule: id, family: packet.family, address: packet.remote };
+    match PREFIXES.get(&Key::new(PREFIX_HEAD_BITS + 128, prefix)) {
+        Some(verdict) => *verdict == PREFIX_INCLUDE,
+        None => filter.remotes == Remotes::AllBut as u32,
+    }
+}

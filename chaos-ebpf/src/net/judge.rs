@@ -1,0 +1,172 @@
+//! Asking the rules of a packet.
+
+use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::map, maps::{Array, PerCpuArray}};
+use aya_ebpf::helpers::generated::bpf_skb_ancestor_cgroup_id;
+use chaos_common::abi::{Action, Direction, MAX_RULES, NetRule};
+
+use super::{act, filter, kernel, report};
+use crate::{
+    counter::{Close, Counter, Exact},
+    gate,
+    packet::Packet,
+    target,
+};
+
+/// Rule id by its remainder → rule. An array, since the kernel makes a look-up in one a few instructions.
+#[map]
+pub static RULES: Array<NetRule> = Array::with_max_entries(MAX_RULES, 0);
+
+/// The packet that this CPU is judging, at the index of its hook.
+#[map]
+pub static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
+
+/// Where a packet is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Hook {
+    /// On its way out of an interface: every action.
+    Egress = 0,
+    /// On its way into an interface: whatever keeps or changes it.
+    Ingress = 1,
+    /// Where a socket is about to take it: whatever ends it.
+    Socket = 2,
+}
+
+impl Hook {
+    const COUNT: u32 = 3;
+
+    /// Which way packets go there, seen from the target.
+    #[inline(always)]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Egress => Direction::Out,
+            Self::Ingress | Self::Socket => Direction::In,
+        }
+    }
+
+    #[inline(always)]
+    const fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Egress,
+            1 => Self::Ingress,
+            _ => Self::Socket,
+        }
+    }
+
+    /// Whether an action is carried out here.
+    #[inline(always)]
+    fn does(self, action: u32) -> bool {
+        match self {
+            Self::Egress => true,
+            Self::Ingress => action != Action::Drop as u32,
+            Self::Socket => action == Action::Drop as u32,
+        }
+    }
+}
+
+/// What becomes of a packet.
+pub enum Fate {
+    /// No rule is about it.
+    Untouched,
+    /// It ends here.
+    Lost,
+    /// It goes on, as its [`Verdict`](crate::packet::Verdict) says.
+    GoesOn,
+}
+
+/// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `seen` runs when the packet
+/// is a target's.
+#[inline(always)]
+pub fn judge<C: Judge>(
+    ctx: &impl EbpfContext,
+    hook: Hook,
+    ancestor: impl Fn(u32) -> u64,
+    seen: impl Fn(&mut Packet),
+) -> Fate {
+    let mut is_target = false;
+    let is_lost = target::any_rule(
+        ancestor,
+        || {
+            let Some(packet) = PACKET.get_ptr_mut(hook as u32) else { return false };
+            // SAFETY: nothing else on this CPU uses this entry while the program runs.
+            let packet = unsafe { &mut *packet };
+            seen(packet);
+            is_target = packet.read(ctx, hook.direction()).is_some();
+            if is_target {
+                packet.interface = kernel::interface(ctx.as_ptr().cast_const());
+            }
+            is_target
+        },
+        |rule| C::judge(rule, hook as u32) != 0,
+    );
+    if is_lost {
+        Fate::Lost
+    } else if is_target {
+        Fate::GoesOn
+    } else {
+        Fate::Untouched
+    }
+}
+
+/// The id of the ancestor at a level of the cgroup of a packet's socket, or 0.
+#[inline(always)]
+pub fn sender(skb: *mut __sk_buff) -> impl Fn(u32) -> u64 {
+    // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
+    move |level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) }
+}
+
+/// Which of the twins below a program calls.
+pub trait Judge {
+    /// 1 if a rule ends the packet that was read.
+    fn judge(rule: u32, hook: u32) -> u32;
+}
+
+impl Judge for Exact {
+    #[inline(always)]
+    fn judge(rule: u32, hook: u32) -> u32 {
+        net_judge(rule, hook)
+    }
+}
+
+impl Judge for Close {
+    #[inline(always)]
+    fn judge(rule: u32, hook: u32) -> u32 {
+        net_judge_close(rule, hook)
+    }
+}
+
+// Global functions are verified once, on their own, and not again for each way to them: that makes
+// loading quick, and possible at all. On old kernels they take nothing but numbers, hence `PACKET`.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge(rule: u32, hook: u32) -> u32 {
+    u32::from(ask::<Exact>(rule, Hook::of(hook)))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_close(rule: u32, hook: u32) -> u32 {
+    u32::from(ask::<Close>(rule, Hook::of(hook)))
+}
+
+/// Asks one rule. Whether it ends the packet.
+#[inline(always)]
+fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
+    let Some(rule) = RULES.get(id % MAX_RULES).filter(|rule| rule.id == id) else { return false };
+    let Some(packet) = PACKET.get_ptr_mut(hook as u32) else { return false };
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let packet = unsafe { &mut *packet };
+    let direction = hook.direction();
+    if !hook.does(rule.action)
+        || !act::is_open(rule, packet)
+        || !filter::matches(id, rule, direction, packet)
+    {
+        return false;
+    }
+    let Some(firing) = gate::pass::<C>(id, &rule.gate) else { return false };
+    if firing.report {
+        report::report(id, direction, packet, &firing);
+    }
+    act::act(id, rule, packet, &firing)
+}

@@ -1,0 +1,67 @@
+//! Reading the kernel's own structures, at offsets that the daemon looked up.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
+    macros::map,
+    maps::Array,
+};
+use chaos_common::abi::{INTERFACE_NAME, Layout};
+
+/// One entry; all zero until somebody needs it.
+#[map]
+pub static LAYOUT: Array<Layout> = Array::with_max_entries(1, 0);
+
+/// The process that runs now, or 0. `bpf_get_current_pid_tgid` came to tc with Linux 6.10 only.
+#[inline(always)]
+pub fn current_process() -> u32 {
+    let Some(offset) = LAYOUT.get(0).map(|layout| layout.task_tgid).filter(|offset| *offset != 0)
+    else {
+        return 0;
+    };
+    // SAFETY: takes no arguments.
+    let task = unsafe { bpf_get_current_task() };
+    read::<u32>(task, offset).unwrap_or(0)
+}
+
+/// The name of the device that a packet is on; zeroes if no rule asks for it.
+#[inline(always)]
+pub fn interface(skb: *const c_void) -> [u8; INTERFACE_NAME] {
+    let nothing = [0; INTERFACE_NAME];
+    let Some(layout) = LAYOUT.get(0).filter(|layout| layout.skb_dev != 0) else { return nothing };
+    // The verifier does not let a number be added to a context: copied, it is a number itself.
+    let address = skb;
+    let Some(skb) = read::<u64>((&raw const address) as u64, 0) else { return nothing };
+    let Some(device) = read::<u64>(skb, layout.skb_dev) else { return nothing };
+    read(device, layout.device_name).unwrap_or(nothing)
+}
+
+/// Copies a value from the kernel's memory, if that can be read.
+#[inline(always)]
+fn read<T: Copy + Zeroed>(address: u64, offset: u32) -> Option<T> {
+    let mut value = T::ZERO;
+    // SAFETY: the helper writes as many bytes as the value has, or fails; it never faults.
+    let status = unsafe {
+        let from = (address + u64::from(offset)) as *const c_void;
+        bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from)
+    };
+    (status == 0).then_some(value)
+}
+
+/// What may have any bytes.
+trait Zeroed {
+    const ZERO: Self;
+}
+
+impl Zeroed for u32 {
+    const ZERO: Self = 0;
+}
+
+impl Zeroed for u64 {
+    const ZERO: Self = 0;
+}
+
+impl Zeroed for [u8; INTERFACE_NAME] {
+    const ZERO: Self = [0; INTERFACE_NAME];
+}
