@@ -126,7 +126,7 @@ fault: {networkLoss: {percent: 5, filter: {remote: [10.0.0.0/8], except: [10.0.0
             seconds in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)],
             nanos in prop_oneof![any::<i32>(), Just(i32::MIN), Just(i32::MAX)],
         ) {
-            let _ = from_duration::<crate::value::Lifetime>(prost_types::Duration { seconds, nanos });
+            let _ = from_duration::<Lifetime>(prost_types::Duration { seconds, nanos });
             let _ = crate::wire::from_timestamp(prost_types::Timestamp { seconds, nanos });
         }
     }
