@@ -177,7 +177,9 @@ impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table(table) => write!(f, "table of {} values", table.0.len()),
-            named => f.write_str(named.word()),
+            Self::Uniform | Self::Normal | Self::Pareto | Self::ParetoNormal => {
+                f.write_str(self.word())
+            }
         }
     }
 }
