@@ -278,6 +278,10 @@ pub struct DelayParts {
     pub filter: NetworkFilter,
 }
 
+fn without_jitter(field: &str) -> Invalid {
+    Invalid::new("is about the jitter, and there is none; give a jitter, or leave it out").at(field)
+}
+
 impl TryFrom<DelayParts> for NetworkDelay {
     type Error = Invalid;
 
@@ -290,16 +294,8 @@ impl TryFrom<DelayParts> for NetworkDelay {
                 distribution: distribution.unwrap_or_default(),
                 correlation: correlation.unwrap_or(Percent::ZERO),
             }),
-            None if distribution.is_some() => {
-                return Err(
-                    Invalid::new("is that of a jitter, and there is none").at("distribution")
-                );
-            }
-            None if correlation.is_some() => {
-                return Err(
-                    Invalid::new("is that of a jitter, and there is none").at("correlation")
-                );
-            }
+            None if distribution.is_some() => return Err(without_jitter("distribution")),
+            None if correlation.is_some() => return Err(without_jitter("correlation")),
             None => None,
         };
         if jitter.is_none() {
