@@ -304,11 +304,18 @@ fn a_message_without_sense_is_refused_by_field() {
             "networkDelay.distribution",
         ),
         (
-            Fault::NetworkDelay(v1::NetworkDelay { table: vec![f64::NAN; 2], ..Default::default() }),
+            Fault::NetworkDelay(v1::NetworkDelay {
+                table: vec![f64::NAN; 2],
+                ..Default::default()
+            }),
             "networkDelay.table",
         ),
         (
-            Fault::NetworkDuplicate(v1::NetworkDuplicate { percent: 1.0, copies: Some(0), ..Default::default() }),
+            Fault::NetworkDuplicate(v1::NetworkDuplicate {
+                percent: 1.0,
+                copies: Some(0),
+                ..Default::default()
+            }),
             "networkDuplicate.copies",
         ),
         (
@@ -326,11 +333,19 @@ fn a_message_without_sense_is_refused_by_field() {
             "networkReorder.time",
         ),
         (
-            Fault::NetworkCorrupt(v1::NetworkCorrupt { percent: 1.0, region: -1, ..Default::default() }),
+            Fault::NetworkCorrupt(v1::NetworkCorrupt {
+                percent: 1.0,
+                region: -1,
+                ..Default::default()
+            }),
             "networkCorrupt.region",
         ),
         (
-            Fault::NetworkCorrupt(v1::NetworkCorrupt { percent: 1.0, checksum: 3, ..Default::default() }),
+            Fault::NetworkCorrupt(v1::NetworkCorrupt {
+                percent: 1.0,
+                checksum: 3,
+                ..Default::default()
+            }),
             "networkCorrupt.checksum",
         ),
         (Fault::NetworkRate(v1::NetworkRate::default()), "networkRate.rate"),
@@ -367,4 +382,30 @@ fn large_sizes_are_exact() {
         assert_eq!(from_yaml::<Spec>(&yaml).unwrap(), [spec]);
         assert!(yaml.contains(&bytes.to_string()), "{yaml}");
     }
+}
+
+#[test]
+fn a_filter_is_the_same_for_the_kernel() {
+    use chaos_common::{abi, fault::Fault};
+
+    let filter = |filter: &str| {
+        let Fault::NetworkPartition(partition) =
+            read(&format!("{{networkPartition: {{filter: {filter}}}}}")).fault
+        else {
+            panic!("{filter}");
+        };
+        partition.filter.to_abi()
+    };
+    let tcp = abi::Protocol::Tcp as u32;
+    let new = filter("{connections: new, protocols: [tcp, udp]}");
+    assert_eq!((new.connections, new.protocols), (abi::Connections::New as u32, tcp));
+    assert_eq!(filter("{connections: established}").protocols, tcp);
+    assert_eq!(filter("{dscp: [0, 63]}").dscp, 1 | 1 << 63);
+    assert_eq!(filter("{interface: eth0}").interface, *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!(filter("{connectionPercent: 50}").flows, abi::Chance::of_2_32(1 << 31));
+    assert_eq!(filter("{}"), abi::NetFilter { directions: 3, ..Default::default() });
+    let window = filter("{after: {packets: 1}, first: {packets: 2}}").window;
+    assert_eq!((window.from_packet, window.until_packet), (1, 3));
+    let window = filter("{after: {bytes: 18446744073709551615}, first: {bytes: 1}}").window;
+    assert_eq!((window.from_byte, window.until_byte), (u64::MAX, u64::MAX));
 }

@@ -214,8 +214,20 @@ mod tests {
     fn refuses_what_is_no_quantity() {
         let long = format!("1.{}MB", "0".repeat(1000));
         for text in [
-            "", "MB", ".", "1.", ".5MB", "1.2.3MB", "1.0001kB", "1e3", "-1", "+1", "1 parsec",
-            "18446744073709551616", "18446744073709551615kB", &long,
+            "",
+            "MB",
+            ".",
+            "1.",
+            ".5MB",
+            "1.2.3MB",
+            "1.0001kB",
+            "1e3",
+            "-1",
+            "+1",
+            "1 parsec",
+            "18446744073709551616",
+            "18446744073709551615kB",
+            &long,
         ] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }

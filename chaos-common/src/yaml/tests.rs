@@ -52,7 +52,11 @@ fn every_mistake_is_one_sentence_with_its_place() {
             "percent: yes",
             "line 8: fault.networkLoss.percent: yes does not fit; write a number from 0 to 100, as 30 or 0.5",
         ),
-        ("percent: 30", "percent:", "line 8: fault.networkLoss: give one of `percent`, `burst`, `fourStates` and `every`"),
+        (
+            "percent: 30",
+            "percent:",
+            "line 8: fault.networkLoss: give one of `percent`, `burst`, `fourStates` and `every`",
+        ),
         (
             "percent: 30",
             "percent: 0",
