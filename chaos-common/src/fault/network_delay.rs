@@ -175,9 +175,10 @@ impl std::str::FromStr for Distribution {
 
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Table(table) => write!(f, "table of {} values", table.0.len()),
-            named => f.write_str(named.word()),
+        if let Self::Table(table) = self {
+            write!(f, "table of {} values", table.0.len())
+        } else {
+            f.write_str(self.word())
         }
     }
 }
