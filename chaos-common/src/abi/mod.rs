@@ -13,7 +13,7 @@ mod net;
 
 pub use action::{
     Action, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate, Region,
-    SHAPE_ONE, SHAPE_POINTS, Shape,
+    SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -44,7 +44,7 @@ assert_layout!(PortSet, 4 + 4 * MAX_PORT_RANGES);
 assert_layout!(Window, 4 * 8);
 assert_layout!(NetFilter, 4 * 4 + 2 * 8 + 4 * 8 + INTERFACE_NAME + 2 * size_of::<PortSet>());
 assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
-assert_layout!(Shape, 4 * SHAPE_POINTS);
+assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
 assert_layout!(FlowKey, 8 + 2 * 4);
 assert_layout!(Flow, 4 * 8);
 assert_layout!(Layout, 12 * 4);

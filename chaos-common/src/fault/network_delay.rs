@@ -138,9 +138,10 @@ impl Distribution {
                 values[place.min(values.len() - 1)]
             },
         };
-        // Each point stands in the middle of its part.
-        let count = abi::SHAPE_POINTS as f64;
-        let point = |n: usize| quantile((n as f64 + 0.5) / count) * abi::SHAPE_ONE as f64;
+        // The ends of a distribution may be nowhere: half a part is cut.
+        let (parts, half) = (abi::SHAPE_PARTS as f64, 0.5 / abi::SHAPE_PARTS as f64);
+        let share = |n: usize| (n as f64 / parts).clamp(half, 1.0 - half);
+        let point = |n: usize| quantile(share(n)) * abi::SHAPE_ONE as f64;
         Some(Box::new(abi::Shape { points: std::array::from_fn(|n| point(n).round() as i32) }))
     }
 }
@@ -175,11 +176,10 @@ impl std::str::FromStr for Distribution {
 
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Table(table) => write!(f, "table of {} values", table.0.len()),
-            Self::Uniform | Self::Normal | Self::Pareto | Self::ParetoNormal => {
-                f.write_str(self.word())
-            }
+        if let Self::Table(table) = self {
+            write!(f, "table of {} values", table.0.len())
+        } else {
+            f.write_str(self.word())
         }
     }
 }
@@ -280,6 +280,10 @@ pub struct DelayParts {
     pub filter: NetworkFilter,
 }
 
+fn without_jitter(field: &str) -> Invalid {
+    Invalid::new("is about the jitter, and there is none; give a jitter, or leave it out").at(field)
+}
+
 impl TryFrom<DelayParts> for NetworkDelay {
     type Error = Invalid;
 
@@ -292,16 +296,8 @@ impl TryFrom<DelayParts> for NetworkDelay {
                 distribution: distribution.unwrap_or_default(),
                 correlation: correlation.unwrap_or(Percent::ZERO),
             }),
-            None if distribution.is_some() => {
-                return Err(
-                    Invalid::new("is that of a jitter, and there is none").at("distribution")
-                );
-            }
-            None if correlation.is_some() => {
-                return Err(
-                    Invalid::new("is that of a jitter, and there is none").at("correlation")
-                );
-            }
+            None if distribution.is_some() => return Err(without_jitter("distribution")),
+            None if correlation.is_some() => return Err(without_jitter("correlation")),
             None => None,
         };
         if jitter.is_none() {

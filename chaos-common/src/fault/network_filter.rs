@@ -210,6 +210,8 @@ pub enum Contradiction {
     IcmpLocalPorts,
     /// Only TCP has connections that begin.
     ConnectionsWithoutTcp,
+    /// `first` counts packets and `after` bytes, or the other way round.
+    MixedVolumes,
 }
 
 impl From<Contradiction> for Invalid {
@@ -231,6 +233,10 @@ impl From<Contradiction> for Invalid {
                 "new and established connections are of TCP alone; add tcp, or leave `connections` out",
             )
             .at("protocols"),
+            Contradiction::MixedVolumes => Self::new(
+                "`after` counts in another unit; give both in packets, or both in bytes",
+            )
+            .at("first"),
         }
     }
 }
@@ -277,7 +283,13 @@ impl NetworkFilter {
         {
             Some(Contradiction::ConnectionsWithoutTcp)
         } else {
-            None
+            match (self.first, self.after) {
+                (Some(Volume::Packets(_)), Some(Volume::Bytes(_)))
+                | (Some(Volume::Bytes(_)), Some(Volume::Packets(_))) => {
+                    Some(Contradiction::MixedVolumes)
+                }
+                (Some(_) | None, Some(_) | None) => None,
+            }
         }
     }
 

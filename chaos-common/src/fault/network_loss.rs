@@ -98,18 +98,27 @@ impl FourStates {
     /// Refuses chances that do not fit together.
     ///
     /// # Errors
-    /// When nothing would ever be lost, or the ways out of one state are more than all.
+    /// When nothing would ever be lost, a state would never be left again, or the ways out of one are more than
+    /// all.
     pub fn checked(self) -> Result<Self, Invalid> {
-        if self.p13 == Percent::ZERO && self.p14 == Percent::ZERO {
-            return Err(Invalid::new("with `p13` and `p14` both 0 nothing would be lost"));
-        }
-        for (a, b, names) in [(self.p13, self.p14, "p13 + p14"), (self.p31, self.p32, "p31 + p32")]
-        {
-            if a.get() + b.get() > 100.0 {
-                return Err(Invalid::new(format!("{names} are more than 100 %")));
-            }
-        }
-        Ok(self)
+        let Self { p13, p31, p32, p23, p14 } = self;
+        let is_none = |percent: Percent| percent == Percent::ZERO;
+        // What decimal fractions add up to may be off in the last digit.
+        let are_too_many = |a: Percent, b: Percent| a.get() + b.get() > 100.0 + 1e-9;
+        let (field, problem) = if is_none(p13) && is_none(p14) {
+            ("p13", "with p14 also 0 nothing would be lost; give more than 0 for one of them")
+        } else if are_too_many(p13, p14) {
+            ("p14", "p13 and p14 are more than 100 % together; give less")
+        } else if are_too_many(p31, p32) {
+            ("p32", "p31 and p32 are more than 100 % together; give less")
+        } else if !is_none(p13) && is_none(p31) {
+            ("p31", "with 0 a bad time would never end; give more than 0")
+        } else if !is_none(p13) && !is_none(p32) && is_none(p23) {
+            ("p23", "with 0 and p32 above 0 losses would end for ever; give more than 0")
+        } else {
+            return Ok(self);
+        };
+        Err(Invalid::new(problem).at(field))
     }
 
     fn dice(self, seed: u64) -> Dice {
@@ -350,6 +359,29 @@ mod tests {
         let share = (bad_lost + p14) / (1.0 + bad_lost + bad_arrives + p14);
         let measured = lost as f64 / n as f64;
         assert!((measured - share).abs() < 0.004, "{measured} instead of {share}");
+    }
+
+    #[test]
+    fn chances_that_lead_nowhere_are_refused_by_name() {
+        let checked = |p13: f64, p31: f64, p32: f64, p23: f64, p14: f64| {
+            let percent = |percent: f64| Percent::try_from(percent).unwrap();
+            FourStates {
+                p13: percent(p13),
+                p31: percent(p31),
+                p32: percent(p32),
+                p23: percent(p23),
+                p14: percent(p14),
+            }
+            .checked()
+            .map_err(|invalid| invalid.field)
+        };
+        assert_eq!(checked(0.0, 10.0, 0.0, 100.0, 0.0), Err("p13".into()));
+        assert_eq!(checked(60.0, 10.0, 0.0, 100.0, 41.0), Err("p14".into()));
+        assert_eq!(checked(1.0, 60.0, 41.0, 100.0, 0.0), Err("p32".into()));
+        assert_eq!(checked(1.0, 0.0, 50.0, 100.0, 0.0), Err("p31".into()));
+        assert_eq!(checked(1.0, 10.0, 50.0, 0.0, 0.0), Err("p23".into()));
+        assert!(checked(0.0, 0.0, 0.0, 0.0, 1.0).is_ok());
+        assert!(checked(33.4, 70.1, 29.9, 50.0, 66.6).is_ok());
     }
 
     #[test]

@@ -86,15 +86,20 @@ impl NetworkRate {
     /// What the kernel does with a packet.
     #[must_use]
     pub fn to_abi(&self) -> abi::Rate {
-        let rate = abi::Rate { bits_per_second: self.rate.get(), ..abi::Rate::default() };
+        let bits_per_second = self.rate.get();
+        // An hour of the fastest line is more than 64 bits take on the way.
+        let time_of = |Bytes(bytes)| {
+            let time = u128::from(bytes) * 8_000_000_000 / u128::from(bits_per_second);
+            u64::try_from(time).unwrap_or(u64::MAX)
+        };
         abi::Rate {
-            burst_ns: rate.time_of(self.burst.0),
+            bits_per_second,
+            burst_ns: time_of(self.burst),
             limit_ns: match self.excess {
                 Excess::Drop => 0,
-                Excess::Queue(queue) => rate.time_of(queue.0),
+                Excess::Queue(queue) => time_of(queue),
             },
             per_connection: self.per_connection.into(),
-            ..rate
         }
     }
 }
@@ -203,6 +208,17 @@ mod tests {
         assert_eq!(line.excess, Excess::Queue(Bytes(1_250_000)));
         assert_eq!(line.to_abi().burst_ns, 10_000_000);
         assert_eq!(line.to_abi().limit_ns, 1_000_000_000);
+    }
+
+    #[test]
+    fn the_fastest_line_has_a_queue_of_a_second_too() {
+        let rate = "100Gbit".parse().unwrap();
+        let hour = Excess::Queue("45000GB".parse().unwrap());
+        for (excess, seconds) in [(None, 1), (Some(hour), 3600)] {
+            let line =
+                NetworkRate::new(rate, None, excess, false, NetworkFilter::default()).unwrap();
+            assert_eq!(line.to_abi().limit_ns, seconds * 1_000_000_000);
+        }
     }
 
     #[test]

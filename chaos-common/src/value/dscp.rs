@@ -113,11 +113,13 @@ impl<'de> serde::Deserialize<'de> for Dscp {
     }
 }
 
-/// Several of them; none is no condition.
+/// Several of them, each there once; none is no condition.
 pub type Dscps = Ranges<Dscp>;
 
 impl Range for Dscp {
-    fn checked(ranges: Vec<Self>) -> Result<Vec<Self>, Invalid> {
+    fn checked(mut ranges: Vec<Self>) -> Result<Vec<Self>, Invalid> {
+        let mut seen = std::collections::HashSet::new();
+        ranges.retain(|dscp| seen.insert(*dscp));
         Ok(ranges)
     }
 }
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn each_is_a_bit() {
-        let both = Dscps::try_from(vec![Dscp(0), Dscp(63)]).unwrap();
-        assert_eq!(both.to_abi(), 1 | 1 << 63);
+        let both = Dscps::try_from(vec![Dscp(0), Dscp(63), Dscp(0)]).unwrap();
+        assert_eq!((both.len(), both.to_abi()), (2, 1 | 1 << 63));
     }
 }

@@ -9,9 +9,9 @@ use crate::{
 };
 
 checked_name! {
-    /// Name of a network interface: 1 to 15 bytes without `/`, `:` and white space, as Linux has it.
+    /// Name of a network interface: 1 to 15 bytes without `/`, `:`, control characters and white space.
     InterfaceName, "the name of an interface, as eth0", |text| {
-        let is_plain = |c: char| !(c == '/' || c == ':' || c == '\0' || c.is_whitespace());
+        let is_plain = |c: char| !(c == '/' || c == ':' || c.is_control() || c.is_whitespace());
         let fits = (1..INTERFACE_NAME).contains(&text.len()) && text != "." && text != "..";
         if fits && text.chars().all(is_plain) {
             Ok(())
@@ -41,7 +41,7 @@ mod tests {
     fn a_name_is_one_that_linux_would_take() {
         let name: InterfaceName = "eth0.100@if2".parse().unwrap();
         assert!(name.to_abi().starts_with(b"eth0.100@if2\0"));
-        for text in ["", ".", "..", "a b", "a/b", "a:b", "0123456789abcdef", "a\0"] {
+        for text in ["", ".", "..", "a b", "a/b", "a:b", "0123456789abcdef", "a\0", "\u{1b}[2J"] {
             assert!(text.parse::<InterfaceName>().is_err(), "{text}");
         }
     }

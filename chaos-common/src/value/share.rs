@@ -51,14 +51,26 @@ impl Share {
     /// The dice that the kernel rolls for it.
     #[must_use]
     pub fn dice(self, seed: u64) -> Dice {
+        /// Before the first packet, of which nobody knows the neighbour.
+        const FRESH: usize = 0;
+        const SPARED: usize = 1;
+        const HIT: usize = 2;
+        let share = self.percent.chance();
         if self.correlation == Percent::ZERO {
-            return Dice::percent(seed, self.percent.chance());
+            return Dice::percent(seed, share);
         }
-        let (p, r) = (self.percent.get() / 100.0, self.correlation.get() / 100.0);
-        let chance = |p: f64| Chance::of_2_32((p * Chance::ALWAYS.share() as f64).round() as u64);
-        let to_bad = chance(p * (1.0 - r));
-        let to_good = chance((1.0 - p) * (1.0 - r));
-        Dice::two_states(seed, to_bad, to_good, Chance::NEVER, Chance::ALWAYS)
+        let moves = 1.0 - self.correlation.get() / 100.0;
+        let part = |chance: Chance| (chance.share() as f64 * moves).round() as u64;
+        let to_hit = Chance::of_2_32(part(share).max(1));
+        let to_spared = Chance::of_2_32(part(share.not()));
+        let mut dice = Dice::still(seed);
+        // Nothing comes back to the state of the beginning.
+        let row = |spared: Chance| [Chance::NEVER, spared, Chance::ALWAYS];
+        dice.states[FRESH].up_to = row(share.not());
+        dice.states[SPARED].up_to = row(to_hit.not());
+        dice.states[HIT].up_to = row(to_spared);
+        dice.states[HIT].fires = Chance::ALWAYS;
+        dice
     }
 }
 
@@ -92,6 +104,22 @@ mod tests {
         assert!((mean - 0.2).abs() < 0.006, "mean {mean}");
         let correlation = covariance / variance;
         assert!((correlation - 0.6).abs() < 0.02, "correlation {correlation}");
+    }
+
+    #[test]
+    fn the_first_packet_is_as_likely_hit_as_any() {
+        let n = 20_000;
+        let firsts = (0..n).filter(|seed| share(20.0, 99.0).dice(*seed).roll(0, 0).fires).count();
+        let mean = firsts as f64 / n as f64;
+        assert!((mean - 0.2).abs() < 0.012, "mean {mean}");
+    }
+
+    #[test]
+    fn the_ends_are_exact_with_a_correlation_too() {
+        assert!(share(100.0, 99.9).dice(3).sequence().take(1000).all(|fires| fires));
+        // What is not zero does not become zero.
+        let rare = share(f64::MIN_POSITIVE, 50.0).dice(3);
+        assert!(rare.states.iter().any(|state| state.up_to[1] == Chance::of_2_32(1).not()));
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn in_words(belongs: String) -> String {
         "u16" => u64::from(u16::MAX),
         "u32" => u64::from(u32::MAX),
         "u64" | "usize" => u64::MAX,
+        "f32" | "f64" => return "a number".to_owned(),
         "a boolean" => return "true or false".to_owned(),
         _ => return belongs,
     };

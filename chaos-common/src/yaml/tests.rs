@@ -80,12 +80,12 @@ fn every_mistake_is_one_sentence_with_its_place() {
         (
             "percent: 30",
             "procent: 30",
-            "line 8: fault.networkLoss: there is no field \"procent\"; write one of percent, burst, filter",
+            "line 8: fault.networkLoss: there is no field \"procent\"; write one of percent, correlation, burst, fourStates, every, filter",
         ),
         (
             "percent: 30",
             "\"\\e[2J\": 30",
-            "line 8: fault.networkLoss: there is no field \"\\u{1b}[2J\"; write one of percent, burst, filter",
+            "line 8: fault.networkLoss: there is no field \"\\u{1b}[2J\"; write one of percent, correlation, burst, fourStates, every, filter",
         ),
         (
             "percent: 30",
@@ -227,7 +227,7 @@ fn every_mistake_is_one_sentence_with_its_place() {
         (
             "networkLoss:",
             "networkLoose:",
-            "line 7: fault: \"networkLoose\" does not fit; write networkLoss",
+            "line 7: fault: \"networkLoose\" does not fit; write one of networkLoss, networkDelay, networkDuplicate, networkReorder, networkCorrupt, networkRate, networkPartition",
         ),
         (
             "direction: both",

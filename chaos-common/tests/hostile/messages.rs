@@ -66,15 +66,147 @@ fn target() -> impl Strategy<Value = v1::Target> {
 }
 
 fn fault() -> impl Strategy<Value = v1::Fault> {
-    use v1::{fault::Fault, network_loss::Model};
+    use v1::fault::Fault;
+
+    let fault = prop_oneof![
+        loss().prop_map(Fault::NetworkLoss).boxed(),
+        delay().prop_map(Fault::NetworkDelay).boxed(),
+        duplicate().prop_map(Fault::NetworkDuplicate).boxed(),
+        reorder().prop_map(Fault::NetworkReorder).boxed(),
+        corrupt().prop_map(Fault::NetworkCorrupt).boxed(),
+        rate().prop_map(Fault::NetworkRate).boxed(),
+        option::of(filter())
+            .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
+            .boxed(),
+    ];
+    option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
+}
+
+fn loss() -> impl Strategy<Value = v1::NetworkLoss> {
+    use v1::network_loss::Model;
 
     let burst = (number(), number(), option::of(number()), option::of(number())).prop_map(
         |(enter, leave, inside, outside)| Model::Burst(v1::Burst { enter, leave, inside, outside }),
     );
-    let model = prop_oneof![number().prop_map(Model::Percent), burst];
-    let loss = (option::weighted(0.95, model), option::of(filter()))
-        .prop_map(|(model, filter)| Fault::NetworkLoss(v1::NetworkLoss { model, filter }));
-    option::weighted(0.95, loss).prop_map(|fault| v1::Fault { fault })
+    let maybe = || option::of(number());
+    let states =
+        (number(), number(), maybe(), maybe(), maybe()).prop_map(|(p13, p31, p32, p23, p14)| {
+            Model::FourStates(v1::FourStates { p13, p31, p32, p23, p14 })
+        });
+    let model = prop_oneof![
+        number().prop_map(Model::Percent),
+        burst,
+        states,
+        count().prop_map(Model::Every)
+    ];
+    (option::weighted(0.95, model), option::weighted(0.3, number()), option::of(filter()))
+        .prop_map(|(model, correlation, filter)| v1::NetworkLoss { model, correlation, filter })
+}
+
+fn delay() -> impl Strategy<Value = v1::NetworkDelay> {
+    let table = prop_oneof![
+        4 => Just(Vec::new()),
+        2 => vec(-16.0..16.0, 2..40),
+        1 => vec(any::<f64>(), 0..5),
+    ];
+    (
+        option::weighted(0.9, wait()),
+        option::weighted(0.8, wait()),
+        prop_oneof![3 => Just(0), 1 => -1..7],
+        table,
+        option::weighted(0.3, number()),
+        any::<bool>(),
+        option::weighted(0.3, number()),
+        option::of(filter()),
+    )
+        .prop_map(
+            |(latency, jitter, distribution, table, correlation, reorder, percent, filter)| {
+                v1::NetworkDelay {
+                    latency,
+                    jitter,
+                    distribution,
+                    table,
+                    correlation,
+                    reorder,
+                    percent,
+                    filter,
+                }
+            },
+        )
+}
+
+fn duplicate() -> impl Strategy<Value = v1::NetworkDuplicate> {
+    let copies = prop_oneof![3 => 0..10u32, 1 => any::<u32>()];
+    (number(), option::weighted(0.3, number()), option::of(copies), option::of(filter())).prop_map(
+        |(percent, correlation, copies, filter)| v1::NetworkDuplicate {
+            percent,
+            correlation,
+            copies,
+            filter,
+        },
+    )
+}
+
+fn reorder() -> impl Strategy<Value = v1::NetworkReorder> {
+    use v1::network_reorder::Model;
+
+    let model = prop_oneof![number().prop_map(Model::Percent), count().prop_map(Model::Every)];
+    let model = option::weighted(0.95, model);
+    let time = option::weighted(0.9, wait());
+    (model, option::weighted(0.3, number()), time, option::of(filter())).prop_map(
+        |(model, correlation, time, filter)| v1::NetworkReorder {
+            model,
+            correlation,
+            time,
+            filter,
+        },
+    )
+}
+
+fn corrupt() -> impl Strategy<Value = v1::NetworkCorrupt> {
+    let bits = prop_oneof![3 => 0..18u32, 1 => any::<u32>()];
+    let correlation = option::weighted(0.3, number());
+    (number(), correlation, option::of(bits), (-1..4, -1..4), option::of(filter())).prop_map(
+        |(percent, correlation, bits, (region, checksum), filter)| v1::NetworkCorrupt {
+            percent,
+            correlation,
+            bits,
+            region,
+            checksum,
+            filter,
+        },
+    )
+}
+
+fn rate() -> impl Strategy<Value = v1::NetworkRate> {
+    use v1::network_rate::Excess;
+
+    let bits = prop_oneof![3 => 1_000..=100_000_000_000u64, 1 => any::<u64>()];
+    let bytes = || prop_oneof![3 => 1_600..1_u64 << 20, 1 => count()];
+    let excess =
+        prop_oneof![any::<bool>().prop_map(Excess::Drop), bytes().prop_map(Excess::QueueBytes)];
+    (bits, option::of(bytes()), option::of(excess), any::<bool>(), option::of(filter())).prop_map(
+        |(bits_per_second, burst_bytes, excess, per_connection, filter)| v1::NetworkRate {
+            bits_per_second,
+            burst_bytes,
+            excess,
+            per_connection,
+            filter,
+        },
+    )
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => 0..100u64, 1 => Just(u64::MAX), 1 => any::<u64>()]
+}
+
+/// How long a packet waits.
+fn wait() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        3 => (0..=3600i64, 0..1_000_000_000i32)
+            .prop_map(|(seconds, nanos)| Duration { seconds, nanos }),
+        1 => duration(),
+    ]
 }
 
 fn number() -> impl Strategy<Value = f64> {
@@ -101,7 +233,7 @@ fn duration() -> impl Strategy<Value = Duration> {
     (seconds, nanos).prop_map(|(seconds, nanos)| Duration { seconds, nanos })
 }
 
-fn filter() -> impl Strategy<Value = v1::NetworkFilter> {
+fn filter() -> BoxedStrategy<v1::NetworkFilter> {
     let remotes = || {
         let few = vec(
             prop_oneof![Just("10.0.0.0/8".to_owned()), Just("::1".to_owned()), texts::text()],
@@ -116,14 +248,38 @@ fn filter() -> impl Strategy<Value = v1::NetworkFilter> {
             (port(), option::of(port())).prop_map(|(first, last)| v1::PortRange { first, last });
         prop_oneof![4 => vec(range.clone(), 0..2), 1 => vec(range, 0..12)]
     };
-    (-1..5, remotes(), remotes(), ports(), ports(), vec(-1..5, 0..4)).prop_map(
-        |(direction, remote, except, remote_ports, local_ports, protocols)| v1::NetworkFilter {
-            direction,
-            remote,
-            except,
-            remote_ports,
-            local_ports,
-            protocols,
-        },
-    )
+    let volume = || {
+        use v1::volume::Volume;
+        let volume =
+            prop_oneof![count().prop_map(Volume::Packets), count().prop_map(Volume::Bytes)];
+        let volume = option::weighted(0.9, volume).prop_map(|volume| v1::Volume { volume });
+        option::weighted(0.3, volume)
+    };
+    let interface =
+        prop_oneof![3 => Just(String::new()), 1 => Just("eth0".into()), 1 => texts::text()];
+    let dscp = prop_oneof![3 => vec(0..64u32, 0..4), 1 => vec(any::<u32>(), 0..3)];
+    let connections = prop_oneof![2 => Just(0), 1 => -1..4];
+    let flows = (connections, option::weighted(0.3, number()), volume(), volume());
+    ((-1..5, remotes(), remotes(), ports(), ports(), vec(-1..5, 0..4)), (interface, dscp), flows)
+        .prop_map(
+            |(
+                (direction, remote, except, remote_ports, local_ports, protocols),
+                (interface, dscp),
+                (connections, connection_percent, first, after),
+            )| v1::NetworkFilter {
+                direction,
+                remote,
+                except,
+                remote_ports,
+                local_ports,
+                protocols,
+                interface,
+                dscp,
+                connections,
+                connection_percent,
+                first,
+                after,
+            },
+        )
+        .boxed()
 }

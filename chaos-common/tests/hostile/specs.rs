@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use chaos_common::{
-    fault::{Burst, Direction, Fault, LossModel, NetworkFilter, NetworkLoss, Protocol},
+    fault::{
+        Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess, Fault,
+        FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate, NetworkFilter,
+        NetworkLoss, NetworkPartition, NetworkRate, NetworkReorder, Protocol, Region, ReorderModel,
+        Table,
+    },
     spec::{Spec, Times},
     target::{Target, pid},
-    value::{Cidr, Lifetime, Percent, PortRange, PortRanges, Remotes},
+    value::{
+        BitRate, Bytes, Cidr, Dscp, Dscps, Every, InterfaceName, Lifetime, Percent, PortRange,
+        PortRanges, Remotes, Share, Volume, Wait,
+    },
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -41,18 +49,125 @@ fn percent() -> impl Strategy<Value = Percent> {
         .prop_map(|number: f64| number.try_into().unwrap())
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    let correlation = prop_oneof![Just(0.0), 1e-9..99.9];
+    let correlation = correlation.prop_map(|number: f64| number.try_into().unwrap());
+    (percent(), option::of(correlation))
+        .prop_map(|(percent, correlation)| Share::new(percent, correlation).unwrap())
+}
+
+fn every() -> impl Strategy<Value = Every> {
+    prop_oneof![2..100u64, 2..=u64::MAX].prop_map(|every| every.try_into().unwrap())
+}
+
+/// More than nothing.
+fn wait() -> impl Strategy<Value = Wait> {
+    (1..=Wait::MAX.nanos()).prop_map(|nanos| Duration::from_nanos(nanos).try_into().unwrap())
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        (loss_model(), filter())
+            .prop_map(|(model, filter)| Fault::NetworkLoss(NetworkLoss { model, filter })),
+        delay().prop_map(Fault::NetworkDelay).boxed(),
+        (share(), 1..=8u64, filter()).prop_map(|(share, copies, filter)| {
+            let copies = copies.try_into().unwrap();
+            Fault::NetworkDuplicate(NetworkDuplicate { share, copies, filter })
+        }),
+        (reorder_model(), wait(), filter()).prop_map(|(model, time, filter)| {
+            Fault::NetworkReorder(NetworkReorder { model, time, filter })
+        }),
+        corrupt().prop_map(Fault::NetworkCorrupt).boxed(),
+        rate().prop_map(Fault::NetworkRate).boxed(),
+        filter().prop_map(|filter| {
+            Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
+        }),
+    ]
+}
+
+fn loss_model() -> impl Strategy<Value = LossModel> {
     let burst = (percent(), percent(), percent(), option::of(percent())).prop_map(
         |(enter, leave, inside, outside)| {
             let outside = outside.unwrap_or(Percent::ZERO);
             LossModel::Burst(Burst { enter, leave, inside, outside })
         },
     );
-    let model = prop_oneof![percent().prop_map(LossModel::Percent), burst];
-    (model, filter()).prop_map(|(model, filter)| Fault::NetworkLoss(NetworkLoss { model, filter }))
+    let states = (percent(), percent(), percent(), percent(), percent()).prop_filter_map(
+        "more than all",
+        |(p13, p31, p32, p23, p14)| {
+            FourStates { p13, p31, p32, p23, p14 }.checked().ok().map(LossModel::FourStates)
+        },
+    );
+    prop_oneof![
+        share().prop_map(LossModel::Share),
+        burst,
+        states,
+        every().prop_map(LossModel::Every)
+    ]
 }
 
-fn filter() -> impl Strategy<Value = NetworkFilter> {
+fn reorder_model() -> impl Strategy<Value = ReorderModel> {
+    prop_oneof![share().prop_map(ReorderModel::Share), every().prop_map(ReorderModel::Every)]
+}
+
+fn delay() -> impl Strategy<Value = NetworkDelay> {
+    let table = vec(-16.0..=16.0, 2..200)
+        .prop_map(|values| Distribution::Table(Table::try_from(values).unwrap()));
+    let distribution = prop_oneof![
+        Just(Distribution::Uniform),
+        Just(Distribution::Normal),
+        Just(Distribution::Pareto),
+        Just(Distribution::ParetoNormal),
+        table,
+    ];
+    let jitter = (wait(), option::of(distribution), option::of(percent()));
+    (wait(), option::of(jitter), any::<bool>(), option::of(percent()), filter()).prop_map(
+        |(latency, jitter, reorder, percent, filter)| {
+            let (jitter, distribution, correlation) = jitter
+                .map_or((None, None, None), |(jitter, distribution, correlation)| {
+                    (Some(jitter), distribution, correlation)
+                });
+            DelayParts { latency, jitter, distribution, correlation, reorder, percent, filter }
+                .try_into()
+                .unwrap()
+        },
+    )
+}
+
+fn corrupt() -> impl Strategy<Value = NetworkCorrupt> {
+    let regions = [Region::Payload, Region::Headers];
+    let checksums = [Checksum::Broken, Checksum::Fixed];
+    (
+        share(),
+        1..=16u64,
+        prop::sample::select(regions.to_vec()),
+        prop::sample::select(checksums.to_vec()),
+        filter(),
+    )
+        .prop_map(|(share, bits, region, checksum, filter)| {
+            let bits = bits.try_into().unwrap();
+            NetworkCorrupt { share, bits, region, checksum, filter }
+        })
+}
+
+fn rate() -> impl Strategy<Value = NetworkRate> {
+    // What even the slowest line takes less than an hour for.
+    let bytes = |least: u64| prop_oneof![(least..=400_000).prop_map(Bytes), Just(Bytes(100_000))];
+    let excess = prop_oneof![Just(Excess::Drop), bytes(65_536).prop_map(Excess::Queue)];
+    (
+        1_000..=100_000_000_000u64,
+        option::of(bytes(1_600)),
+        option::of(excess),
+        any::<bool>(),
+        filter(),
+    )
+        .prop_map(|(bits, burst, excess, per_connection, filter)| {
+            let rate = BitRate::try_from(bits).unwrap();
+            NetworkRate::new(rate, burst, excess, per_connection, filter).unwrap()
+        })
+}
+
+fn filter() -> BoxedStrategy<NetworkFilter> {
     let directions = [Direction::Out, Direction::In, Direction::Both];
     let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp];
     let ports = || {
@@ -61,17 +176,36 @@ fn filter() -> impl Strategy<Value = NetworkFilter> {
         vec(range, 0..=8).prop_map(|ranges| PortRanges::try_from(ranges).unwrap())
     };
     let remotes = || vec(cidr(), 0..20).prop_map(|ranges| Remotes::try_from(ranges).unwrap());
+    let interface = "[^/:\\pC\\pZ.]{1,3}|eth[0-9]{1,3}|[0-9]{1,3}"
+        .prop_map(|name| name.parse::<InterfaceName>().unwrap());
+    let dscp = vec((0..64u64).prop_map(|number| Dscp::try_from(number).unwrap()), 0..5)
+        .prop_map(|all| Dscps::try_from(all).unwrap());
+    let connections = prop::sample::select(vec![Connections::New, Connections::Established]);
+    let volume = || {
+        let packets = (1..=u64::MAX).prop_map(Volume::Packets);
+        let bytes = (1..=u64::MAX).prop_map(|bytes| Volume::Bytes(Bytes(bytes)));
+        option::weighted(0.3, prop_oneof![packets, bytes])
+    };
+    let flows =
+        (option::weighted(0.3, connections), option::weighted(0.3, percent()), volume(), volume());
     (
-        prop::sample::select(directions.to_vec()),
-        remotes(),
-        remotes(),
-        ports(),
-        ports(),
+        option::of(prop::sample::select(directions.to_vec())),
+        (remotes(), remotes()),
+        (ports(), ports()),
         vec(prop::sample::select(protocols.to_vec()), 0..4),
+        (option::weighted(0.3, interface), dscp),
+        flows,
     )
         .prop_filter_map(
             "contradicts itself",
-            |(direction, remote, except, remote_ports, local_ports, protocols)| {
+            |(
+                direction,
+                (remote, except),
+                (remote_ports, local_ports),
+                protocols,
+                (interface, dscp),
+                (connections, connection_percent, first, after),
+            )| {
                 let filter = NetworkFilter {
                     direction,
                     remote,
@@ -79,10 +213,17 @@ fn filter() -> impl Strategy<Value = NetworkFilter> {
                     remote_ports,
                     local_ports,
                     protocols,
+                    interface,
+                    dscp,
+                    connections,
+                    connection_percent,
+                    first,
+                    after,
                 };
                 filter.checked().ok()
             },
         )
+        .boxed()
 }
 
 fn cidr() -> impl Strategy<Value = Cidr> {

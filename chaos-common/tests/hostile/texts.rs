@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 /// What people and programs write, and what they should not.
-const WORDS: [&str; 37] = [
+const WORDS: [&str; 45] = [
     "",
     "\0",
     "nginx.service\0",
@@ -41,10 +41,18 @@ const WORDS: [&str; 37] = [
     "8000-8080",
     "out",
     "icmp",
+    "100ms",
+    "10Mbit",
+    "64KiB",
+    "eth0",
+    "ef",
+    "new",
+    "normal",
+    "headers",
 ];
 
 /// Names that a document has, so that trees reach into every corner.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 52] = [
     "target",
     "fault",
     "duration",
@@ -56,8 +64,31 @@ const FIELDS: [&str; 23] = [
     "pid",
     "cgroup",
     "networkLoss",
+    "networkDelay",
+    "networkDuplicate",
+    "networkReorder",
+    "networkCorrupt",
+    "networkRate",
+    "networkPartition",
     "percent",
+    "correlation",
+    "every",
+    "latency",
+    "jitter",
+    "distribution",
+    "table",
+    "reorder",
+    "copies",
+    "time",
+    "bits",
+    "region",
+    "checksum",
+    "rate",
     "burst",
+    "queue",
+    "drop",
+    "perConnection",
+    "fourStates",
     "enter",
     "leave",
     "inside",
@@ -68,6 +99,23 @@ const FIELDS: [&str; 23] = [
     "except",
     "remotePorts",
     "protocols",
+    "interface",
+    "dscp",
+    "connections",
+    "connectionPercent",
+    "first",
+    "after",
+];
+
+/// Kinds, each with what it cannot do without.
+const KINDS: [(&str, &str); 7] = [
+    ("networkLoss", "every: 2"),
+    ("networkDelay", "latency: 1s, jitter: 1ms"),
+    ("networkDuplicate", "percent: 1"),
+    ("networkReorder", "every: 2, time: 1s"),
+    ("networkCorrupt", "percent: 1"),
+    ("networkRate", "rate: 1Mbit"),
+    ("networkPartition", "filter: {}"),
 ];
 
 /// A word, anything, or far too much.
@@ -101,10 +149,14 @@ pub(crate) fn document() -> impl Strategy<Value = String> {
     let loss = (tree(), tree()).prop_map(|(percent, filter)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: {percent}, filter: {filter}}}}}}}")
     });
-    let filter = (prop::sample::select(&FIELDS[18..]), tree()).prop_map(|(field, tree)| {
+    let filter = (prop::sample::select(&FIELDS[41..]), tree()).prop_map(|(field, tree)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: 1, filter: {{{field}: {tree}}}}}}}}}")
     });
-    prop_oneof![tree(), whole, target, loss, filter]
+    let kind = (prop::sample::select(&KINDS[..]), prop::sample::select(&FIELDS[..]), tree())
+        .prop_map(|((kind, rest), field, tree)| {
+            format!("{{target: {{pid: 1}}, fault: {{{kind}: {{{rest}, {field}: {tree}}}}}}}")
+        });
+    prop_oneof![tree(), whole, target, loss, filter, kind]
 }
 
 /// A value in flow style.
