@@ -16,8 +16,20 @@ mod exec;
 mod harness_itself;
 #[path = "../tests/lifecycle.rs"]
 mod lifecycle;
+#[path = "../tests/network_corrupt.rs"]
+mod network_corrupt;
+#[path = "../tests/network_delay.rs"]
+mod network_delay;
+#[path = "../tests/network_duplicate.rs"]
+mod network_duplicate;
 #[path = "../tests/network_loss.rs"]
 mod network_loss;
+#[path = "../tests/network_partition.rs"]
+mod network_partition;
+#[path = "../tests/network_rate.rs"]
+mod network_rate;
+#[path = "../tests/network_reorder.rs"]
+mod network_reorder;
 #[path = "../tests/targets.rs"]
 mod targets;
 
@@ -41,6 +53,12 @@ fn main() -> Result<ExitCode> {
             let trials = [
                 harness_itself::trials(),
                 network_loss::trials(),
+                network_delay::trials(),
+                network_duplicate::trials(),
+                network_reorder::trials(),
+                network_corrupt::trials(),
+                network_rate::trials(),
+                network_partition::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -7,8 +7,8 @@ use chaos_common::proto::v1::{self, network_loss::Model};
 use tonic::Code;
 
 use crate::harness::{
-    Client, Daemon, Loss, Output, Place, Probe as _, Settings, Stage, chaos, chaos_to, field,
-    refused, run_command, tests,
+    Client, Daemon, Loss, Network, Output, Place, Probe as _, Settings, Stage, chaos, chaos_to,
+    field, refused, run_command, tests,
 };
 
 tests![
@@ -78,7 +78,7 @@ fn numbers_that_are_no_share() -> Result<()> {
             (v1::Burst { inside: Some(-3.0), ..good }, "inside"),
             (v1::Burst { outside: Some(100.5), ..good }, "outside"),
         ] {
-            let spec = Loss::new(Model::Burst(burst)).on(&stage.target);
+            let spec = Loss::model(Model::Burst(burst)).on(&stage.target);
             wrong(client, spec, &format!("fault.networkLoss.burst.{at}"))?;
         }
         wrong(client, Loss::all().times(0).on(&stage.target), "times")?;
@@ -112,7 +112,7 @@ fn durations_that_are_none() -> Result<()> {
 fn filters_that_contradict_themselves() -> Result<()> {
     with_daemon(|stage, client| {
         let at = |rest: &str| format!("fault.networkLoss.filter.{rest}");
-        let on = |loss: Loss| loss.on(&stage.target);
+        let on = |loss: Network| loss.on(&stage.target);
         wrong(client, on(Loss::all().remote(&["10.0.0.0/8", "10.0.0.0/33"])), &at("remote[1]"))?;
         wrong(client, on(Loss::all().remote(&[""])), &at("remote[0]"))?;
         wrong(client, on(Loss::all().remote(&["example.org"])), &at("remote[0]"))?;

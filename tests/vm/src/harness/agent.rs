@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{NetNs, Place};
-use crate::victim::{Answer, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
+use crate::victim::{Answer, Arrival, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
 
 /// Longer than any single answer may take, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -232,9 +232,20 @@ impl Agent {
         at_least: usize,
         within: Duration,
     ) -> Result<Vec<u64>> {
+        let arrivals = self.arrivals(socket, at_least, within)?.into_iter();
+        Ok(arrivals.map(|arrival| arrival.number).collect())
+    }
+
+    /// Waits for datagrams and returns those that came.
+    pub(crate) fn arrivals(
+        &self,
+        socket: Socket,
+        at_least: usize,
+        within: Duration,
+    ) -> Result<Vec<Arrival>> {
         let within_ms = within.as_millis() as u64;
         match self.ask(&Ask::Take { socket: socket.handle, at_least, within_ms })? {
-            Answer::Numbers(numbers) => Ok(numbers),
+            Answer::Arrivals(arrivals) => Ok(arrivals),
             other => unexpected(&other),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Round {
     pub(crate) failed: Vec<i32>,
     /// Which arrived, counted from 0, in the order of their arrival.
     pub(crate) arrived: Vec<u64>,
+    /// For each of those, how many microseconds after it was sent; of echo requests, their replies.
+    pub(crate) late_us: Vec<i64>,
 }
 
 impl Round {
@@ -131,7 +133,7 @@ impl<'a> Datagrams<'a> {
         self.stage.settle()?;
         let arrived = self.to.0.take(self.to.1)?.into_iter();
         let arrived = arrived.filter_map(|number| number.checked_sub(first)).collect();
-        Ok(Round { sent: count, failed: sent.failed, arrived })
+        Ok(Round { sent: count, failed: sent.failed, arrived, late_us: Vec::new() })
     }
 
     /// Port of the receiving socket.
@@ -166,13 +168,17 @@ impl Probe for Datagrams<'_> {
             self.stage.settle()?;
         }
         self.next.set(first + u64::from(count));
-        let mut arrived = self.to.0.take_within(self.to.1, should_arrive as usize, ARRIVAL)?;
+        let mut arrivals = self.to.0.arrivals(self.to.1, should_arrive as usize, ARRIVAL)?;
         // What should not arrive has had the time of a whole round trip.
         self.stage.settle()?;
-        arrived.extend(self.to.0.take(self.to.1)?);
-        // What an earlier round left over is none of this one's.
-        round.arrived =
-            arrived.into_iter().filter_map(|number| number.checked_sub(first)).collect();
+        arrivals.extend(self.to.0.arrivals(self.to.1, 0, Duration::ZERO)?);
+        for arrival in arrivals {
+            // What an earlier round left over is none of this one's.
+            if let Some(number) = arrival.number.checked_sub(first) {
+                round.arrived.push(number);
+                round.late_us.push(arrival.late_us);
+            }
+        }
         Ok(round)
     }
 }

@@ -36,8 +36,8 @@ pub(crate) use residue::{Observed, Pins, check_pins};
 pub(crate) use runner::{run, tests, trial};
 pub(crate) use scratch::{Mounted, Scratch, own_mounts};
 pub(crate) use skip::{Skip, skip};
-pub(crate) use spec::Loss;
-pub(crate) use stage::{Stage, Transport, active, balanced, phases, same};
+pub(crate) use spec::{Loss, Network, delay, wire};
+pub(crate) use stage::{Stage, Transport, active, balanced, needs, phases, same};
 pub(crate) use tcp_info::TcpInfo;
 pub(crate) use unit::{Capability, Unit};
 

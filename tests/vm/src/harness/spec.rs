@@ -2,34 +2,37 @@
 
 use std::time::Duration;
 
-use chaos_common::proto::v1;
+use chaos_common::proto::v1::{self, fault::Fault};
 
 use super::Cgroup;
 
-/// A `network loss` in the making.
+/// A fault in the making, for a minute unless it says otherwise.
 #[derive(Clone, Debug)]
-pub(crate) struct Loss {
-    model: v1::network_loss::Model,
+pub(crate) struct Network {
+    fault: Fault,
     filter: v1::NetworkFilter,
     duration: Duration,
     times: Option<u64>,
     seed: Option<u64>,
 }
 
+/// Makers of `network loss`.
+pub(crate) struct Loss;
+
 impl Loss {
-    /// Each packet alone, for a minute.
-    pub(crate) fn percent(percent: f64) -> Self {
-        Self::new(v1::network_loss::Model::Percent(percent))
+    /// Each packet alone.
+    pub(crate) fn percent(percent: f64) -> Network {
+        Self::model(v1::network_loss::Model::Percent(percent))
     }
 
     /// Every packet.
-    pub(crate) fn all() -> Self {
+    pub(crate) fn all() -> Network {
         Self::percent(100.0)
     }
 
     /// In bursts.
-    pub(crate) fn burst(enter: f64, leave: f64) -> Self {
-        Self::new(v1::network_loss::Model::Burst(v1::Burst {
+    pub(crate) fn burst(enter: f64, leave: f64) -> Network {
+        Self::model(v1::network_loss::Model::Burst(v1::Burst {
             enter,
             leave,
             inside: None,
@@ -38,9 +41,68 @@ impl Loss {
     }
 
     /// By a model.
-    pub(crate) fn new(model: v1::network_loss::Model) -> Self {
+    pub(crate) fn model(model: v1::network_loss::Model) -> Network {
+        let model = Some(model);
+        Network::new(Fault::NetworkLoss(v1::NetworkLoss { model, ..Default::default() }))
+    }
+}
+
+/// A `network delay` of every packet.
+pub(crate) fn delay(latency: Duration) -> v1::NetworkDelay {
+    v1::NetworkDelay { latency: wire(latency), ..Default::default() }
+}
+
+/// A duration on the wire.
+pub(crate) fn wire(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}
+
+impl From<v1::NetworkDelay> for Network {
+    fn from(delay: v1::NetworkDelay) -> Self {
+        Self::new(Fault::NetworkDelay(delay))
+    }
+}
+
+impl From<v1::NetworkDuplicate> for Network {
+    fn from(duplicate: v1::NetworkDuplicate) -> Self {
+        Self::new(Fault::NetworkDuplicate(duplicate))
+    }
+}
+
+impl From<v1::NetworkReorder> for Network {
+    fn from(reorder: v1::NetworkReorder) -> Self {
+        Self::new(Fault::NetworkReorder(reorder))
+    }
+}
+
+impl From<v1::NetworkCorrupt> for Network {
+    fn from(corrupt: v1::NetworkCorrupt) -> Self {
+        Self::new(Fault::NetworkCorrupt(corrupt))
+    }
+}
+
+impl From<v1::NetworkRate> for Network {
+    fn from(rate: v1::NetworkRate) -> Self {
+        Self::new(Fault::NetworkRate(rate))
+    }
+}
+
+impl From<v1::NetworkPartition> for Network {
+    fn from(partition: v1::NetworkPartition) -> Self {
+        Self::new(Fault::NetworkPartition(partition))
+    }
+}
+
+impl Network {
+    fn new(fault: Fault) -> Self {
         let (filter, duration) = (v1::NetworkFilter::default(), Duration::from_secs(60));
-        Self { model, filter, duration, times: None, seed: None }
+        Self { fault, filter, duration, times: None, seed: None }
+    }
+
+    /// Changes the filter in a way that has no name here.
+    pub(crate) fn only(mut self, change: impl FnOnce(&mut v1::NetworkFilter)) -> Self {
+        change(&mut self.filter);
+        self
     }
 
     pub(crate) fn direction(mut self, direction: v1::Direction) -> Self {
@@ -99,11 +161,20 @@ impl Loss {
 
     /// On a target.
     pub(crate) fn at(self, target: v1::target::Target) -> v1::Spec {
-        let loss = v1::NetworkLoss { model: Some(self.model), filter: Some(self.filter) };
+        let (mut fault, filter) = (self.fault, Some(self.filter));
+        match &mut fault {
+            Fault::NetworkLoss(loss) => loss.filter = filter,
+            Fault::NetworkDelay(delay) => delay.filter = filter,
+            Fault::NetworkDuplicate(duplicate) => duplicate.filter = filter,
+            Fault::NetworkReorder(reorder) => reorder.filter = filter,
+            Fault::NetworkCorrupt(corrupt) => corrupt.filter = filter,
+            Fault::NetworkRate(rate) => rate.filter = filter,
+            Fault::NetworkPartition(partition) => partition.filter = filter,
+        }
         v1::Spec {
             target: Some(v1::Target { target: Some(target) }),
-            fault: Some(v1::Fault { fault: Some(v1::fault::Fault::NetworkLoss(loss)) }),
-            duration: prost_types::Duration::try_from(self.duration).ok(),
+            fault: Some(v1::Fault { fault: Some(fault) }),
+            duration: wire(self.duration),
             times: self.times,
             seed: self.seed,
         }

@@ -245,21 +245,30 @@ impl Stage {
 
 /// Ends the test on an old kernel that cannot do it. From 5.15 on every kernel must.
 fn needs_network_loss(client: &Client) -> Result<()> {
-    use v1::fault_capability::Support;
-    let faults = client.capabilities()?.faults;
-    let missing = faults.into_iter().find_map(|fault| match fault.support {
-        Some(Support::UnsupportedReason(reason)) if fault.fault == "network loss" => {
-            Some((fault.aspect, reason))
-        }
-        Some(Support::UnsupportedReason(_) | Support::Mechanism(_)) | None => None,
-    });
-    match missing {
+    match missing(client, "network loss")? {
         None => Ok(()),
-        Some((aspect, reason)) if skip::kernel() < (5, 15) => {
-            skip(format!("network loss, {aspect}: {reason}"))
-        }
-        Some((aspect, reason)) => bail!("network loss, {aspect}, does not work here: {reason}"),
+        Some(reason) if skip::kernel() < (5, 15) => skip(format!("network loss: {reason}")),
+        Some(reason) => bail!("network loss does not work here: {reason}"),
     }
+}
+
+/// Ends the test where the daemon says that a kind of fault cannot work. In a VM every kind does.
+pub(crate) fn needs(client: &Client, kind: &str) -> Result<()> {
+    match missing(client, kind)? {
+        None => Ok(()),
+        Some(reason) if skip::own_machine() => bail!("{kind} does not work here: {reason}"),
+        Some(reason) => skip(format!("{kind}: {reason}")),
+    }
+}
+
+/// Why a kind of fault cannot work here, if so.
+fn missing(client: &Client, kind: &str) -> Result<Option<String>> {
+    use v1::fault_capability::Support;
+    let mut faults = client.capabilities()?.faults.into_iter().filter(|fault| fault.fault == kind);
+    Ok(faults.find_map(|fault| match fault.support {
+        Some(Support::UnsupportedReason(reason)) => Some(format!("{}: {reason}", fault.aspect)),
+        Some(Support::Mechanism(_)) | None => None,
+    }))
 }
 
 /// The pattern of a fault test: no loss before, all of the victims' packets during and none of the

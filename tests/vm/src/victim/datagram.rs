@@ -11,17 +11,21 @@ use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{
-        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect,
-        getsockname, recv, recvmsg, send, sendto, setsockopt, socket,
-        sockopt::{
-            Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBuf, RcvBufForce, SndBuf, SndBufForce,
-            SocketError,
+    sys::{
+        socket::{
+            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
+            SockaddrStorage, bind, connect, getsockname, recvmsg, send, sendto, setsockopt, socket,
+            sockopt::{
+                Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBuf, RcvBufForce, ReceiveTimestampns,
+                SndBuf, SndBufForce, SocketError,
+            },
         },
+        time::TimeSpec,
     },
+    time::{ClockId, clock_gettime},
 };
 
-use super::{Errors, NOWHERE, Sent, UdpOptions};
+use super::{Arrival, Errors, NOWHERE, Sent, UdpOptions};
 
 /// Room for all datagrams of a test, so that none is lost for want of it.
 const BUFFER: usize = 64 << 20;
@@ -105,6 +109,7 @@ impl Datagrams {
         setsockopt(&fd, SndBufForce, &BUFFER)
             .or_else(|_| setsockopt(&fd, SndBuf, &BUFFER))
             .context("cannot enlarge the send buffer")?;
+        setsockopt(&fd, ReceiveTimestampns, &true).context("cannot ask for times of arrival")?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(local))
             .with_context(|| format!("cannot bind to {local}"))?;
         Ok(Self { fd, kind })
@@ -153,6 +158,7 @@ impl Datagrams {
             Kind::Raw(echo) => header(echo, own_id()),
         };
         bytes.extend(number.to_le_bytes());
+        bytes.extend(now_ns().to_le_bytes());
         let room = bytes.len().max(size);
         bytes.resize(room, 0);
         // That of ICMPv6 is the kernel's business.
@@ -180,22 +186,21 @@ impl Datagrams {
         }
     }
 
-    pub(super) fn take(&self, at_least: usize, within_ms: u64) -> Result<Vec<u64>> {
+    pub(super) fn take(&self, at_least: usize, within_ms: u64) -> Result<Vec<Arrival>> {
         let deadline = Instant::now() + Duration::from_millis(within_ms);
-        let mut numbers = Vec::new();
+        let mut arrivals = Vec::new();
         let mut bytes = vec![0; 1 << 16];
         loop {
-            match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => {
+            match self.receive(&mut bytes) {
+                Ok((length, came_ns)) => {
                     if let Some(payload) = self.payload(&bytes[..length]) {
-                        let number = payload.get(..8).context("a foreign datagram came in")?;
-                        numbers.push(u64::from_le_bytes(number.try_into()?));
+                        arrivals.push(arrival(payload, came_ns)?);
                     }
                 }
                 Err(Errno::EAGAIN) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if numbers.len() >= at_least || left.is_zero() {
-                        return Ok(numbers);
+                    if arrivals.len() >= at_least || left.is_zero() {
+                        return Ok(arrivals);
                     }
                     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
                     poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout)?;
@@ -205,6 +210,20 @@ impl Datagrams {
                 Err(errno) => return Err(errno).context("cannot receive"),
             }
         }
+    }
+
+    /// One datagram, and when the kernel had it.
+    fn receive(&self, bytes: &mut [u8]) -> nix::Result<(usize, u64)> {
+        let mut control = nix::cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(bytes)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let message =
+            recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let times = message.cmsgs()?.filter_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(time) => Some(nanos(time)),
+            _ => None,
+        });
+        Ok((message.bytes, times.last().unwrap_or(0)))
     }
 
     pub(super) fn errors(&self) -> Result<Errors> {
@@ -225,6 +244,25 @@ impl Datagrams {
         }
         Ok(Errors { queued, pending })
     }
+}
+
+/// What the payload says, which our own `datagram` wrote.
+fn arrival(payload: &[u8], came_ns: u64) -> Result<Arrival> {
+    let word = |at: usize| {
+        let bytes = payload.get(at..at + 8).context("a foreign datagram came in")?;
+        Ok::<_, anyhow::Error>(u64::from_le_bytes(bytes.try_into()?))
+    };
+    let late_ns = i64::try_from(came_ns)? - i64::try_from(word(8)?)?;
+    Ok(Arrival { number: word(0)?, late_us: late_ns / 1000 })
+}
+
+/// Now, on the clock of the kernel's time stamps.
+fn now_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanos)
+}
+
+fn nanos(time: TimeSpec) -> u64 {
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
 /// What tells our echo requests from those of others.

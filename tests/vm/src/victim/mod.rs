@@ -22,7 +22,9 @@ use nix::{
 };
 
 pub(crate) use child::run as child;
-pub(crate) use protocol::{Answer, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
+pub(crate) use protocol::{
+    Answer, Arrival, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions,
+};
 
 use self::{
     datagram::Datagrams,
@@ -93,7 +95,7 @@ impl Victim {
                 Ok(Answer::Sent(steady.with_context(|| format!("{socket} sends nothing"))?.end()?))
             }
             Ask::Take { socket, at_least, within_ms } => {
-                Ok(Answer::Numbers(self.datagrams(socket)?.take(at_least, within_ms)?))
+                Ok(Answer::Arrivals(self.datagrams(socket)?.take(at_least, within_ms)?))
             }
             Ask::Errors { socket } => Ok(Answer::Errors(self.datagrams(socket)?.errors()?)),
             Ask::Listen { bind } => {

@@ -26,8 +26,8 @@ pub(crate) enum Ask {
     Begin { socket: Handle, to: Option<SocketAddr>, first: u64 },
     /// End what `Begin` began. Answer: `Sent`.
     Cease { socket: Handle },
-    /// Numbers of what has arrived since the last time, in order; wait until there are `at_least` or
-    /// the time is over. Answer: `Numbers`.
+    /// What has arrived since the last time, in order; wait until there are `at_least` or the time is over.
+    /// Answer: `Arrivals`.
     Take { socket: Handle, at_least: usize, within_ms: u64 },
     /// What the kernel reported on a socket. Answer: `Errors`.
     Errors { socket: Handle },
@@ -73,13 +73,22 @@ pub(crate) enum Answer {
     Socket { socket: Handle, local: SocketAddr },
     Refused { errno: i32 },
     Sent(Sent),
-    Numbers(Vec<u64>),
+    Arrivals(Vec<Arrival>),
     Number(u64),
     Text(String),
     Errors(Errors),
     Exchanged(Exchanged),
     Served(Served),
     Status { code: i32, message: String },
+}
+
+/// A datagram that arrived, or the reply to an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Arrival {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Microseconds after it, or its request, was sent; by the kernel's stamp.
+    pub(crate) late_us: i64,
 }
 
 /// How the send calls went.

@@ -8,8 +8,8 @@ use chaos_common::proto::v1::{Direction, Spec};
 use libtest_mimic::Trial;
 
 use crate::harness::{
-    Agent, Cgroup, Client, Datagrams, Family, Loss, Place, Probe as _, Settings, Stage, active,
-    balanced, net, poll, trial,
+    Agent, Cgroup, Client, Datagrams, Family, Loss, Network, Place, Probe as _, Settings, Stage,
+    active, balanced, net, poll, trial,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -46,7 +46,7 @@ fn losing(flows: &[&[Datagrams<'_>; 2]], cgroup: &Cgroup) -> Spec {
     let loss = Loss::all().direction(Direction::Both);
     let ports =
         flows.iter().flat_map(|[out, inward]| [out.receiver_port(), inward.sender().local.port()]);
-    ports.fold(loss, Loss::remote_port).on(cgroup)
+    ports.fold(loss, Network::remote_port).on(cgroup)
 }
 
 fn none_arrive(flows: &[&[Datagrams<'_>; 2]]) -> Result<()> {

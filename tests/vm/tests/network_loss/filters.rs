@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{Direction, Protocol};
 
 use crate::{
-    harness::{Client, Datagrams, Family, Loss, Probe, Stage, Transport, net, skip, tests},
+    harness::{
+        Client, Datagrams, Family, Loss, Network, Probe, Stage, Transport, net, skip, tests,
+    },
     victim::UdpOptions,
 };
 
@@ -21,7 +23,7 @@ tests![
 ];
 
 /// Checks which of the flows a loss hits.
-fn hits(client: &Client, stage: &Stage, loss: Loss, flows: &[(&dyn Probe, bool)]) -> Result<()> {
+fn hits(client: &Client, stage: &Stage, loss: Network, flows: &[(&dyn Probe, bool)]) -> Result<()> {
     let what = format!("{loss:?}");
     let injection = client.inject(loss.on(&stage.target)).with_context(|| what.clone())?;
     for (flow, is_hit) in flows {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use chaos_common::{
     fault::LossModel,
     proto::v1::{Direction, Protocol},
-    value::Percent,
+    value::{Percent, Share},
 };
 
 use crate::harness::{Loss, Probe as _, Stage, balanced, net, tests};
@@ -27,7 +27,7 @@ fn every_piece_is_a_packet() -> Result<()> {
         let loss = Loss::percent(20.0).seed(5).protocol(Protocol::Udp);
         let injection = client.inject(loss.on(&stage.target))?;
         // A datagram arrives if none of its pieces is lost.
-        let dice = LossModel::Percent(Percent::try_from(20.0)?).dice(5);
+        let dice = LossModel::Share(Share::new(Percent::try_from(20.0)?, None)?).dice(5);
         let pieces: Vec<bool> = dice.sequence().take(SENT as usize * PIECES as usize).collect();
         let lost: Vec<bool> =
             pieces.chunks(PIECES as usize).map(|piece| piece.contains(&true)).collect();

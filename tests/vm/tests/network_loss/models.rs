@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::{
     fault::{Burst, LossModel},
     proto::v1::{self, Direction},
-    value::Percent,
+    value::{Percent, Share},
 };
 
-use crate::harness::{Client, Datagrams, Loss, Probe as _, Stage, balanced, net, tests};
+use crate::harness::{Client, Datagrams, Loss, Network, Probe as _, Stage, balanced, net, tests};
 
 tests![
     one_percent_is_one_percent,
@@ -23,7 +23,7 @@ fn exact(
     stage: &Stage,
     client: &Client,
     flow: &Datagrams<'_>,
-    loss: Loss,
+    loss: Network,
     model: LossModel,
     count: u32,
 ) -> Result<Vec<bool>> {
@@ -50,7 +50,7 @@ fn exact(
 }
 
 fn percent(percent: f64) -> Result<LossModel> {
-    Ok(LossModel::Percent(Percent::try_from(percent)?))
+    Ok(LossModel::Share(Share::new(Percent::try_from(percent)?, None)?))
 }
 
 fn one_percent_is_one_percent() -> Result<()> {
@@ -143,7 +143,7 @@ fn bursts_may_be_leaky() -> Result<()> {
         inside: Percent::try_from(inside)?,
         outside: Percent::try_from(outside)?,
     });
-    let loss = Loss::new(v1::network_loss::Model::Burst(burst)).seed(21);
+    let loss = Loss::model(v1::network_loss::Model::Burst(burst)).seed(21);
     exact(&stage, &client, &flow, loss, model, 1000)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::{
     fault::LossModel,
     proto::v1::{Direction, Spec},
-    value::Percent,
+    value::{Percent, Share},
 };
 
 use crate::harness::{
@@ -59,7 +59,7 @@ struct Expected {
 
 impl Expected {
     fn new(which: Which) -> Result<Self> {
-        let model = LossModel::Percent(Percent::try_from(PERCENT)?);
+        let model = LossModel::Share(Share::new(Percent::try_from(PERCENT)?, None)?);
         let dice = Box::new(model.dice(which as u64).sequence());
         Ok(Self { which, dice, is_live: false, matched: 0, fired: 0 })
     }

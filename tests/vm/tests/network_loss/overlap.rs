@@ -1,7 +1,10 @@
 //! Several faults on one target at the same time: each is accounted, and ends, by itself.
 
 use anyhow::{Result, ensure};
-use chaos_common::{fault::LossModel, value::Percent};
+use chaos_common::{
+    fault::LossModel,
+    value::{Percent, Share},
+};
 
 use crate::harness::{Loss, Probe as _, Stage, balanced, tests};
 
@@ -23,7 +26,9 @@ fn overlap(recover_first: usize) -> Result<()> {
     let loss = |seed| Loss::percent(40.0).seed(seed).on(&stage.target);
     let injections = [client.inject(loss(1))?, client.inject(loss(2))?];
     let dice = |seed| {
-        Ok::<_, anyhow::Error>(LossModel::Percent(Percent::try_from(40.0)?).dice(seed).sequence())
+        Ok::<_, anyhow::Error>(
+            LossModel::Share(Share::new(Percent::try_from(40.0)?, None)?).dice(seed).sequence(),
+        )
     };
     let (mut first, mut second) = (dice(1)?, dice(2)?);
     let mut fired = [0, 0];

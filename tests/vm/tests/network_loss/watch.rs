@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::{
     fault::LossModel,
     proto::v1::{Direction, End, Firing, State, firing::What, watch_event::Event},
-    value::Percent,
+    value::{Percent, Share},
 };
 
 use crate::harness::{Family, Loss, Probe, Stage, Transport, Watch, net, poll, tests};
@@ -74,7 +74,7 @@ fn a_firing_names_both_ends() -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
-    let model = LossModel::Percent(Percent::try_from(50.0)?);
+    let model = LossModel::Share(Share::new(Percent::try_from(50.0)?, None)?);
     for family in net::families() {
         let ends = ((&stage.victim, net::near(family)), (&stage.far, net::far(family)));
         let flow = stage.udp("watched", ends.0, ends.1)?.sized(100);

@@ -1,0 +1,105 @@
+//! What waits arrives, whatever ends the fault.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+
+use super::{all_late, all_soon};
+use crate::harness::{Agent, Family, Network, Place, Socket, Stage, delay, needs, net, tests};
+
+tests![
+    what_waits_arrives_after_recovery,
+    what_waits_arrives_after_the_daemon_is_killed,
+    what_waits_arrives_after_its_process_has_ended,
+    a_restart_goes_on_with_the_fault,
+    a_daemon_that_stops_waits_for_what_is_held,
+];
+
+/// Longer than anything else here takes.
+const LONG: Duration = Duration::from_secs(3);
+
+/// Sends twenty datagrams, and does something while they wait.
+fn while_held(stage: &Stage, from: &Agent, event: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (sender, receiver): (Socket, Socket) =
+        (from.udp(net::near(Family::V4))?, stage.far.udp(net::far(Family::V4))?);
+    let sent = from.send(sender, receiver.local, 0, 20)?;
+    ensure!(sent.failed.is_empty(), "{sent:?}");
+    event()?;
+    let arrivals = stage.far.arrivals(receiver, 20, LONG * 4)?;
+    ensure!(arrivals.len() == 20, "not all arrived: {arrivals:?}");
+    let least = LONG.as_micros() as i64;
+    ensure!(arrivals.iter().all(|a| a.late_us >= least), "some did not wait: {arrivals:?}");
+    Ok(())
+}
+
+fn what_waits_arrives_after_recovery() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let injection = client.inject(Network::from(delay(LONG)).on(&stage.target))?;
+    while_held(&stage, &stage.victim, || {
+        client.recover(&injection.id).map(drop).map_err(Into::into)
+    })?;
+    all_soon(&stage.victim_udp()?)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn what_waits_arrives_after_the_daemon_is_killed() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    client.inject(Network::from(delay(LONG)).on(&stage.target))?;
+    while_held(&stage, &stage.victim, || daemon.signal(Signal::SIGKILL))?;
+    // The next one finds the fault and its hop, and ends both.
+    let daemon = stage.daemon()?;
+    daemon.client()?.recover_all()?;
+    all_soon(&stage.victim_udp()?)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn what_waits_arrives_after_its_process_has_ended() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let injection = client.inject(Network::from(delay(LONG)).on(&stage.target))?;
+    let other = Agent::start(Place::default().cgroup(&stage.target)?.netns(&stage.net.near)?)?;
+    while_held(&stage, &other, || other.kill())?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_restart_goes_on_with_the_fault() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let flow = stage.victim_udp()?;
+    let injection = client.inject(Network::from(delay(super::LATENCY)).on(&stage.target))?;
+    daemon.signal(Signal::SIGKILL)?;
+    all_late(&flow)?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    crate::harness::active(&client.get(&injection.id)?)?;
+    all_late(&flow)?;
+    client.recover(&injection.id)?;
+    all_soon(&flow)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_daemon_that_stops_waits_for_what_is_held() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    client.inject(Network::from(delay(LONG)).on(&stage.target))?;
+    while_held(&stage, &stage.victim, || daemon.stop())?;
+    stage.clean()
+}

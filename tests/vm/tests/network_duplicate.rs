@@ -1,0 +1,86 @@
+//! `network duplicate`: packets of a cgroup arrive several times, and nobody else's do.
+
+use anyhow::{Result, ensure};
+use chaos_common::proto::v1::{self, Direction};
+
+use crate::harness::{Family, Network, Probe, Stage, Transport, balanced, needs, net, skip, tests};
+
+tests![
+    every_packet_comes_twice_out,
+    every_packet_comes_twice_in,
+    copies_are_counted,
+    a_connection_survives,
+];
+
+fn every_packet_comes_twice_out() -> Result<()> {
+    twice(Direction::Out)
+}
+
+fn every_packet_comes_twice_in() -> Result<()> {
+    twice(Direction::In)
+}
+
+fn duplicate(percent: f64) -> v1::NetworkDuplicate {
+    v1::NetworkDuplicate { percent, ..Default::default() }
+}
+
+fn comes(flow: &dyn Probe, times: u32) -> Result<()> {
+    let round = flow.round(20, 20 * times)?;
+    let expected: Vec<u64> = (0..20).flat_map(|n| vec![n; times as usize]).collect();
+    ensure!(round.failed.is_empty() && round.arrived == expected, "{}: {round:?}", flow.name());
+    Ok(())
+}
+
+fn twice(direction: Direction) -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network duplicate")?;
+    for family in net::families() {
+        if family == Family::V6 {
+            skip::needs_ipv6()?;
+        }
+        let victim = stage.flow(&stage.victim, Transport::Udp, family, direction)?;
+        let bystander = stage.flow(&stage.bystander, Transport::Udp, family, direction)?;
+        comes(&*victim, 1)?;
+        let spec = Network::from(duplicate(100.0)).direction(direction).on(&stage.target);
+        let injection = client.inject(spec)?;
+        comes(&*victim, 2)?;
+        comes(&*bystander, 1)?;
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.fired == 20, "{counters:?}");
+        comes(&*victim, 1)?;
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn copies_are_counted() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network duplicate")?;
+    let flow = stage.victim_udp()?;
+    let copies = v1::NetworkDuplicate { copies: Some(3), ..duplicate(100.0) };
+    let injection = client.inject(Network::from(copies).times(10).on(&stage.target))?;
+    let round = flow.round(20, 50)?;
+    ensure!(round.arrived.len() == 50, "{round:?}");
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_connection_survives() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network duplicate")?;
+    let flow = stage.flow(&stage.victim, Transport::Tcp, Family::V4, Direction::Out)?;
+    let spec = Network::from(duplicate(50.0)).direction(Direction::Both).on(&stage.target);
+    let injection = client.inject(spec)?;
+    flow.all_arrive()?;
+    client.recover(&injection.id)?;
+    flow.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
