@@ -7,6 +7,8 @@ pub(crate) enum FailPoint {
     Reserved,
     /// Its journal entry is on disk.
     Journalled,
+    /// Packets have a place to wait.
+    HopMade,
     /// A hook is attached.
     HookAttached,
     /// The rule is in the kernel.
@@ -17,6 +19,8 @@ pub(crate) enum FailPoint {
     RecoverBegun,
     /// The rule is gone.
     RuleRemoved,
+    /// The place to wait is not used any more.
+    HopLeft,
     /// A hook is detached, if nothing else needs it.
     HookDetached,
     /// Its journal entry is gone.
@@ -30,11 +34,13 @@ impl FailPoint {
         match self {
             Self::Reserved => "journal-reserved",
             Self::Journalled => "journal-written",
+            Self::HopMade => "hop-made",
             Self::HookAttached => "hook-attached",
             Self::RuleWritten => "rule-written",
             Self::Active => "active",
             Self::RecoverBegun => "recover-begun",
             Self::RuleRemoved => "rule-removed",
+            Self::HopLeft => "hop-left",
             Self::HookDetached => "hook-detached",
             Self::JournalRemoved => "journal-removed",
         }

@@ -156,18 +156,18 @@ impl Corrupt {
     }
 }
 
-/// Points of a [`Shape`].
-pub const SHAPE_POINTS: usize = 512;
+/// Parts of a [`Shape`], which has a point at the end of each.
+pub const SHAPE_PARTS: usize = 512;
 /// What stands for one in a [`Shape`].
 pub const SHAPE_ONE: i64 = 1 << 16;
 
-/// A distribution of mean 0, as the values that so many equally likely draws have, in ascending order and in
+/// A distribution of mean 0, as the values that draws have that are evenly apart, in ascending order and in
 /// parts of [`SHAPE_ONE`]. In between the kernel draws straight lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Shape {
     /// The values.
-    pub points: [i32; SHAPE_POINTS],
+    pub points: [i32; SHAPE_PARTS + 1],
 }
 
 impl Shape {
@@ -175,10 +175,8 @@ impl Shape {
     #[inline(always)]
     #[must_use]
     pub fn value(&self, draw: u32) -> i64 {
-        // The points divide the range into one part less than there are points.
-        let place = u64::from(draw) * (SHAPE_POINTS as u64 - 1);
+        let place = u64::from(draw) * SHAPE_PARTS as u64;
         let (at, rest) = ((place >> 32) as usize, (place & 0xffff_ffff) as i64);
-        let at = if at > SHAPE_POINTS - 2 { SHAPE_POINTS - 2 } else { at };
         let (low, high) = (i64::from(self.points[at]), i64::from(self.points[at + 1]));
         low + (((high - low) * (rest >> 8)) >> 24)
     }
@@ -215,7 +213,7 @@ mod tests {
 
     fn line() -> Shape {
         let points = core::array::from_fn(|n| {
-            (-SHAPE_ONE + 2 * SHAPE_ONE * n as i64 / (SHAPE_POINTS as i64 - 1)) as i32
+            (-SHAPE_ONE + 2 * SHAPE_ONE * n as i64 / SHAPE_PARTS as i64) as i32
         });
         Shape { points }
     }

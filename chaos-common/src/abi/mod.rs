@@ -13,7 +13,7 @@ mod net;
 
 pub use action::{
     Action, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate, Region,
-    SHAPE_ONE, SHAPE_POINTS, Shape,
+    SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -23,9 +23,9 @@ pub use filter::{
 };
 pub use gate::{Gate, RuleState, RuleStats};
 pub use net::{
-    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Layout, Levels, MAX_LEVELS, MAX_RULES,
+    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, MAX_LEVELS, MAX_RULES,
     MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix,
-    TARGET_WORDS, TargetRules, target_bit,
+    TARGET_WORDS, TargetRules, Way, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
@@ -44,10 +44,12 @@ assert_layout!(PortSet, 4 + 4 * MAX_PORT_RANGES);
 assert_layout!(Window, 4 * 8);
 assert_layout!(NetFilter, 4 * 4 + 2 * 8 + 4 * 8 + INTERFACE_NAME + 2 * size_of::<PortSet>());
 assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
-assert_layout!(Shape, 4 * SHAPE_POINTS);
+assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
 assert_layout!(FlowKey, 8 + 2 * 4);
 assert_layout!(Flow, 4 * 8);
-assert_layout!(Layout, 4 * 4);
+assert_layout!(Layout, 12 * 4);
+assert_layout!(Way, 4 * 4);
+assert_layout!(Handover, 8 + 2 * 4);
 assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);

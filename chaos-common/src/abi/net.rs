@@ -110,12 +110,55 @@ pub struct Flow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Layout {
-    /// `tgid` in `struct task_struct`.
+    /// `tgid` in `struct task_struct`; 0 while nobody watches.
     pub task_tgid: u32,
-    /// `dev` in `struct sk_buff`; 0 while no rule asks for an interface.
+    /// `dev` in `struct sk_buff`; 0 while no rule needs one of the next three.
     pub skb_dev: u32,
     /// `name` in `struct net_device`.
     pub device_name: u32,
+    /// `nd_net` in `struct net_device`.
+    pub device_net: u32,
+    /// `ns.inum` in `struct net`.
+    pub net_inode: u32,
+    /// `sk_cgrp_data.cgroup` in `struct sock`; 0 while no rule needs the rest.
+    pub sock_cgroup: u32,
+    /// `level` in `struct cgroup`.
+    pub cgroup_level: u32,
+    /// `ancestors` in `struct cgroup`, or 0 where they are not pointers.
+    pub cgroup_ancestors: u32,
+    /// `ancestor_ids` in `struct cgroup`, on kernels that have these instead.
+    pub cgroup_ancestor_ids: u32,
+    /// `kn` in `struct cgroup`.
+    pub cgroup_kn: u32,
+    /// `id` in `struct kernfs_node`.
+    pub kn_id: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What a held packet needs to know to go on its way. Its number, which it carries in `tc_index`, is the
+/// remainder of a digest, or one of the next few if that is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Way {
+    /// Where it was.
+    pub interface: u32,
+    /// A [`Direction`](super::Direction).
+    pub direction: u32,
+    /// `skb->priority`, by which qdiscs classify.
+    pub priority: u32,
+    /// The rule that corrupts it on its way, or 0.
+    pub corrupter: u32,
+}
+
+/// What is handed to the program of a hop's entrance while a packet is on its way there; on the same CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Handover {
+    /// When the packet may leave, on the monotonic clock; 0 is now.
+    pub departure_ns: u64,
+    /// The number of its [`Way`]; 0 while there is no packet.
+    pub way: u32,
     /// Always 0.
     pub reserved: u32,
 }

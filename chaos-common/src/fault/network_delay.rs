@@ -138,9 +138,10 @@ impl Distribution {
                 values[place.min(values.len() - 1)]
             },
         };
-        // Each point stands in the middle of its part.
-        let count = abi::SHAPE_POINTS as f64;
-        let point = |n: usize| quantile((n as f64 + 0.5) / count) * abi::SHAPE_ONE as f64;
+        // The ends of a distribution may be nowhere: half a part is cut.
+        let (parts, half) = (abi::SHAPE_PARTS as f64, 0.5 / abi::SHAPE_PARTS as f64);
+        let share = |n: usize| (n as f64 / parts).clamp(half, 1.0 - half);
+        let point = |n: usize| quantile(share(n)) * abi::SHAPE_ONE as f64;
         Some(Box::new(abi::Shape { points: std::array::from_fn(|n| point(n).round() as i32) }))
     }
 }

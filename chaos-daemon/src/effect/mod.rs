@@ -11,6 +11,8 @@
 //!
 //! Crash safety, dry runs and residue checks rest on these four and are written nowhere else.
 
+mod hold_packets;
+mod hook_arrival;
 mod hook_egress;
 mod hook_ingress;
 mod put_rule;
@@ -30,6 +32,10 @@ use crate::{
 /// One undoable change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// The target's packets have a place to wait.
+    HoldPackets,
+    /// What arrives for the target passes our program before the stack has it.
+    HookArrival,
     /// What the target sends passes our program.
     HookEgress,
     /// What the target receives passes our program.
@@ -54,6 +60,8 @@ impl Effect {
     /// When the kernel refuses; `undo` is due then.
     pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
+            Self::HoldPackets => hold_packets::apply(owner, kernel),
+            Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
             Self::HookIngress => hook_ingress::apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
@@ -67,7 +75,7 @@ impl Effect {
     pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
             // Hooks know no time, and are followed by whoever needs them.
-            Self::HookEgress | Self::HookIngress => Ok(()),
+            Self::HoldPackets | Self::HookArrival | Self::HookEgress | Self::HookIngress => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -82,6 +90,8 @@ impl Effect {
         kernel: &mut Kernel,
     ) -> Result<Option<RuleStats>, KernelError> {
         match self {
+            Self::HoldPackets => hold_packets::undo(owner, kernel).map(|()| None),
+            Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
             Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
             Self::PutRule(_) => put_rule::undo(owner, kernel),
@@ -94,6 +104,8 @@ impl Effect {
     /// When the kernel refuses.
     pub fn adopt(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
         match self {
+            Self::HoldPackets => hold_packets::adopt(owner, kernel),
+            Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
             Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
@@ -104,6 +116,8 @@ impl Effect {
     #[must_use]
     pub fn observe(&self, owner: Owner<'_>, kernel: &Kernel) -> bool {
         match self {
+            Self::HoldPackets => hold_packets::observe(owner, kernel),
+            Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
             Self::HookIngress => hook_ingress::observe(owner, kernel),
             Self::PutRule(_) => put_rule::observe(owner, kernel),
@@ -113,7 +127,8 @@ impl Effect {
     /// The step after which a test may kill the daemon.
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
-            Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
+            Self::HoldPackets => FailPoint::HopMade,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
     }
@@ -121,7 +136,8 @@ impl Effect {
     /// The step after which a test may kill the daemon.
     pub(crate) const fn undone(&self) -> FailPoint {
         match self {
-            Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
+            Self::HoldPackets => FailPoint::HopLeft,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
     }
@@ -130,6 +146,8 @@ impl Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::HoldPackets => f.write_str(hold_packets::DESCRIPTION),
+            Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
             Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
             Self::PutRule(rule) => rule.fmt(f),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chaos_common::abi::{Chance, RuleStats};
+use chaos_common::abi::{Chance, Dice, Gate, RuleStats};
 
 use super::Owner;
 use crate::kernel::{Kernel, KernelError, RuleSpec};
@@ -37,26 +37,35 @@ pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
 
 impl fmt::Display for PutRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gate = &self.0.rule.gate;
+        let Gate { dice, budget, .. } = &self.0.rule.gate;
+        write!(f, "put a rule: {}; fires ", self.0.filter)?;
+        match (dice.every, Chances(dice)) {
+            (2.., _) => write!(f, "at one in {}", dice.every)?,
+            (0 | 1, chances) => write!(f, "with {chances}")?,
+        }
+        if *budget != u64::MAX {
+            write!(f, ", at most {budget} times")?;
+        }
+        Ok(())
+    }
+}
+
+/// The chances of dice, state by state where there are several.
+struct Chances<'a>(&'a Dice);
+
+impl fmt::Display for Chances<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent =
             |chance: Chance| chance.share() as f64 * 100.0 / Chance::ALWAYS.share() as f64;
-        write!(
-            f,
-            "put a rule: {}; fires with {:.4} %",
-            self.0.filter,
-            percent(gate.dice.fire_good)
-        )?;
-        if gate.dice.to_bad != Chance::NEVER {
-            write!(
-                f,
-                ", in bursts with {:.4} % (begin {:.4} %, end {:.4} %)",
-                percent(gate.dice.fire_bad),
-                percent(gate.dice.to_bad),
-                percent(gate.dice.to_good)
-            )?;
+        let [first, ..] = &self.0.states;
+        write!(f, "{:.4} %", percent(first.fires))?;
+        if first.up_to[0] == Chance::ALWAYS {
+            return Ok(());
         }
-        if gate.budget != u64::MAX {
-            write!(f, ", at most {} times", gate.budget)?;
+        f.write_str(" in state 1, which it stays in with ")?;
+        write!(f, "{:.4} %", percent(first.up_to[0]))?;
+        for (n, state) in self.0.states.iter().enumerate().skip(1) {
+            write!(f, ", {:.4} % in state {}", percent(state.fires), n + 1)?;
         }
         Ok(())
     }

@@ -253,6 +253,9 @@ impl Round {
         if is_renewed {
             engine.end_unpinned(&mut world);
         }
+        if BootTime::now() >= world.kernel.drain_due() {
+            warn_of(world.kernel.drain(false).map(drop));
+        }
         let is_sweep = BootTime::now() >= self.swept.after(SWEEP);
         if is_sweep {
             self.reconcile(engine, &mut world);

@@ -32,7 +32,7 @@ pub use error::{EngineError, StartError, StorageError};
 pub use start::{Config, Durable};
 pub use sweep::{Swept, sweep_node};
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use chaos_common::{
     injection::{End, Injection, State},
@@ -332,11 +332,32 @@ impl Engine {
                     tracing::error!(reason, "could not sweep the kernel");
                 }
                 left.retain(|injection| injection.state.is_live());
+                self.drain();
                 if left.is_empty() {
                     self.remove_pins(&mut self.world.lock());
                 }
                 left
             }
+        }
+    }
+
+    /// Waits until what was held has arrived, but not for ever.
+    fn drain(&self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const PAUSE: Duration = Duration::from_millis(20);
+        let end = BootTime::now().after(PATIENCE);
+        loop {
+            let at_once = BootTime::now() >= end;
+            match self.world.lock().kernel.drain(at_once) {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(error) => tracing::warn!(%error, "could not remove where packets waited"),
+            }
+            if at_once {
+                tracing::warn!("packets were still held after {PATIENCE:?}; they are lost");
+                return;
+            }
+            thread::sleep(PAUSE);
         }
     }
 

@@ -187,11 +187,11 @@ impl World {
         }
     }
 
-    /// When the keeper has to act next: the lease while anything is live, or a deadline.
+    /// When the keeper has to act next: the lease while anything is live, a deadline, or a hop that drains.
     pub(super) fn next_due(&self) -> BootTime {
-        let Some((due, _)) = self.due.first() else { return BootTime::NEVER };
-        let renewal = self.kernel.lease().due();
-        renewal.min(*due)
+        let drain = self.kernel.drain_due();
+        let Some((due, _)) = self.due.first() else { return drain };
+        self.kernel.lease().due().min(*due).min(drain)
     }
 
     /// Injections whose deadline or retry has come.

@@ -1,6 +1,13 @@
 //! From a fault to its effects: one pure function for each kind, in a file of its name.
 
+mod network;
+mod network_corrupt;
+mod network_delay;
+mod network_duplicate;
 mod network_loss;
+mod network_partition;
+mod network_rate;
+mod network_reorder;
 
 use chaos_common::{
     abi::{Dice, Gate},
@@ -64,6 +71,12 @@ pub struct Capability {
 pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Effect>, Unsupported> {
     match fault {
         Fault::NetworkLoss(loss) => network_loss::plan(loss, limits, support),
+        Fault::NetworkDelay(delay) => network_delay::plan(delay, limits, support),
+        Fault::NetworkDuplicate(duplicate) => network_duplicate::plan(duplicate, limits, support),
+        Fault::NetworkReorder(reorder) => network_reorder::plan(reorder, limits, support),
+        Fault::NetworkCorrupt(corrupt) => network_corrupt::plan(corrupt, limits, support),
+        Fault::NetworkRate(rate) => network_rate::plan(rate, limits, support),
+        Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
     }
 }
 
@@ -72,6 +85,12 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
 pub fn capabilities(support: &Support) -> Vec<Capability> {
     let of = |kind| match kind {
         FaultKind::NetworkLoss => network_loss::capabilities(support),
+        FaultKind::NetworkDelay => network_delay::capabilities(support),
+        FaultKind::NetworkDuplicate => network_duplicate::capabilities(support),
+        FaultKind::NetworkReorder => network_reorder::capabilities(support),
+        FaultKind::NetworkCorrupt => network_corrupt::capabilities(support),
+        FaultKind::NetworkRate => network_rate::capabilities(support),
+        FaultKind::NetworkPartition => network_partition::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

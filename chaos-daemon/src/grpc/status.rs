@@ -102,6 +102,7 @@ fn kernel(error: &KernelError) -> Status {
         | KernelError::NodeFull { .. }
         | KernelError::PrefixesFull
         | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
+        KernelError::NoTypes { .. } => (Code::FailedPrecondition, "UNSUPPORTED"),
         KernelError::Load(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }

@@ -1,54 +1,122 @@
 //! Offsets of kernel structures, from the kernel's own type information.
 //!
-//! One pass over the raw format, without an index: the kernel's types are six megabytes, and a parser
+//! A pass over the raw format, of which nothing is kept: the kernel's types are six megabytes, and a parser
 //! that keeps them costs more memory than the daemon. The format:
 //! <https://docs.kernel.org/bpf/btf.html>.
 
-use std::fs;
+use std::{fs, path::Path};
 
 const MAGIC: u16 = 0xEB9F;
 const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
 const MEMBER: usize = 12;
+/// Structures without a name that lie in each other.
+const MAX_DEPTH: u32 = 8;
 
-/// Offset in bytes of `tgid` in `struct task_struct`; 0 when the kernel does not say.
-pub(super) fn tgid_offset() -> u32 {
-    let bytes = fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
-    member_offset(&bytes, "task_struct", "tgid").unwrap_or(0)
+/// The kernel's type information.
+pub(super) struct Btf {
+    bytes: Vec<u8>,
 }
 
-/// Offset in bytes of a member of a structure; `None` if there is none, or the bytes are no BTF.
-fn member_offset(bytes: &[u8], structure: &str, member: &str) -> Option<u32> {
-    if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
-        return None;
+/// Where the kernel shows it.
+const KERNEL: &str = "/sys/kernel/btf/vmlinux";
+
+impl Btf {
+    /// Whether the running kernel has it.
+    pub(super) fn is_there() -> bool {
+        Path::new(KERNEL).exists()
     }
-    let header = word(bytes, 4)? as usize;
-    let section = |at: usize| {
-        let start = header.checked_add(word(bytes, at)? as usize)?;
-        bytes.get(start..start.checked_add(word(bytes, at + 4)? as usize)?)
-    };
-    let (types, strings) = (section(8)?, section(16)?);
-    let is_named = |offset: u32, name: &str| {
-        let text = strings.get(offset as usize..).unwrap_or_default();
-        text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
-    };
-    let mut at = 0;
-    while at < types.len() {
-        let (name, info) = (word(types, at)?, word(types, at + 4)?);
-        let (kind, count, has_bitfields) =
-            ((info >> 24) & 0x1f, (info & 0xffff) as usize, info >> 31 == 1);
-        at += 12;
-        let length = data_length(kind, count)?;
-        if kind == KIND_STRUCT && is_named(name, structure) {
-            let found = (0..count).find_map(|n| {
-                let place = at + n * MEMBER;
-                is_named(word(types, place)?, member).then(|| word(types, place + 8))?
-            })?;
-            let bits = if has_bitfields { found & 0x00ff_ffff } else { found };
-            return Some(bits / 8);
+
+    /// Of the running kernel; empty when it has none.
+    pub(super) fn of_kernel() -> Self {
+        Self { bytes: fs::read(KERNEL).unwrap_or_default() }
+    }
+
+    /// Offset in bytes of a member of a structure, also one of a structure without a name that lies in it;
+    /// `None` if there is none, or the kernel does not say.
+    pub(super) fn member(&self, structure: &str, member: &str) -> Option<u32> {
+        let btf = Parsed::of(&self.bytes)?;
+        let found = btf.places.iter().find_map(|at| {
+            let head = btf.head(*at)?;
+            (head.kind == KIND_STRUCT && btf.is_named(head.name, structure))
+                .then(|| btf.offset_in(*at, member, 0))?
+        })?;
+        Some(found / 8)
+    }
+}
+
+/// The sections of a piece of BTF, and where each type is.
+struct Parsed<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// By type id, less one.
+    places: Vec<usize>,
+}
+
+/// What every type begins with.
+struct Head {
+    name: u32,
+    kind: u32,
+    count: usize,
+    has_bitfields: bool,
+}
+
+impl<'a> Parsed<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
+            return None;
         }
-        at += length;
+        let header = word(bytes, 4)? as usize;
+        let section = |at: usize| {
+            let start = header.checked_add(word(bytes, at)? as usize)?;
+            bytes.get(start..start.checked_add(word(bytes, at + 4)? as usize)?)
+        };
+        let mut btf = Self { types: section(8)?, strings: section(16)?, places: Vec::new() };
+        let mut at = 0;
+        while at < btf.types.len() {
+            btf.places.push(at);
+            let Head { kind, count, .. } = btf.head(at)?;
+            at += 12 + data_length(kind, count)?;
+        }
+        Some(btf)
     }
-    None
+
+    fn head(&self, at: usize) -> Option<Head> {
+        let (name, info) = (word(self.types, at)?, word(self.types, at + 4)?);
+        let (kind, count) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
+        Some(Head { name, kind, count, has_bitfields: info >> 31 == 1 })
+    }
+
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        let text = self.strings.get(offset as usize..).unwrap_or_default();
+        text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    /// Offset in bits of a member of the structure or union at a place.
+    fn offset_in(&self, at: usize, member: &str, depth: u32) -> Option<u32> {
+        let head = self.head(at)?;
+        if depth > MAX_DEPTH || !matches!(head.kind, KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        (0..head.count).find_map(|n| {
+            let place = at + 12 + n * MEMBER;
+            let (name, kind, offset) = (
+                word(self.types, place)?,
+                word(self.types, place + 4)?,
+                word(self.types, place + 8)?,
+            );
+            let bits = if head.has_bitfields { offset & 0x00ff_ffff } else { offset };
+            if self.is_named(name, member) {
+                return Some(bits);
+            }
+            // Without a name of its own: its members count as the outer one's.
+            if !self.is_named(name, "") {
+                return None;
+            }
+            let inner = *self.places.get((kind as usize).checked_sub(1)?)?;
+            self.offset_in(inner, member, depth + 1).map(|within| bits + within)
+        })
+    }
 }
 
 /// Bytes that follow a type of this kind; `None` for a kind that is not known.
@@ -61,7 +129,7 @@ fn data_length(kind: u32, count: usize) -> Option<usize> {
         // Arrays.
         3 => 12,
         // Structures, unions, data sections, 64-bit enumerations.
-        KIND_STRUCT | 5 | 15 | 19 => count * MEMBER,
+        KIND_STRUCT | KIND_UNION | 15 | 19 => count * MEMBER,
         // Enumerations, function prototypes.
         6 | 13 => count * 8,
         _ => return None,
@@ -76,6 +144,10 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn member_offset(bytes: &[u8], structure: &str, member: &str) -> Option<u32> {
+        Btf { bytes: bytes.to_vec() }.member(structure, member)
+    }
 
     /// A header, an integer, and two structures of which the second has two members.
     fn sample(has_bitfields: bool) -> Vec<u8> {
@@ -124,8 +196,12 @@ mod tests {
 
     #[test]
     fn this_kernel_says_where() {
-        if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
-            assert_ne!(tgid_offset(), 0);
+        if Btf::is_there() {
+            let btf = Btf::of_kernel();
+            assert_ne!(btf.member("task_struct", "tgid"), Some(0));
+            // In a union in a structure in a union, all without names.
+            assert_ne!(btf.member("sk_buff", "dev"), None);
+            assert_eq!(btf.member("sk_buff", "no_such_member"), None);
         }
     }
 }

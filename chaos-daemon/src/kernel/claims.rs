@@ -46,6 +46,11 @@ impl Claims {
         Left::Some
     }
 
+    /// Whether any rule needs the target.
+    pub(super) fn has(&self, target: &Cgroup) -> bool {
+        self.targets.contains_key(&key(target))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }

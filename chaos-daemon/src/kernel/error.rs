@@ -52,6 +52,16 @@ pub enum KernelError {
         "there is no room for more address ranges on this node; recover some injections first, or filter by fewer"
     )]
     PrefixesFull,
+    /// The kernel does not say how its structures look.
+    #[error(
+        "this kernel does not tell where `{member}` of `{structure}` is (CONFIG_DEBUG_INFO_BTF), which a program has to read"
+    )]
+    NoTypes {
+        /// Of the kernel.
+        structure: &'static str,
+        /// Of the structure.
+        member: &'static str,
+    },
     /// Targets sit at too many depths.
     #[error(
         "cgroup {cgroup} is at depth {level}, and targets sit at {levels} other depths already, which is the most; recover the injections of one depth first"

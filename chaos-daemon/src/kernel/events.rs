@@ -5,11 +5,11 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use aya::maps::{Array, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use chaos_common::abi::{self, FAMILY_V4, NetEvent};
 use zerocopy::FromBytes as _;
 
-use super::{KernelError, RuleId, btf, object::Object};
+use super::{KernelError, RuleId, object::Object};
 use crate::boot_clock::BootTime;
 
 /// One firing, sampled. Never any payload.
@@ -37,28 +37,13 @@ pub struct Event {
 
 pub(super) struct Events {
     ring: RingBuf<MapData>,
-    /// One entry: the offset of a process's id in its kernel structure, once somebody wants to know.
-    tgid_offset: Array<MapData, u32>,
-    reports_processes: bool,
 }
 
 impl Events {
     pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
         let ring = RingBuf::try_from(object.take_map("EVENTS")?)
             .map_err(|source| KernelError::Map { what: "open the ring of events", source })?;
-        let tgid_offset = Array::try_from(object.take_map("TGID_OFFSET")?)
-            .map_err(|source| KernelError::Map { what: "open the table of offsets", source })?;
-        Ok(Self { ring, tgid_offset, reports_processes: false })
-    }
-
-    /// Reading the kernel's type information takes some 50 ms, so it waits until somebody watches.
-    pub(super) fn report_processes(&mut self) {
-        if !self.reports_processes {
-            self.reports_processes = true;
-            if let Err(error) = self.tgid_offset.set(0, &btf::tgid_offset(), 0) {
-                tracing::warn!(%error, "firings will not say which process caused them");
-            }
-        }
+        Ok(Self { ring })
     }
 
     pub(super) fn watch(&self) -> BorrowedFd<'_> {

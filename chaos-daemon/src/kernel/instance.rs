@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// What the names of hops' ends begin with.
+const HOP: &str = "chaos-";
+
 /// Tells daemons and `chaos exec` runs on one node apart: in the handle of a clsact filter, and in
 /// the mark of packets that a run has judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +64,40 @@ impl Instance {
         !self.is_daemon() && !Path::new(&format!("/proc/{}", self.0)).exists()
     }
 
-    /// What a judged packet is marked with; never 0.
+    /// Name of one end of its hops: `a` is the entrance, `b` the exit.
     #[must_use]
-    pub(super) const fn mark(self) -> u16 {
-        match (self.0 ^ (self.0 >> 16)) as u16 {
-            0 => u16::MAX,
-            mark => mark,
-        }
+    pub(super) fn hop_name(self, end: char) -> String {
+        format!("{HOP}{:06x}{end}", self.0)
+    }
+
+    /// Whose hop an interface belongs to, by its name.
+    #[must_use]
+    pub(super) fn of_hop(name: &str) -> Option<Self> {
+        let number = name.strip_prefix(HOP)?.strip_suffix(['a', 'b'])?;
+        let is_number = number.len() == 6 && number.bytes().all(|b| b.is_ascii_hexdigit());
+        let number = is_number.then(|| u32::from_str_radix(number, 16).ok())??;
+        (number <= Self::DAEMON | Self::NUMBER).then_some(Self(number))
+    }
+
+    /// Index of the entrance of its hops, the same in every network namespace: so a program knows it.
+    #[must_use]
+    pub(super) const fn entrance(self) -> u32 {
+        // Above what the kernel gives out, until it has given out a billion.
+        0x4000_0000 | self.0 << 1
+    }
+
+    /// Index of the exit of its hops.
+    #[must_use]
+    pub(super) const fn exit(self) -> u32 {
+        self.entrance() + 1
+    }
+
+    /// What a packet is marked with that was judged on its way out, and in; never 0.
+    #[must_use]
+    pub(super) const fn marks(self) -> (u16, u16) {
+        let digest = (self.0 ^ (self.0 >> 16)) as u16 & !1;
+        let mark = if digest == 0 { 2 } else { digest };
+        (mark, mark | 1)
     }
 }
 
@@ -84,10 +114,21 @@ mod tests {
                     Some((instance, made))
                 );
             }
-            assert_ne!(instance.mark(), 0);
-            assert_ne!(Instance::process(0x1_0001).mark(), 0);
+            for instance in [instance, Instance::process(0x1_0001)] {
+                let (out, incoming) = instance.marks();
+                assert!(out != 0 && incoming != 0 && out != incoming);
+            }
         }
         assert_eq!(Instance::of_filter(1), None);
+        for instance in [Instance::process(4711), Instance::daemon("/sys/fs/bpf/chaos".as_ref())] {
+            let name = instance.hop_name('a');
+            assert!(name.len() < 16, "{name}");
+            assert_eq!(Instance::of_hop(&name), Some(instance));
+            assert!(i32::try_from(instance.exit()).is_ok());
+        }
+        for name in ["chaos-", "chaos-00000a", "chaos-+0000aa", "eth0", "chaos-ffffffa"] {
+            assert_eq!(Instance::of_hop(name), None, "{name}");
+        }
         assert!(!Instance::process(std::process::id()).is_gone());
         // Above the largest pid that Linux gives.
         assert!(Instance::process((1 << 22) - 1).is_gone());

@@ -6,7 +6,14 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
+use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkFlags, LinkMessage},
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::netlink;
 
 /// `RTNLGRP_LINK` as a bit of the group mask.
 const RTMGRP_LINK: u32 = 1;
@@ -18,6 +25,19 @@ pub(super) fn list() -> io::Result<BTreeMap<u32, String>> {
         .iter()
         .map(|interface| (interface.index(), interface.name().to_string_lossy().into_owned()))
         .collect())
+}
+
+/// Whether an interface of the calling thread's network namespace is there and up.
+pub(super) fn is_up(index: u32) -> io::Result<bool> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    let answers = match netlink::request(RouteNetlinkMessage::GetLink(link), NLM_F_ACK) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+        answers => answers?,
+    };
+    Ok(answers.iter().any(|answer| {
+        matches!(answer, RouteNetlinkMessage::NewLink(link) if link.header.flags.contains(LinkFlags::Up))
+    }))
 }
 
 /// Whether there was word of a change.

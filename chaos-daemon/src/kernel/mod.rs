@@ -6,20 +6,23 @@ mod bits;
 mod btf;
 mod claims;
 mod clsact;
-mod egress;
 mod error;
 mod events;
 mod hook;
+mod hop;
 mod ingress;
 mod instance;
 mod interfaces;
+mod layout;
 mod lease;
 mod link;
 mod namespace;
+mod netlink;
 mod object;
 mod pins;
 mod probe;
 mod rules;
+mod sites;
 
 pub use error::KernelError;
 pub use events::Event;
@@ -27,14 +30,18 @@ pub use instance::Instance;
 pub use lease::Lease;
 pub use object::Counting;
 pub use pins::Pins;
-pub use probe::{EgressTier, Support};
+pub use probe::{EgressTier, HoldTier, Support};
 pub use rules::{RuleId, RuleSpec};
+pub use sites::Need;
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
 
 use chaos_common::abi::RuleStats;
 
-use crate::target::{Cgroup, CgroupRoot};
+use crate::{
+    boot_clock::BootTime,
+    target::{Cgroup, CgroupRoot},
+};
 
 /// Detaches every hook of every daemon on this node, found by names and handles alone.
 ///
@@ -46,7 +53,7 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
         Ok(count) => removed = count,
         Err(error) => failures.push(error),
     }
-    failures.extend(egress::sweep_node().err());
+    failures.extend(sites::sweep_node().err());
     (removed, failures)
 }
 
@@ -54,10 +61,11 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
 pub struct Kernel {
     object: object::Object,
     rules: rules::Rules,
-    egress: egress::Egress,
+    sites: sites::Sites,
     ingress: ingress::Ingress,
     events: events::Events,
     lease: Arc<Lease>,
+    layout: layout::Layout,
     pins: Option<Pins>,
     support: Support,
 }
@@ -83,14 +91,16 @@ impl Kernel {
         let support = probe::probe(&mut object, instance);
         Ok(Self {
             rules: rules::Rules::take(&mut object)?,
-            egress: egress::Egress::new(
+            sites: sites::Sites::new(
                 root.clone(),
                 instance,
                 pins.clone(),
                 support.egress_tier(),
-            ),
+                &mut object,
+            )?,
             ingress: ingress::Ingress::new(root.clone(), pins.clone()),
             events: events::Events::take(&mut object)?,
+            layout: layout::Layout::take(&mut object)?,
             lease: Arc::new(Lease::new(rules::typed(object.take_map("LEASE")?)?, lease)),
             object,
             pins,
@@ -114,6 +124,9 @@ impl Kernel {
         target: &Cgroup,
         rule: &RuleSpec,
     ) -> Result<(), KernelError> {
+        if rule.filter.interface.is_some() {
+            self.layout.need(layout::Part::Device)?;
+        }
         self.rules.put(id, target, rule)
     }
 
@@ -166,30 +179,57 @@ impl Kernel {
         self.rules.admit(target)
     }
 
-    /// Makes what a target sends pass our program, on every interface of every network namespace that
-    /// its processes use, now and later.
+    /// Gives a rule what it needs for its target, in every network namespace that the target's processes use, now
+    /// and later.
     ///
     /// # Errors
-    /// When an interface could not be attached; all others were.
-    pub fn claim_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.egress.claim(rule, target, &mut self.object)
+    /// When something could not be attached or made; all else was.
+    pub fn claim(&mut self, need: Need, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.learn(need)?;
+        self.sites.claim(need, rule, target, &mut self.object)
     }
 
-    /// As [`Kernel::claim_egress`], of a target that an earlier process covered. False if no hook of ours is
-    /// left where its processes are: somebody removed them, or they never were.
+    /// As [`Kernel::claim`], for a rule that an earlier process gave it. False if nothing of that is left where the
+    /// target's processes are: somebody removed it, or it never was.
     ///
     /// # Errors
-    /// As [`Kernel::claim_egress`].
-    pub fn adopt_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<bool, KernelError> {
-        self.egress.adopt(rule, target, &mut self.object)
+    /// As [`Kernel::claim`].
+    pub fn adopt(
+        &mut self,
+        need: Need,
+        rule: RuleId,
+        target: &Cgroup,
+    ) -> Result<bool, KernelError> {
+        self.learn(need)?;
+        self.sites.adopt(need, rule, target, &mut self.object)
     }
 
-    /// Undoes [`Kernel::claim_egress`]; hooks that no rule claims any more are detached.
+    /// Undoes [`Kernel::claim`]; what no rule needs any more is detached. What waits in a hop still arrives: see
+    /// [`Kernel::drain`].
     ///
     /// # Errors
-    /// When a hook could not be detached.
-    pub fn release_egress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.egress.release(rule, target)
+    /// When something could not be detached.
+    pub fn release(
+        &mut self,
+        need: Need,
+        rule: RuleId,
+        target: &Cgroup,
+    ) -> Result<(), KernelError> {
+        self.sites.release(need, rule, target)
+    }
+
+    /// Lets the programs know of the kernel what they must for a need.
+    fn learn(&mut self, need: Need) -> Result<(), KernelError> {
+        match need {
+            Need::Out => Ok(()),
+            Need::In => self.layout.need(layout::Part::Socket),
+            Need::Hold => {
+                if let Err(error) = self.layout.need(layout::Part::Device) {
+                    tracing::warn!(%error, "packets on the loopback will not be held");
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Follows the targets' processes into the network namespaces they use now, and attaches what could
@@ -198,9 +238,9 @@ impl Kernel {
     /// # Errors
     /// When something could not be attached or detached; everything else was.
     pub fn refresh_hooks(&mut self) -> Result<(), KernelError> {
-        let egress =
-            if self.egress.has_claims() { self.egress.refresh(&mut self.object) } else { Ok(()) };
-        egress.and(self.ingress.refresh(&mut self.object))
+        let sites =
+            if self.sites.has_claims() { self.sites.refresh(&mut self.object) } else { Ok(()) };
+        sites.and(self.ingress.refresh(&mut self.object))
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
@@ -208,7 +248,22 @@ impl Kernel {
     /// # Errors
     /// When an interface could not be attached; all others were.
     pub fn refresh_interfaces(&mut self) -> Result<(), KernelError> {
-        self.egress.refresh_interfaces(&mut self.object)
+        self.sites.refresh_interfaces(&mut self.object)
+    }
+
+    /// When [`Kernel::drain`] is due.
+    #[must_use]
+    pub fn drain_due(&self) -> BootTime {
+        self.sites.drain_due()
+    }
+
+    /// Removes the places in which packets of ended faults waited: those that are empty, or all, and then what
+    /// still waits is lost. Whether any is left.
+    ///
+    /// # Errors
+    /// When one could not be removed; it is tried again.
+    pub fn drain(&mut self, at_once: bool) -> Result<bool, KernelError> {
+        self.sites.drain(at_once)
     }
 
     /// Makes what a target receives pass our program, once.
@@ -238,22 +293,22 @@ impl Kernel {
     /// # Errors
     /// When a hook could not be detached.
     pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
-        self.egress.sweep().and(self.ingress.sweep())
+        self.sites.sweep().and(self.ingress.sweep())
     }
 
-    /// Looks again where the hooks are, for [`Kernel::covers_egress`].
+    /// Looks again where the hooks are, for [`Kernel::covers`].
     ///
     /// # Errors
     /// When some network namespace could not be looked into; all others were.
     pub fn inspect(&mut self) -> Result<(), KernelError> {
-        self.egress.inspect()
+        self.sites.inspect()
     }
 
-    /// Whether the hooks for what a target sends are all where they were put, as of the last
+    /// Whether everything is where it was put in the network namespaces of a target, as of the last
     /// [`Kernel::inspect`]. With no claim there is nothing that could be amiss.
     #[must_use]
-    pub fn covers_egress(&self, target: &Cgroup) -> bool {
-        self.egress.covers(target)
+    pub fn covers(&self, target: &Cgroup) -> bool {
+        self.sites.covers(target)
     }
 
     /// Whether the hook for what a target receives is where it was put.
@@ -267,7 +322,7 @@ impl Kernel {
     #[must_use]
     pub fn has_pins(&self) -> bool {
         let Some(pins) = &self.pins else { return true };
-        self.object.has_pins(pins) && self.egress.has_pins() && self.ingress.has_pins()
+        self.object.has_pins(pins) && self.sites.has_pins() && self.ingress.has_pins()
     }
 
     /// Makes the pins of the maps again, where they were removed.
@@ -282,7 +337,7 @@ impl Kernel {
 
     /// Descriptors that become readable when interfaces come or go where we are attached.
     pub fn interface_watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.egress.watches()
+        self.sites.watches()
     }
 
     /// Becomes readable when firings were reported.
@@ -293,7 +348,9 @@ impl Kernel {
 
     /// Makes firings say which process ran, from now on and where the kernel tells how to know.
     pub fn report_processes(&mut self) {
-        self.events.report_processes();
+        if let Err(error) = self.layout.need(layout::Part::Process) {
+            tracing::warn!(%error, "firings will not say which process caused them");
+        }
     }
 
     /// Takes the reported firings.

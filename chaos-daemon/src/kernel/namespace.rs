@@ -12,16 +12,55 @@ use super::{
     EgressTier, Instance, KernelError, Pins, clsact,
     error::innermost,
     hook::Hook,
+    hop::{self, Loopback},
     interfaces::{self, Heard, Watch},
     link::Place,
     object::Object,
 };
 use crate::netns;
 
-/// What the names of pins of ours on interfaces begin with.
-pub(super) const PIN: &str = "out-";
+/// A side of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// Where packets leave it.
+    Out,
+    /// Where they come in.
+    In,
+}
 
-/// How an [`Egress`](super::egress::Egress) attaches, everywhere.
+impl Side {
+    const BOTH: [Self; 2] = [Self::Out, Self::In];
+
+    /// What the names of pins of ours there begin with.
+    pub(super) const fn pin(self) -> &'static str {
+        match self {
+            Self::Out => "out-",
+            Self::In => "arrive-",
+        }
+    }
+}
+
+/// What is needed in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Hooks where packets leave.
+    pub(super) out: bool,
+    /// Hooks where they come in.
+    pub(super) incoming: bool,
+    /// A hop.
+    pub(super) hold: bool,
+}
+
+impl Needs {
+    const fn has(self, side: Side) -> bool {
+        match side {
+            Side::Out => self.out,
+            Side::In => self.incoming,
+        }
+    }
+}
+
+/// How hooks are attached, everywhere.
 pub(super) struct Manner {
     pub(super) tier: Option<EgressTier>,
     pub(super) instance: Instance,
@@ -33,17 +72,33 @@ pub(super) struct Namespace {
     inode: u64,
     handle: OwnedFd,
     watch: Watch,
-    /// By interface.
-    hooks: BTreeMap<u32, Attached>,
+    /// By interface and side.
+    hooks: Hooks,
     /// Ids of the targets whose processes are in it.
     pub(super) users: HashSet<u64>,
+    /// Where packets wait.
+    pub(super) hop: Option<Hop>,
     /// Its interfaces may not all be attached.
     is_dirty: bool,
     /// A hook that was attached is not there any more, and its interface is.
     is_torn: bool,
 }
 
-/// Our program on one interface.
+/// A hop of ours in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// Packets may be sent into it.
+    Open(Loopback),
+    /// Nothing is sent into it any more. Looked at so often, it had nothing that waits.
+    Draining { empty: u32 },
+}
+
+/// How often a hop must be found empty: what just left may be on its last steps.
+const SURELY_EMPTY: u32 = 2;
+
+type Hooks = BTreeMap<(u32, Side), Attached>;
+
+/// Our program on one side of an interface.
 enum Attached {
     Link(Hook),
     /// Ends when deleted.
@@ -59,6 +114,7 @@ impl Namespace {
             handle,
             hooks: BTreeMap::new(),
             users: HashSet::new(),
+            hop: None,
             is_dirty: true,
             is_torn: false,
         })
@@ -74,8 +130,13 @@ impl Namespace {
         self.is_dirty |= self.watch.clear() == Heard::Something;
     }
 
-    pub(super) fn has_hook(&self, interface: u32) -> bool {
-        self.hooks.contains_key(&interface)
+    pub(super) fn has_hook(&self, interface: u32, side: Side) -> bool {
+        self.hooks.contains_key(&(interface, side))
+    }
+
+    /// Whether nobody needs it, and nothing of ours is in it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.users.is_empty() && self.hooks.is_empty() && self.hop.is_none()
     }
 
     /// The hooks that are links.
@@ -87,20 +148,20 @@ impl Namespace {
     }
 
     /// Whether there is a hook of this process, or one that an earlier process of the same name left.
-    pub(super) fn has_left_hooks(&self, manner: &Manner) -> Result<bool, KernelError> {
-        if !self.hooks.is_empty() {
+    pub(super) fn has_left_hooks(&self, manner: &Manner, side: Side) -> Result<bool, KernelError> {
+        if self.hooks.keys().any(|(_, there)| *there == side) {
             return Ok(true);
         }
         match (manner.tier, &manner.pins) {
             (Some(EgressTier::Tcx), Some(pins)) => {
-                Ok(!pins.names(&format!("{PIN}{}-", self.inode)).is_empty())
+                Ok(!pins.names(&format!("{}{}-", side.pin(), self.inode)).is_empty())
             }
             (Some(EgressTier::Clsact), _) => self.within(|| {
                 let mut all = interfaces::list()
                     .map_err(|error| failed("list the interfaces of", self.inode, &error))?
                     .into_keys();
                 all.try_fold(false, |any, index| {
-                    Ok(any | clsact::is_attached(index, manner.instance)?)
+                    Ok(any | clsact::is_attached(index, side, manner.instance)?)
                 })
                 .map_err(|error: io::Error| failed("look for our hooks in", self.inode, &error))
             }),
@@ -117,78 +178,161 @@ impl Namespace {
     /// every interface, whatever was heard of it.
     pub(super) fn inspect(&mut self, manner: &Manner) -> Result<(), KernelError> {
         self.is_dirty = true;
-        let hooks = &self.hooks;
+        let (hooks, hop) = (&self.hooks, self.hop);
         let torn = self.within(|| {
-            torn(hooks, manner.instance)
-                .map_err(|error| failed("look for our hooks in", self.inode, &error))
+            let is_torn = torn(hooks, manner.instance).and_then(|is_torn| match hop {
+                Some(Hop::Open(_)) => Ok(is_torn | !hop::is_open(manner.instance)?),
+                Some(Hop::Draining { .. }) | None => Ok(is_torn),
+            });
+            is_torn.map_err(|error| failed("look for our hooks in", self.inode, &error))
         })?;
         self.is_torn |= torn;
         Ok(())
     }
 
-    /// Attaches to the interfaces that have no hook; does nothing if there was no word of any.
+    /// Attaches to the interfaces that lack a hook. Does nothing if there was no word of any, and no side is needed
+    /// that has none.
     pub(super) fn attach_missing(
         &mut self,
         manner: &Manner,
+        needs: Needs,
         object: &mut Object,
     ) -> Result<(), KernelError> {
-        if !self.is_dirty {
+        let is_new =
+            |side: &Side| needs.has(*side) && !self.hooks.keys().any(|(_, there)| there == side);
+        if !self.is_dirty && !Side::BOTH.iter().any(is_new) {
             return Ok(());
         }
-        let program = object.egress()?;
         let mut hooks = std::mem::take(&mut self.hooks);
         let attached = self.within(|| {
             let interfaces = interfaces::list()
                 .map_err(|error| failed("list the interfaces of", self.inode, &error))?;
-            drop_vanished(&mut hooks, &interfaces).and(self.attach_all(
-                &mut hooks,
-                &interfaces,
-                manner,
-                program,
-            ))
+            let sides = Side::BOTH.into_iter().filter(|side| needs.has(*side));
+            let attached =
+                sides.map(|side| self.attach_all(&mut hooks, &interfaces, manner, side, object));
+            let attached = attached.fold(Ok(()), Result::and);
+            drop_vanished(&mut hooks, &interfaces).and(attached)
         });
         self.hooks = hooks;
         self.is_dirty = attached.is_err();
         attached
     }
 
-    /// Detaches every hook. What could not be detached stays known, and is tried again.
-    pub(super) fn detach_all(&mut self, manner: &Manner) -> Result<(), KernelError> {
+    /// Detaches the hooks that nobody needs. What could not be detached stays known, and is tried again.
+    pub(super) fn detach_unneeded(
+        &mut self,
+        manner: &Manner,
+        needs: Needs,
+    ) -> Result<(), KernelError> {
+        if self.hooks.keys().all(|(_, side)| needs.has(*side)) {
+            return Ok(());
+        }
         // Whoever comes back before all is detached finds out what is missing.
         self.is_dirty = true;
         let mut hooks = std::mem::take(&mut self.hooks);
         let detached = self.within(|| {
-            retain_failed(&mut hooks, |index, hook| match hook {
-                Attached::Link(hook) => hook.detach(),
-                Attached::Filter => {
-                    clsact::detach(index, manner.instance).map_err(|error| KernelError::Hook {
+            retain_failed(&mut hooks, |(index, side), hook| match hook {
+                _ if needs.has(side) => Ok(Outcome::Stays),
+                Attached::Link(hook) => hook.detach().map(|()| Outcome::IsGone),
+                Attached::Filter => clsact::detach(index, side, manner.instance)
+                    .map(|()| Outcome::IsGone)
+                    .map_err(|error| KernelError::Hook {
                         what: "detach from",
                         place: format!("interface {index}"),
                         reason: error.to_string(),
-                    })
-                }
+                    }),
             })
         });
         self.hooks = hooks;
         detached
     }
 
+    /// Makes a place for packets to wait in, if there is none.
+    pub(super) fn open_hop(
+        &mut self,
+        manner: &Manner,
+        object: &mut Object,
+    ) -> Result<Loopback, KernelError> {
+        if let Some(Hop::Open(loopback)) = self.hop {
+            return Ok(loopback);
+        }
+        let loopback = self.within(|| {
+            let loopback = hop::open(manner.instance, object).and_then(|()| {
+                hop::take_loopback().map_err(|error| format!("let the loopback hold: {error}"))
+            });
+            loopback.map_err(|reason| KernelError::Hook {
+                what: "make a place for packets to wait (hop) in",
+                place: format!("network namespace {}", self.inode),
+                reason,
+            })
+        })?;
+        self.hop = Some(Hop::Open(loopback));
+        Ok(loopback)
+    }
+
+    /// Takes over a hop that an earlier process left. False if there is none.
+    pub(super) fn adopt_hop(&mut self, manner: &Manner) -> Result<bool, KernelError> {
+        if matches!(self.hop, Some(Hop::Open(_))) {
+            return Ok(true);
+        }
+        let loopback =
+            self.within(|| {
+                let is_open = hop::is_open(manner.instance);
+                let loopback = is_open.and_then(|is_open| {
+                    if is_open { hop::take_loopback().map(Some) } else { Ok(None) }
+                });
+                loopback.map_err(|error| failed("look for our hop in", self.inode, &error))
+            })?;
+        self.hop = loopback.map(Hop::Open);
+        Ok(loopback.is_some())
+    }
+
+    /// Nothing is sent into the hop any more.
+    pub(super) fn stop_hop(&mut self) {
+        if matches!(self.hop, Some(Hop::Open(_))) {
+            self.hop = Some(Hop::Draining { empty: 0 });
+        }
+    }
+
+    /// Removes a hop into which nothing is sent any more, once nothing waits in it; or at once, if it must be.
+    pub(super) fn drain_hop(&mut self, manner: &Manner, at_once: bool) -> Result<(), KernelError> {
+        let Some(Hop::Draining { empty }) = self.hop else { return Ok(()) };
+        let is_closed = self.within(|| {
+            let closed = hop::is_empty(manner.instance).and_then(|is_empty| {
+                let empty = if is_empty { empty + 1 } else { 0 };
+                if at_once || empty >= SURELY_EMPTY {
+                    hop::leave_loopback(manner.instance)?;
+                    hop::close(manner.instance)?;
+                    return Ok(None);
+                }
+                Ok(Some(Hop::Draining { empty }))
+            });
+            closed.map_err(|error| failed("remove our hop from", self.inode, &error))
+        })?;
+        self.hop = is_closed;
+        Ok(())
+    }
+
     /// Runs in the namespace. The kernel takes some 10 ms for each link, and most traffic does not wait for
     /// the loopback's, so that is the last.
     fn attach_all(
         &self,
-        hooks: &mut BTreeMap<u32, Attached>,
+        hooks: &mut Hooks,
         interfaces: &BTreeMap<u32, String>,
         manner: &Manner,
-        program: &mut SchedClassifier,
+        side: Side,
+        object: &mut Object,
     ) -> Result<(), KernelError> {
-        let mut missing: Vec<_> =
-            interfaces.iter().filter(|(index, _)| !hooks.contains_key(index)).collect();
+        let program = object.on_interface(side)?;
+        let is_missing = |(index, name): &(&u32, &String)| {
+            !hooks.contains_key(&(**index, side)) && !hop::is_hop(name)
+        };
+        let mut missing: Vec<_> = interfaces.iter().filter(is_missing).collect();
         missing.sort_by_key(|(_, name)| *name == "lo");
         let mut result = Ok(());
         for (index, name) in missing {
-            match self.attach(*index, manner, program) {
-                Ok(hook) => drop(hooks.insert(*index, hook)),
+            match self.attach(*index, side, manner, program) {
+                Ok(hook) => drop(hooks.insert((*index, side), hook)),
                 // It may have gone meanwhile.
                 Err(_) if !interfaces::list().is_ok_and(|now| now.contains_key(index)) => {}
                 Err(reason) => {
@@ -203,20 +347,22 @@ impl Namespace {
     fn attach(
         &self,
         index: u32,
+        side: Side,
         manner: &Manner,
         program: &mut SchedClassifier,
     ) -> Result<Attached, String> {
         match manner.tier {
             Some(EgressTier::Tcx) => {
-                let (pins, name) = (manner.pins.as_ref(), format!("{PIN}{}-{index}", self.inode));
+                let pins = manner.pins.as_ref();
+                let name = format!("{}{}-{index}", side.pin(), self.inode);
                 let hook = match Hook::adopt(pins, &name, Place::Interface(index)) {
                     Some(hook) => hook,
-                    None => Hook::keep(tcx_link(index, program)?, pins, name)?,
+                    None => Hook::keep(tcx_link(index, side, program)?, pins, name)?,
                 };
                 Ok(Attached::Link(hook))
             }
             Some(EgressTier::Clsact) => {
-                clsact::attach(program, index, manner.instance).map(|()| Attached::Filter)
+                clsact::attach(program, index, side, manner.instance).map(|()| Attached::Filter)
             }
             None => Err("neither tcx nor clsact works on this kernel".into()),
         }
@@ -231,9 +377,17 @@ impl Namespace {
     }
 }
 
-/// A link at the head of an interface's egress, in the calling thread's network namespace.
-pub(super) fn tcx_link(index: u32, program: &mut SchedClassifier) -> Result<FdLink, String> {
-    let attach = TcAttach::Tcx { attach_type: TcAttachType::Egress, order: LinkOrder::first() };
+/// A link at the head of one side of an interface, in the calling thread's network namespace.
+pub(super) fn tcx_link(
+    index: u32,
+    side: Side,
+    program: &mut SchedClassifier,
+) -> Result<FdLink, String> {
+    let attach_type = match side {
+        Side::Out => TcAttachType::Egress,
+        Side::In => TcAttachType::Ingress,
+    };
+    let attach = TcAttach::Tcx { attach_type, order: LinkOrder::first() };
     let id = program.attach(index, attach).map_err(|error| innermost(&error))?;
     let link = program.take_link(id).map_err(|error| innermost(&error))?;
     link.try_into().map_err(|error: aya::programs::links::LinkError| innermost(&error))
@@ -246,12 +400,12 @@ pub(super) fn failed(what: &'static str, inode: u64, error: &io::Error) -> Kerne
 }
 
 /// Whether a hook of this namespace is gone although its interface is not. Runs in the namespace.
-fn torn(hooks: &BTreeMap<u32, Attached>, instance: Instance) -> io::Result<bool> {
+fn torn(hooks: &Hooks, instance: Instance) -> io::Result<bool> {
     let there = interfaces::list()?;
-    for (index, hook) in hooks.iter().filter(|(index, _)| there.contains_key(index)) {
+    for ((index, side), hook) in hooks.iter().filter(|((index, _), _)| there.contains_key(index)) {
         let is_there = match hook {
             Attached::Link(hook) => hook.is_at(Place::Interface(*index)),
-            Attached::Filter => clsact::is_attached(*index, instance)?,
+            Attached::Filter => clsact::is_attached(*index, *side, instance)?,
         };
         if !is_there && interfaces::list()?.contains_key(index) {
             return Ok(true);
@@ -261,27 +415,29 @@ fn torn(hooks: &BTreeMap<u32, Attached>, instance: Instance) -> io::Result<bool>
 }
 
 /// Of an interface that is gone the kernel detached everything; only a pin is left.
-fn drop_vanished(
-    hooks: &mut BTreeMap<u32, Attached>,
-    interfaces: &BTreeMap<u32, String>,
-) -> Result<(), KernelError> {
-    let mut vanished = hooks.extract_if(.., |index, _| !interfaces.contains_key(index)).collect();
-    let unpinned = retain_failed(&mut vanished, |_, hook| match hook {
-        Attached::Link(hook) => hook.detach(),
-        Attached::Filter => Ok(()),
-    });
-    hooks.append(&mut vanished);
-    unpinned
+fn drop_vanished(hooks: &mut Hooks, interfaces: &BTreeMap<u32, String>) -> Result<(), KernelError> {
+    retain_failed(hooks, |(index, _), hook| match hook {
+        _ if interfaces.contains_key(&index) => Ok(Outcome::Stays),
+        Attached::Link(hook) => hook.detach().map(|()| Outcome::IsGone),
+        Attached::Filter => Ok(Outcome::IsGone),
+    })
 }
 
-/// Does something about each, and keeps those for which it failed.
+/// What became of a hook.
+enum Outcome {
+    Stays,
+    IsGone,
+}
+
+/// Does something about each hook, and keeps those that stay, or for which it failed.
 fn retain_failed(
-    hooks: &mut BTreeMap<u32, Attached>,
-    work: impl Fn(u32, &Attached) -> Result<(), KernelError>,
+    hooks: &mut Hooks,
+    work: impl Fn((u32, Side), &Attached) -> Result<Outcome, KernelError>,
 ) -> Result<(), KernelError> {
     let mut result = Ok(());
-    hooks.retain(|index, hook| match work(*index, hook) {
-        Ok(()) => false,
+    hooks.retain(|place, hook| match work(*place, hook) {
+        Ok(Outcome::IsGone) => false,
+        Ok(Outcome::Stays) => true,
         Err(error) => {
             if result.is_ok() {
                 result = Err(error);

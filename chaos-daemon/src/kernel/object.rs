@@ -8,7 +8,7 @@ use aya::{
     programs::{CgroupSkb, SchedClassifier},
 };
 
-use super::{Instance, KernelError, Pins, error::innermost};
+use super::{Instance, KernelError, Pins, error::innermost, namespace::Side};
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 
@@ -17,7 +17,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 10] = [
+const PINNED_MAPS: [&str; 14] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -27,11 +27,15 @@ const PINNED_MAPS: [&str; 10] = [
     "STATE",
     "STATS",
     "EVENTS",
-    "TGID_OFFSET",
+    "LAYOUT",
+    "SHAPES",
+    "FLOWS",
+    "WAYS",
+    "LOOPBACKS",
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.
-const OWN_MAPS: [&str; 3] = ["PACKET", ".rodata", ".bss"];
+const OWN_MAPS: [&str; 4] = ["PACKET", "HANDOVER", ".rodata", ".bss"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,15 @@ pub enum Counting {
     Exact,
     /// Two CPUs may share a number (kernels before 5.12).
     Close,
+}
+
+/// A program of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HopProgram {
+    /// At the entrance.
+    Enter,
+    /// At the exit.
+    Leave,
 }
 
 pub(super) struct Object {
@@ -51,9 +64,12 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn load(pins: Option<&Pins>, instance: Instance) -> Result<Self, KernelError> {
-        let judged = instance.mark();
+        let (judged, judged_in) = instance.marks();
+        let entrance = instance.entrance();
         let mut loader = EbpfLoader::new();
         loader.override_global("JUDGED", &judged, true);
+        loader.override_global("JUDGED_IN", &judged_in, true);
+        loader.override_global("ENTRANCE", &entrance, true);
         if let Some(pins) = pins {
             for map in PINNED_MAPS {
                 loader.map_pin_path(map, pins.path(&pin_name(map)));
@@ -107,12 +123,32 @@ impl Object {
         self.ebpf.take_map(name).ok_or(KernelError::Missing(name))
     }
 
+    /// The program for one side of an interface, loaded.
+    pub(super) fn on_interface(&mut self, side: Side) -> Result<&mut SchedClassifier, KernelError> {
+        match side {
+            Side::Out => self.egress(),
+            Side::In => self.arrival(),
+        }
+    }
+
+    /// The program for what comes in by an interface, loaded.
+    pub(super) fn arrival(&mut self) -> Result<&mut SchedClassifier, KernelError> {
+        self.classifier(match self.counting {
+            Counting::Exact => "net_arrive",
+            Counting::Close => "net_arrive_close",
+        })
+    }
+
     /// The egress program, loaded.
     pub(super) fn egress(&mut self) -> Result<&mut SchedClassifier, KernelError> {
         let name = match self.counting {
             Counting::Exact => "net_out",
             Counting::Close => "net_out_close",
         };
+        self.classifier(name)
+    }
+
+    fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, KernelError> {
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
         let failed = |source| KernelError::Program { program: name, source };
         let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
@@ -120,6 +156,15 @@ impl Object {
             program.load().map_err(failed)?;
         }
         Ok(program)
+    }
+
+    /// A program of a hop, loaded, or why it is not.
+    pub(super) fn hop(&mut self, program: HopProgram) -> Result<&mut SchedClassifier, String> {
+        let name = match program {
+            HopProgram::Enter => "net_hop_enter",
+            HopProgram::Leave => "net_hop_leave",
+        };
+        self.classifier(name).map_err(|error| innermost(&error))
     }
 
     /// The ingress program, loaded.

@@ -3,9 +3,10 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, clsact,
+    Instance, btf, clsact,
     error::innermost,
-    namespace,
+    hop,
+    namespace::{self, Side},
     object::{Counting, Object},
 };
 use crate::netns;
@@ -19,13 +20,24 @@ pub enum EgressTier {
     Clsact,
 }
 
+/// Where packets wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldTier {
+    /// In the `fq` of a pair of devices of ours.
+    Fq,
+}
+
 /// What works, and why not what does not.
 #[derive(Clone, Debug)]
 pub struct Support {
     /// Loss of outgoing packets.
     pub egress: Result<EgressTier, String>,
+    /// Packets that wait.
+    pub hold: Result<HoldTier, String>,
     /// Loss of incoming packets.
     pub ingress: Result<(), String>,
+    /// Changing, copying and holding of incoming packets.
+    pub arrival: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
     pub counting: Counting,
 }
@@ -42,6 +54,8 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
     }
     Support {
         egress: egress(object, instance),
+        hold: hold(object, instance),
+        arrival: arrival(object),
         ingress: object.ingress().map(drop).map_err(|error| innermost(&error)),
         counting: object.counting(),
     }
@@ -52,9 +66,12 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
     let program = object.egress().map_err(|error| innermost(&error))?;
     netns::within_fresh(|| {
         let lo = if_nametoindex("lo").map_err(|error| format!("find lo: {error}"))?;
-        let Err(tcx) = namespace::tcx_link(lo, program) else { return Ok(EgressTier::Tcx) };
-        let clsact = clsact::attach(program, lo, instance).and_then(|()| {
-            clsact::detach(lo, instance).map_err(|error| format!("delete filter: {error}"))
+        let Err(tcx) = namespace::tcx_link(lo, Side::Out, program) else {
+            return Ok(EgressTier::Tcx);
+        };
+        let clsact = clsact::attach(program, lo, Side::Out, instance).and_then(|()| {
+            clsact::detach(lo, Side::Out, instance)
+                .map_err(|error| format!("delete filter: {error}"))
         });
         match clsact {
             Ok(()) => Ok(EgressTier::Clsact),
@@ -62,6 +79,22 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
         }
     })
     .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
+}
+
+/// The hook is the egress's, at the other side; but the program has to know where the kernel keeps things.
+fn arrival(object: &mut Object) -> Result<(), String> {
+    object.arrival().map(drop).map_err(|error| innermost(&error))?;
+    if btf::Btf::is_there() {
+        Ok(())
+    } else {
+        Err("this kernel tells nobody how its structures look (CONFIG_DEBUG_INFO_BTF)".into())
+    }
+}
+
+/// Makes a hop in a network namespace made for it.
+fn hold(object: &mut Object, instance: Instance) -> Result<HoldTier, String> {
+    netns::within_fresh(|| hop::open(instance, object).map(|()| HoldTier::Fq))
+        .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use aya::{
 use chaos_common::{
     abi::{
         Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
-        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, TARGET_WORDS, TargetRules,
+        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, Shape, TARGET_WORDS, TargetRules,
     },
     fault::NetworkFilter,
 };
@@ -34,13 +34,15 @@ impl RuleId {
     }
 }
 
-/// A rule and the addresses it is about.
+/// A rule, and what of it lies in other tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleSpec {
     /// What the programs read.
     pub rule: NetRule,
     /// The filter whose addresses go into the prefix table.
     pub filter: NetworkFilter,
+    /// How jitter is distributed, if not evenly.
+    pub shape: Option<Box<Shape>>,
 }
 
 impl RuleSpec {
@@ -62,10 +64,11 @@ pub(super) struct Rules {
     prefixes: LpmTrie<MapData, Prefix, u32>,
     state: HashMap<MapData, u32, RuleState>,
     stats: PerCpuHashMap<MapData, u32, RuleStats>,
+    shapes: HashMap<MapData, u32, Shape>,
     /// The rules that were put or adopted here.
     owned: Memory<RuleId, Owned>,
-    /// Their ids by cgroup id, in the order in which they are asked.
-    listed: Memory<u64, Vec<RuleId>>,
+    /// Their ids by cgroup id, in the order in which they are asked: by action, and then the oldest first.
+    listed: Memory<u64, Vec<(u32, RuleId)>>,
     /// Which cgroups may have any.
     bits: Bits,
     /// How many cgroups with rules there are at each depth.
@@ -102,6 +105,7 @@ impl Rules {
             prefixes: typed(object.take_map("PREFIXES")?)?,
             state: typed(object.take_map("STATE")?)?,
             stats: typed(object.take_map("STATS")?)?,
+            shapes: typed(object.take_map("SHAPES")?)?,
             owned: Memory::new(),
             listed: Memory::new(),
             bits: Bits::default(),
@@ -134,8 +138,11 @@ impl Rules {
         let zero = PerCpuValues::try_from(self.zero.clone())
             .map_err(|source| at("size a rule's counters")(source.into()))?;
         self.stats.insert(&id.0, zero, 0).map_err(at("write a rule's counters"))?;
+        if let Some(shape) = &spec.shape {
+            self.shapes.insert(&id.0, &**shape, 0).map_err(at("write a rule's shape"))?;
+        }
         self.write(id, spec.rule).map_err(at("write a rule"))?;
-        self.list(id, target)
+        self.list((spec.rule.action, id), target)
     }
 
     /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
@@ -151,7 +158,7 @@ impl Rules {
         }
         let keys = spec.prefixes(id).map(|(key, _)| key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
-        self.enlist(id, target);
+        self.enlist((spec.rule.action, id), target);
         true
     }
 
@@ -258,7 +265,7 @@ impl Rules {
     }
 
     /// Lets the programs find a rule.
-    fn list(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+    fn list(&mut self, id: (u32, RuleId), target: &Cgroup) -> Result<(), KernelError> {
         let Changed { word, levels } = self.enlist(id, target);
         if let Some(word) = word {
             self.write_word(word)?;
@@ -270,9 +277,10 @@ impl Rules {
     }
 
     /// Keeps the books of [`Rules::list`].
-    fn enlist(&mut self, id: RuleId, target: &Cgroup) -> Changed {
+    fn enlist(&mut self, id: (u32, RuleId), target: &Cgroup) -> Changed {
         let rules = self.listed.entry(target.id).or_default();
         rules.push(id);
+        rules.sort_unstable();
         if rules.len() > 1 {
             return Changed { word: None, levels: false };
         }
@@ -284,7 +292,7 @@ impl Rules {
     /// Hides a rule from the programs.
     fn unlist(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         let Some(rules) = self.listed.get_mut(&target.id) else { return Ok(()) };
-        rules.retain(|rule| *rule != id);
+        rules.retain(|(_, rule)| *rule != id);
         let is_last = rules.is_empty();
         self.write_target(target.id)?;
         if !is_last {
@@ -305,7 +313,7 @@ impl Rules {
             return gone(self.targets.remove(&cgroup)).map_err(at("remove a target"));
         }
         let mut record = TargetRules { len: rules.len() as u32, ..Default::default() };
-        for (slot, id) in record.rules.iter_mut().zip(rules) {
+        for (slot, (_, id)) in record.rules.iter_mut().zip(rules) {
             *slot = id.0;
         }
         self.targets.insert(&cgroup, &record, 0).map_err(at("write a target"))
@@ -328,6 +336,7 @@ impl Rules {
             let nothing = NetRule::default();
             self.rules.set(id.place(), &nothing, 0).map_err(at("remove a rule"))?;
         }
+        gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
         gone(self.state.remove(&id.0)).map_err(at("remove a rule's state"))?;
         gone(self.stats.remove(&id.0)).map_err(at("remove a rule's counters"))
     }
@@ -355,7 +364,7 @@ fn is_full(error: &MapError) -> bool {
 }
 
 /// What is not there need not be removed.
-fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

@@ -4,7 +4,9 @@
 //!   lost is redirected to interface 0, which never exists: the kernel frees it and tells the sender
 //!   that it went out (`skb_do_redirect`, `NET_XMIT_SUCCESS`), as if a wire had lost it. The same
 //!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`.
-//! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet.
+//! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
+//!   delivered or not meets `tc` ingress of the interface before.
+//! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
 #![no_std]
@@ -12,21 +14,34 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::__sk_buff,
+    bindings::{__sk_buff, BPF_F_INGRESS},
     helpers::generated::{bpf_clone_redirect, bpf_redirect},
     macros::{cgroup_skb, classifier},
     programs::{SkBuffContext, TcContext},
 };
-use chaos_common::abi::MAX_COPIES;
+use chaos_common::abi::{Direction, MAX_COPIES};
 use chaos_ebpf::{
     counter::{Close, Exact},
-    net::judge::{Fate, Hook, Judge, PACKET, judge, sender},
+    net::{
+        hop,
+        judge::{Fate, Hook, Judge, PACKET, judge, own, read},
+        receiver::Receiver,
+    },
 };
 
-/// Written into `tc_index` of a target's packet that has been judged, so that stacked devices (a VLAN
-/// on a bond on a NIC) judge it once. Set by the loader; differs between instances.
+/// Written into `tc_index` of a target's packet that has been judged on its way out, so that stacked devices (a
+/// VLAN on a bond on a NIC) judge it once. Set by the loader; differs between instances.
 #[unsafe(no_mangle)]
 static JUDGED: u16 = 0;
+
+/// The same of a packet on its way in: over a veth pair it may have been judged for its sender.
+#[unsafe(no_mangle)]
+static JUDGED_IN: u16 = 0;
+
+/// Index of the hop's entrance, the same in every network namespace. Set by the loader; differs between
+/// instances.
+#[unsafe(no_mangle)]
+static ENTRANCE: u32 = 0;
 
 /// Let the next program, and in the end the kernel, decide. The same number under clsact
 /// (`TC_ACT_UNSPEC`) and tcx (`TCX_NEXT`).
@@ -46,6 +61,16 @@ fn net_out_close(ctx: TcContext) -> i32 {
     out::<Close>(&ctx)
 }
 
+#[classifier]
+fn net_arrive(ctx: TcContext) -> i32 {
+    arrive::<Exact>(&ctx)
+}
+
+#[classifier]
+fn net_arrive_close(ctx: TcContext) -> i32 {
+    arrive::<Close>(&ctx)
+}
+
 #[cgroup_skb]
 fn net_in(ctx: SkBuffContext) -> i32 {
     incoming::<Exact>(&ctx)
@@ -56,45 +81,154 @@ fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
 }
 
-#[inline(always)]
-fn out<C: Judge>(ctx: &TcContext) -> i32 {
+/// What comes to the entrance of a hop waits until its time has come.
+#[classifier]
+fn net_hop_enter(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    // SAFETY: the loader replaces the value before the program is loaded.
-    let judged = u32::from(unsafe { (&raw const JUDGED).read_volatile() });
-    // SAFETY: the context is valid while the program runs.
-    if unsafe { (*skb).tc_index } == judged {
-        return NEXT;
-    }
-    let fate = judge::<C>(ctx, Hook::Egress, sender(skb), |_| {
-        // SAFETY: as above; the field may be written in tc programs.
-        unsafe { (*skb).tc_index = judged };
-    });
-    match fate {
-        Fate::Untouched => NEXT,
-        // SAFETY: takes two numbers.
-        Fate::Lost => unsafe { bpf_redirect(0, 0) as i32 },
-        Fate::GoesOn => go_on(skb),
-    }
-}
-
-/// Carries out what the rules want of a packet that leaves.
-#[inline(always)]
-fn go_on(skb: *mut __sk_buff) -> i32 {
-    let Some(packet) = PACKET.get(Hook::Egress as u32) else { return NEXT };
-    let copies = packet.verdict.copies;
-    for at in 0..MAX_COPIES {
-        if at >= copies {
-            break;
-        }
-        // Its copies carry the mark, so they are not judged again. SAFETY: takes the context and numbers.
-        unsafe { bpf_clone_redirect(skb, (*skb).ifindex, 0) };
+    // Nobody else has anything to send there.
+    let Some(handover) = hop::handed_over() else { return nowhere() };
+    // SAFETY: the context is valid while the program runs; both fields may be written in tc programs.
+    unsafe {
+        (*skb).tc_index = handover.way;
+        (*skb).tstamp = handover.departure_ns;
     }
     NEXT
 }
 
+/// What leaves a hop goes on as if nothing had been.
+#[classifier]
+fn net_hop_leave(ctx: TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
+    let Some(way) = hop::way(unsafe { (*skb).tc_index }) else { return nowhere() };
+    let is_incoming = way.direction == Direction::In as u32;
+    // SAFETY: as above. A time that is left would be taken for the one of its arrival.
+    unsafe {
+        (*skb).priority = way.priority;
+        (*skb).tstamp = 0;
+        (*skb).tc_index = if is_incoming { judged_in() } else { judged() };
+    }
+    let flags = if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 };
+    // SAFETY: takes two numbers.
+    unsafe { bpf_redirect(way.interface, flags) as i32 }
+}
+
+#[inline(always)]
+fn judged() -> u32 {
+    // SAFETY: the loader replaces the value before the program is loaded.
+    u32::from(unsafe { (&raw const JUDGED).read_volatile() })
+}
+
+#[inline(always)]
+fn judged_in() -> u32 {
+    // SAFETY: as above.
+    u32::from(unsafe { (&raw const JUDGED_IN).read_volatile() })
+}
+
+#[inline(always)]
+fn entrance() -> u32 {
+    // SAFETY: as above.
+    unsafe { (&raw const ENTRANCE).read_volatile() }
+}
+
+/// Ends a packet as a wire would.
+#[inline(always)]
+fn nowhere() -> i32 {
+    // SAFETY: takes two numbers.
+    unsafe { bpf_redirect(0, 0) as i32 }
+}
+
+#[inline(always)]
+fn out<C: Judge>(ctx: &TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    let judged = judged();
+    // SAFETY: the context is valid while the program runs.
+    let mark = unsafe { (*skb).tc_index };
+    if mark == judged || mark == judged_in() {
+        return again(skb);
+    }
+    let begin = || {
+        // SAFETY: as above; the field may be written in tc programs.
+        unsafe { (*skb).tc_index = judged };
+        let Some(packet) = read(ctx, Hook::Egress) else { return false };
+        // SAFETY: as above.
+        packet.wire_length = unsafe { (*skb).wire_len };
+        true
+    };
+    match judge::<C>(Hook::Egress, own(ctx), begin) {
+        Fate::Untouched => NEXT,
+        Fate::Lost => nowhere(),
+        Fate::GoesOn => go_on(ctx, Hook::Egress),
+    }
+}
+
+/// A packet that was judged: on another device, or a copy of it that is to wait here, on the loopback.
+#[inline(always)]
+fn again(skb: *mut __sk_buff) -> i32 {
+    if let Some(handover) = hop::handed_over() {
+        // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
+        unsafe { (*skb).tstamp = handover.departure_ns };
+    }
+    NEXT
+}
+
+/// What has just come in by an interface.
+#[inline(always)]
+fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    let judged = judged_in();
+    // SAFETY: the context is valid while the program runs.
+    if unsafe { (*skb).tc_index } == judged {
+        return NEXT;
+    }
+    let Some(packet) = read(ctx, Hook::Ingress) else { return NEXT };
+    // SAFETY: as above.
+    packet.wire_length = unsafe { (*skb).wire_len };
+    let Some(receiver) = Receiver::of(ctx, packet) else { return NEXT };
+    let begin = || {
+        // SAFETY: as above; the field may be written in tc programs.
+        unsafe { (*skb).tc_index = judged };
+        true
+    };
+    match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin) {
+        Fate::Untouched => NEXT,
+        Fate::Lost => nowhere(),
+        Fate::GoesOn => go_on(ctx, Hook::Ingress),
+    }
+}
+
+/// Carries out what the rules want of a packet that is not lost.
+#[inline(always)]
+fn go_on(ctx: &TcContext, hook: Hook) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    let Some(packet) = PACKET.get(hook as u32) else { return NEXT };
+    let (verdict, direction) = (packet.verdict, hook.direction());
+    let waits = verdict.departure_ns != 0;
+    let flags = match direction {
+        Direction::Out => 0,
+        Direction::In => u64::from(BPF_F_INGRESS),
+    };
+    for at in 0..MAX_COPIES {
+        if at >= verdict.copies {
+            break;
+        }
+        if waits {
+            hop::hold(ctx, entrance(), direction, verdict.departure_ns, 0);
+        } else {
+            // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
+            unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
+        }
+    }
+    if waits && hop::hold(ctx, entrance(), direction, verdict.departure_ns, 0) {
+        return nowhere();
+    }
+    NEXT
+}
+
+/// What a socket is about to get.
 #[inline(always)]
 fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
-    match judge::<C>(ctx, Hook::Socket, sender(ctx.as_ptr().cast()), |_| ()) {
+    match judge::<C>(Hook::Socket, own(ctx), || read(ctx, Hook::Socket).is_some()) {
         Fate::Lost => DISCARD,
         Fate::Untouched | Fate::GoesOn => DELIVER,
     }

@@ -119,7 +119,8 @@ fn queue(id: u32, rule: &NetRule, packet: &mut Packet) -> bool {
     let end = start + rate.time_of(u64::from(packet.wire_length));
     // SAFETY: as above.
     unsafe { free_at.write_volatile(end) };
-    if end > now {
+    // A line without a queue sends at once what it takes at all.
+    if end > now && rate.limit_ns != 0 {
         packet.verdict.departure_ns = end;
     }
     false

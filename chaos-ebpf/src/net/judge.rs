@@ -1,7 +1,12 @@
 //! Asking the rules of a packet.
 
-use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::map, maps::{Array, PerCpuArray}};
 use aya_ebpf::helpers::generated::bpf_skb_ancestor_cgroup_id;
+use aya_ebpf::{
+    EbpfContext,
+    bindings::__sk_buff,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
 use chaos_common::abi::{Action, Direction, MAX_RULES, NetRule};
 
 use super::{act, filter, kernel, report};
@@ -74,27 +79,19 @@ pub enum Fate {
     GoesOn,
 }
 
-/// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `seen` runs when the packet
-/// is a target's.
+/// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs when the packet is
+/// a target's, and says whether its headers are read.
 #[inline(always)]
 pub fn judge<C: Judge>(
-    ctx: &impl EbpfContext,
     hook: Hook,
     ancestor: impl Fn(u32) -> u64,
-    seen: impl Fn(&mut Packet),
+    begin: impl Fn() -> bool,
 ) -> Fate {
     let mut is_target = false;
     let is_lost = target::any_rule(
         ancestor,
         || {
-            let Some(packet) = PACKET.get_ptr_mut(hook as u32) else { return false };
-            // SAFETY: nothing else on this CPU uses this entry while the program runs.
-            let packet = unsafe { &mut *packet };
-            seen(packet);
-            is_target = packet.read(ctx, hook.direction()).is_some();
-            if is_target {
-                packet.interface = kernel::interface(ctx.as_ptr().cast_const());
-            }
+            is_target = begin();
             is_target
         },
         |rule| C::judge(rule, hook as u32) != 0,
@@ -108,9 +105,21 @@ pub fn judge<C: Judge>(
     }
 }
 
-/// The id of the ancestor at a level of the cgroup of a packet's socket, or 0.
+/// Reads the headers of a packet for the rules of a hook. `None` for what is not judged.
 #[inline(always)]
-pub fn sender(skb: *mut __sk_buff) -> impl Fn(u32) -> u64 {
+pub fn read(ctx: &impl EbpfContext, hook: Hook) -> Option<&'static mut Packet> {
+    let packet = PACKET.get_ptr_mut(hook as u32)?;
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let packet = unsafe { &mut *packet };
+    packet.read(ctx, hook.direction())?;
+    packet.interface = kernel::interface(ctx.as_ptr().cast_const());
+    Some(packet)
+}
+
+/// The id of the ancestor at a level of the cgroup of a packet's own socket, or 0.
+#[inline(always)]
+pub fn own(ctx: &impl EbpfContext) -> impl Fn(u32) -> u64 {
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
     // SAFETY: the helper takes the context and a number, and returns 0 for what has no socket.
     move |level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) }
 }

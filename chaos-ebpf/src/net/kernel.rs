@@ -30,16 +30,29 @@ pub fn current_process() -> u32 {
 pub fn interface(skb: *const c_void) -> [u8; INTERFACE_NAME] {
     let nothing = [0; INTERFACE_NAME];
     let Some(layout) = LAYOUT.get(0).filter(|layout| layout.skb_dev != 0) else { return nothing };
-    // The verifier does not let a number be added to a context: copied, it is a number itself.
-    let address = skb;
-    let Some(skb) = read::<u64>((&raw const address) as u64, 0) else { return nothing };
-    let Some(device) = read::<u64>(skb, layout.skb_dev) else { return nothing };
+    let Some(device) = device(skb, layout) else { return nothing };
     read(device, layout.device_name).unwrap_or(nothing)
+}
+
+/// The inode of the network namespace that a packet is in.
+#[inline(always)]
+pub fn namespace(skb: *const c_void) -> Option<u32> {
+    let layout = LAYOUT.get(0).filter(|layout| layout.skb_dev != 0)?;
+    let net = read::<u64>(device(skb, layout)?, layout.device_net)?;
+    read(net, layout.net_inode)
+}
+
+#[inline(always)]
+fn device(skb: *const c_void, layout: &Layout) -> Option<u64> {
+    // The verifier does not let a number be added to a context: copied, it is a number itself.
+    let context = skb;
+    let skb = read::<u64>((&raw const context) as u64, 0)?;
+    read(skb, layout.skb_dev)
 }
 
 /// Copies a value from the kernel's memory, if that can be read.
 #[inline(always)]
-fn read<T: Copy + Zeroed>(address: u64, offset: u32) -> Option<T> {
+pub(super) fn read<T: Copy + Zeroed>(address: u64, offset: u32) -> Option<T> {
     let mut value = T::ZERO;
     // SAFETY: the helper writes as many bytes as the value has, or fails; it never faults.
     let status = unsafe {
@@ -50,7 +63,7 @@ fn read<T: Copy + Zeroed>(address: u64, offset: u32) -> Option<T> {
 }
 
 /// What may have any bytes.
-trait Zeroed {
+pub(super) trait Zeroed {
     const ZERO: Self;
 }
 

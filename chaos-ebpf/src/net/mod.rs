@@ -1,11 +1,14 @@
 //! Engine `net`: from a packet to what its rules want of it.
 //!
 //! [`filter`] says whether a rule is about a packet, [`flow`] what is known of its connection, [`judge`] asks
-//! all of its rules, and [`act`] notes what each wants. The programs carry it out.
+//! all of its rules, and [`act`] notes what each wants. The programs carry it out; what is to wait does so in a
+//! [`hop`].
 
 pub mod act;
 pub mod filter;
 pub mod flow;
+pub mod hop;
 pub mod judge;
 pub mod kernel;
+pub mod receiver;
 pub mod report;

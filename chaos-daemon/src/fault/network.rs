@@ -1,0 +1,205 @@
+//! What the kinds of the network family have in common: a rule, then what carries it out. A rule without a hook
+//! does nothing, and a new hook is live some 10 ms before the kernel says so: this way round the fault begins with
+//! the hook.
+
+use chaos_common::{
+    abi::{Action, Dice, NetRule, PARAMETERS, Shape},
+    fault::{FaultKind, NetworkFilter},
+};
+
+use super::{Capability, Limits, Unsupported};
+use crate::{
+    effect::{Effect, PutRule},
+    kernel::{Counting, EgressTier, HoldTier, RuleSpec, Support},
+};
+
+const OUT: &str = "direction out";
+const IN: &str = "direction in";
+
+/// A fault of the family, as far as its kind decides.
+pub(super) struct Network<'a> {
+    pub(super) kind: FaultKind,
+    pub(super) filter: &'a NetworkFilter,
+    pub(super) action: Action,
+    pub(super) parameters: [u64; PARAMETERS],
+    pub(super) shape: Option<Box<Shape>>,
+    pub(super) dice: Dice,
+    pub(super) means: Means,
+}
+
+/// What it takes to carry an action out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Means {
+    /// A packet ends, or it does not.
+    Verdict,
+    /// It is changed or copied where it is.
+    Change,
+    /// It waits.
+    Hold,
+}
+
+impl Network<'_> {
+    /// The effects that make it happen.
+    pub(super) fn plan(
+        self,
+        limits: &Limits,
+        support: &Support,
+    ) -> Result<Vec<Effect>, Unsupported> {
+        let (kind, direction, means) = (self.kind, self.filter.direction(), self.means);
+        let mut effects = vec![Effect::PutRule(PutRule(Box::new(self.rule(limits))))];
+        let mut need = |aspect, result: Result<(), &String>, effect| match result {
+            Ok(()) if effects.contains(&effect) => Ok(()),
+            Ok(()) => {
+                effects.push(effect);
+                Ok(())
+            }
+            Err(reason) => Err(Unsupported { fault: kind, aspect, reason: reason.clone() }),
+        };
+        if direction.includes_out() {
+            if means == Means::Hold {
+                need(OUT, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
+            }
+            need(OUT, support.egress.as_ref().map(drop), Effect::HookEgress)?;
+        }
+        if direction.includes_in() {
+            match means {
+                Means::Verdict => need(IN, support.ingress.as_ref().copied(), Effect::HookIngress)?,
+                Means::Hold => {
+                    need(IN, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
+                    need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
+                }
+                Means::Change => {
+                    need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
+                }
+            }
+        }
+        Ok(effects)
+    }
+
+    fn rule(self, limits: &Limits) -> RuleSpec {
+        let rule = NetRule {
+            gate: limits.gate(self.dice),
+            // Written with the rule, by whoever gives it one.
+            id: 0,
+            action: self.action as u32,
+            filter: self.filter.to_abi(),
+            parameters: self.parameters,
+        };
+        RuleSpec { rule, filter: self.filter.clone(), shape: self.shape }
+    }
+}
+
+/// Whether and how a kind works here, in both directions.
+pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
+    let caveat = match support.counting {
+        Counting::Exact => "",
+        Counting::Close => {
+            "this kernel (before 5.12) cannot count exactly across CPUs: a seed's sequence may be off by one place, and `times` be exceeded by one for each CPU"
+        }
+    };
+    let egress = |what: &str| {
+        support.egress.clone().map(|tier| match tier {
+            EgressTier::Tcx => format!("tcx link on each interface, {what}"),
+            EgressTier::Clsact => format!("clsact filter on each interface, {what}"),
+        })
+    };
+    let hold = || {
+        support.hold.clone().map(|tier| match tier {
+            HoldTier::Fq => "packets wait in the fq of a pair of devices of ours",
+        })
+    };
+    let arrival = |what: &str| {
+        support.arrival.clone().and_then(|()| egress(&format!("at its ingress, {what}")))
+    };
+    let (out, incoming) = match means {
+        Means::Verdict => (
+            egress("packets redirected to nowhere"),
+            support
+                .ingress
+                .clone()
+                .map(|()| "cgroup_skb ingress link on the target's cgroup".into()),
+        ),
+        Means::Change => (egress("packets changed in place"), arrival("packets changed in place")),
+        Means::Hold => (hold().and_then(egress), hold().and_then(arrival)),
+    };
+    let of =
+        |aspect, support| Capability { fault: kind, aspect, support, caveat: caveat.to_owned() };
+    vec![of(OUT, out), of(IN, incoming)]
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::{
+        abi::Chance,
+        fault::{Direction, NetworkPartition},
+    };
+
+    use super::*;
+    use crate::boot_clock::BootTime;
+
+    const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
+
+    fn support() -> Support {
+        Support {
+            egress: Ok(EgressTier::Tcx),
+            hold: Ok(HoldTier::Fq),
+            ingress: Ok(()),
+            arrival: Ok(()),
+            counting: Counting::Exact,
+        }
+    }
+
+    fn plan(
+        direction: Direction,
+        means: Means,
+        support: &Support,
+    ) -> Result<Vec<Effect>, Unsupported> {
+        let filter = NetworkFilter { direction: Some(direction), ..Default::default() };
+        Network {
+            kind: FaultKind::NetworkDelay,
+            filter: &filter,
+            action: Action::Hold,
+            parameters: [0; PARAMETERS],
+            shape: None,
+            dice: Dice::percent(1, Chance::ALWAYS),
+            means,
+        }
+        .plan(&LIMITS, support)
+    }
+
+    #[test]
+    fn the_rule_comes_before_what_carries_it_out_and_this_only_where_needed() {
+        use Effect::{HoldPackets, HookArrival, HookEgress, HookIngress};
+        for (direction, means, effects) in [
+            (Direction::Out, Means::Verdict, &[HookEgress][..]),
+            (Direction::In, Means::Verdict, &[HookIngress]),
+            (Direction::Both, Means::Verdict, &[HookEgress, HookIngress]),
+            (Direction::Out, Means::Change, &[HookEgress]),
+            (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
+            (Direction::Out, Means::Hold, &[HoldPackets, HookEgress]),
+            (Direction::In, Means::Hold, &[HoldPackets, HookArrival]),
+            (Direction::Both, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
+        ] {
+            let planned = plan(direction, means, &support()).unwrap();
+            assert!(matches!(planned[0], Effect::PutRule(_)), "{direction:?} {means:?}");
+            assert_eq!(planned[1..], *effects, "{direction:?} {means:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_kernel_s_reason() {
+        let no_tc = Support { egress: Err("no tc".into()), ..support() };
+        assert!(plan(Direction::In, Means::Verdict, &no_tc).is_ok());
+        let refused = plan(Direction::Both, Means::Verdict, &no_tc).unwrap_err();
+        assert_eq!(refused.to_string(), "network delay (direction out) is unsupported here: no tc");
+        let no_fq = Support { hold: Err("no fq".into()), ..support() };
+        assert!(plan(Direction::Both, Means::Change, &no_fq).is_ok());
+        assert!(plan(Direction::In, Means::Hold, &no_fq).is_err());
+    }
+
+    #[test]
+    fn a_partition_is_both_ways_if_nothing_is_said() {
+        let partition = NetworkPartition::try_from(NetworkFilter::default()).unwrap();
+        assert_eq!(partition.filter.direction(), Direction::Both);
+    }
+}

@@ -1,0 +1,33 @@
+//! `network corrupt`: bits of packets change.
+
+use chaos_common::{
+    abi::Action,
+    fault::{FaultKind, NetworkCorrupt},
+};
+
+use super::{
+    Capability, Limits, Unsupported,
+    network::{self, Means, Network},
+};
+use crate::{effect::Effect, kernel::Support};
+
+pub(super) fn plan(
+    corrupt: &NetworkCorrupt,
+    limits: &Limits,
+    support: &Support,
+) -> Result<Vec<Effect>, Unsupported> {
+    Network {
+        kind: FaultKind::NetworkCorrupt,
+        filter: &corrupt.filter,
+        action: Action::Corrupt,
+        parameters: corrupt.to_abi().words(),
+        shape: None,
+        dice: corrupt.share.dice(limits.seed),
+        means: Means::Change,
+    }
+    .plan(limits, support)
+}
+
+pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
+    network::capabilities(FaultKind::NetworkCorrupt, Means::Change, support)
+}

@@ -1,0 +1,80 @@
+//! Where the kernel keeps what programs read from its own structures. Looked up when somebody needs it: that
+//! takes some 50 ms.
+
+use aya::maps::{Array, MapData};
+use chaos_common::abi;
+
+use super::{KernelError, btf::Btf, object::Object, rules::typed};
+
+pub(super) struct Layout {
+    table: Array<MapData, abi::Layout>,
+    /// As written by this process.
+    known: abi::Layout,
+}
+
+/// What programs may want to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The process that runs.
+    Process,
+    /// The device that a packet is on, its name and its network namespace.
+    Device,
+    /// The cgroup of a socket.
+    Socket,
+}
+
+impl Layout {
+    pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
+        let table: Array<MapData, abi::Layout> = typed(object.take_map("LAYOUT")?)?;
+        Ok(Self { table, known: abi::Layout::default() })
+    }
+
+    /// Lets the programs read something from now on.
+    pub(super) fn need(&mut self, part: Part) -> Result<(), KernelError> {
+        let is_known = match part {
+            Part::Process => self.known.task_tgid != 0,
+            Part::Device => self.known.skb_dev != 0,
+            Part::Socket => self.known.sock_cgroup != 0,
+        };
+        if is_known {
+            return Ok(());
+        }
+        let btf = Btf::of_kernel();
+        let member = |structure, member| {
+            btf.member(structure, member).ok_or(KernelError::NoTypes { structure, member })
+        };
+        match part {
+            Part::Process => self.known.task_tgid = member("task_struct", "tgid")?,
+            Part::Device => {
+                self.known.device_name = member("net_device", "name")?;
+                self.known.device_net = member("net_device", "nd_net")?;
+                self.known.net_inode = member("net", "ns")? + member("ns_common", "inum")?;
+                // Last: programs read none of these while it is 0.
+                self.known.skb_dev = member("sk_buff", "dev")?;
+            }
+            Part::Socket => {
+                self.known.cgroup_level = member("cgroup", "level")?;
+                // Linux 6.1 replaced the ids by pointers.
+                match btf.member("cgroup", "ancestors") {
+                    Some(ancestors) => self.known.cgroup_ancestors = ancestors,
+                    None => self.known.cgroup_ancestor_ids = member("cgroup", "ancestor_ids")?,
+                }
+                self.known.cgroup_kn = member("cgroup", "kn")?;
+                self.known.kn_id = member("kernfs_node", "id")?;
+                let data = member("sock", "sk_cgrp_data")?;
+                // Before Linux 5.15 a word that is a pointer or something else.
+                let word = btf
+                    .member("sock_cgroup_data", "cgroup")
+                    .or_else(|| btf.member("sock_cgroup_data", "val"))
+                    .ok_or(KernelError::NoTypes {
+                        structure: "sock_cgroup_data",
+                        member: "cgroup",
+                    })?;
+                self.known.sock_cgroup = data + word;
+            }
+        }
+        self.table
+            .set(0, &self.known, 0)
+            .map_err(|source| KernelError::Map { what: "write the layout", source })
+    }
+}

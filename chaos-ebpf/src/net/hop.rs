@@ -1,0 +1,137 @@
+//! Where packets wait: a private pair of devices in the namespace, whose entrance has an `fq` that holds what
+//! has a departure time. What comes out at the other end goes back to where it was.
+//!
+//! The loopback drops what was on another device, so it holds by itself where the daemon gave it an `fq`.
+//!
+//! A copy waits, and the packet itself is eaten: with its socket at hand it would count against the little that
+//! TCP lets be queued on one machine, and a delay would be a brake.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, BPF_NOEXIST},
+    helpers::generated::{bpf_clone_redirect, bpf_skb_change_head, bpf_skb_store_bytes},
+    macros::map,
+    maps::{HashMap, PerCpuArray},
+    programs::TcContext,
+};
+use chaos_common::abi::{Direction, Handover, Way, mix};
+
+use super::kernel;
+
+/// Number → way of a held packet.
+#[map]
+pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(4096, 0);
+
+/// One entry: what the program at the entrance has to know.
+#[map]
+pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0);
+
+/// Inodes of the network namespaces whose loopback holds packets.
+#[map]
+pub static LOOPBACKS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// Index of the loopback in every network namespace.
+const LOOPBACK: u32 = 1;
+/// Places at which a way is looked for.
+const TRIES: u32 = 8;
+/// `ERANGE`: the packet is on a device without link headers.
+const NO_LINK_HEADER: i64 = -34;
+const LINK_HEADER: u32 = 14;
+
+/// Puts a copy of a packet where it waits. False if there is no such place here: then it goes on at once.
+#[inline(always)]
+pub fn hold(
+    ctx: &TcContext,
+    entrance: u32,
+    direction: Direction,
+    departure_ns: u64,
+    corrupter: u32,
+) -> bool {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the context is valid while the program runs.
+    let (interface, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
+    let entrance = if interface != LOOPBACK {
+        entrance
+    } else if holds_itself(skb) {
+        LOOPBACK
+    } else {
+        return false;
+    };
+    let way = Way { interface, direction: direction as u32, priority, corrupter };
+    let Some(number) = number(&way) else { return false };
+    let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
+    // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
+    unsafe { *handover = Handover { departure_ns, way: number, reserved: 0 } };
+    let mut status = clone_to(skb, entrance);
+    if status == NO_LINK_HEADER {
+        status = clone_with_link_header(skb, entrance);
+    }
+    // SAFETY: as above.
+    unsafe { (*handover).way = 0 };
+    // What the queue has no room for is lost there.
+    status >= 0
+}
+
+/// What is handed over with the packet that this CPU is queueing, if one is.
+#[inline(always)]
+pub fn handed_over() -> Option<Handover> {
+    let handover = HANDOVER.get(0)?;
+    if handover.way == 0 { None } else { Some(*handover) }
+}
+
+/// The way of the packet that came out.
+#[inline(always)]
+pub fn way(number: u32) -> Option<Way> {
+    // SAFETY: entries are written once and never removed.
+    unsafe { WAYS.get(&number) }.copied()
+}
+
+#[inline(always)]
+fn holds_itself(skb: *mut __sk_buff) -> bool {
+    let Some(inode) = kernel::namespace(skb.cast_const().cast()) else { return false };
+    // SAFETY: the value is not looked at.
+    unsafe { LOOPBACKS.get(&inode) }.is_some()
+}
+
+/// The number of a way; who comes first gives it.
+#[inline(always)]
+fn number(way: &Way) -> Option<u32> {
+    let first = mix(u64::from(way.interface) << 32 | u64::from(way.priority), 0)
+        ^ mix(u64::from(way.corrupter) << 32 | u64::from(way.direction), 1);
+    for at in 0..TRIES {
+        let number = 1 + (first as u32).wrapping_add(at) % 0xffff;
+        // SAFETY: entries are written once and never removed.
+        if let Some(there) = unsafe { WAYS.get(&number) } {
+            if *there == *way {
+                return Some(number);
+            }
+        } else if WAYS.insert(&number, way, u64::from(BPF_NOEXIST)).is_ok() {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn clone_to(skb: *mut __sk_buff, interface: u32) -> i64 {
+    // SAFETY: takes the context and two numbers.
+    unsafe { bpf_clone_redirect(skb, interface, 0) }
+}
+
+/// A tunnel's packets begin with the network header. The hop is a device with link headers: the packet gets one,
+/// which the tunnel takes off again when it comes back.
+#[inline(always)]
+fn clone_with_link_header(skb: *mut __sk_buff, interface: u32) -> i64 {
+    // SAFETY: the context is valid while the program runs; the bytes that are written were just added.
+    unsafe {
+        let protocol = (*skb).protocol as u16;
+        let status = bpf_skb_change_head(skb, LINK_HEADER, 0);
+        if status != 0 {
+            return status;
+        }
+        let at = LINK_HEADER - size_of::<u16>() as u32;
+        let (from, length) = ((&raw const protocol).cast(), size_of::<u16>() as u32);
+        bpf_skb_store_bytes(skb, at, from, length, 0);
+    }
+    clone_to(skb, interface)
+}

@@ -1,0 +1,115 @@
+//! Who is about to get a packet that has just come in by an interface: the cgroup of its socket.
+//!
+//! There is no socket yet at that place, and no helper that tells a found one's cgroup: it is looked up as the
+//! stack will, and read from the kernel's structures.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ends4},
+    bindings::{
+        bpf_sock_tuple__bindgen_ty_1 as Ends, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ends6,
+    },
+    helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release},
+    programs::TcContext,
+};
+use chaos_common::abi::{FAMILY_V4, Layout};
+
+use super::kernel::{LAYOUT, read};
+use crate::packet::Packet;
+
+/// `BPF_F_CURRENT_NETNS`: the namespace of the device.
+const HERE: u64 = u64::MAX;
+/// Set in the word of a socket's cgroup on kernels before 5.15 that hold something else there.
+const NO_POINTER: u64 = 3;
+
+/// A socket's cgroup. It may go while the program runs: then what is read is nonsense, and no harm.
+#[derive(Clone, Copy)]
+pub struct Receiver {
+    cgroup: u64,
+    level: u32,
+}
+
+impl Receiver {
+    /// Of a packet whose headers were read; `None` where there is no socket of TCP or UDP.
+    #[inline(always)]
+    pub fn of(ctx: &TcContext, packet: &Packet) -> Option<Self> {
+        let skb = ctx.as_ptr().cast();
+        let layout = LAYOUT.get(0).filter(|layout| layout.sock_cgroup != 0)?;
+        let cgroup = cgroup(skb, packet, layout)?;
+        if cgroup == 0 || cgroup & NO_POINTER != 0 {
+            return None;
+        }
+        Some(Self { cgroup, level: read(cgroup, layout.cgroup_level)? })
+    }
+
+    /// The id of the ancestor at a level, or 0.
+    #[inline(always)]
+    pub fn ancestor(self, level: u32) -> u64 {
+        let Some(layout) = LAYOUT.get(0) else { return 0 };
+        if level > self.level {
+            return 0;
+        }
+        let at = level * size_of::<u64>() as u32;
+        if layout.cgroup_ancestors == 0 {
+            return read(self.cgroup, layout.cgroup_ancestor_ids + at).unwrap_or(0);
+        }
+        let id = || {
+            let ancestor = read::<u64>(self.cgroup, layout.cgroup_ancestors + at)?;
+            let node = read::<u64>(ancestor, layout.cgroup_kn)?;
+            read(node, layout.kn_id)
+        };
+        id().unwrap_or(0)
+    }
+}
+
+/// The word of the socket that a packet is for.
+#[inline(always)]
+fn cgroup(skb: *mut __sk_buff, packet: &Packet, layout: &Layout) -> Option<u64> {
+    if packet.has_ports == 0 {
+        return None;
+    }
+    let is_tcp = packet.protocol as u8 == IPPROTO_TCP;
+    let mut tuple = bpf_sock_tuple { __bindgen_anon_1: Ends { ipv6: ZERO } };
+    // Ports are in network byte order there, and the sender comes first.
+    let (sport, dport) = (packet.remote_port.to_be(), packet.local_port.to_be());
+    let size = if packet.family == FAMILY_V4 {
+        let word = |bytes: &[u8; 16]| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let (saddr, daddr) = (word(&packet.remote), word(&packet.local));
+        tuple.__bindgen_anon_1.ipv4 = Ends4 { saddr, daddr, sport, dport };
+        size_of::<Ends4>()
+    } else {
+        let (saddr, daddr) = (words(&packet.remote), words(&packet.local));
+        tuple.__bindgen_anon_1.ipv6 = Ends6 { saddr, daddr, sport, dport };
+        size_of::<Ends6>()
+    } as u32;
+    // SAFETY: the helpers take the context and a tuple of the size beside it; the socket is given back.
+    unsafe {
+        let tuple = &raw mut tuple;
+        let socket = if is_tcp {
+            bpf_sk_lookup_tcp(skb.cast(), tuple, size, HERE, 0)
+        } else {
+            bpf_sk_lookup_udp(skb.cast(), tuple, size, HERE, 0)
+        };
+        if socket.is_null() {
+            return None;
+        }
+        // The verifier lets nobody calculate with a socket: copied, its address is a number.
+        let holder = socket;
+        let address = read::<u64>((&raw const holder) as u64, 0);
+        let word = address.and_then(|address| read::<u64>(address, layout.sock_cgroup));
+        bpf_sk_release(socket.cast::<c_void>());
+        word
+    }
+}
+
+const IPPROTO_TCP: u8 = 6;
+const ZERO: Ends6 = Ends6 { saddr: [0; 4], daddr: [0; 4], sport: 0, dport: 0 };
+
+#[inline(always)]
+fn words(bytes: &[u8; 16]) -> [u32; 4] {
+    let word =
+        |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    [word(0), word(4), word(8), word(12)]
+}
