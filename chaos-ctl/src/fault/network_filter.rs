@@ -12,9 +12,9 @@ use super::{above_zero, of_flag};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which packets (all conditions must hold)")]
 pub(super) struct FilterFlags {
-    /// Seen from the target: out, in or both [default: out]
-    #[arg(long, value_name = "DIRECTION", allow_hyphen_values = true)]
-    direction: Option<Direction>,
+    /// Seen from the target: out, in or both
+    #[arg(long, value_name = "DIRECTION", allow_hyphen_values = true, default_value_t)]
+    direction: Direction,
 
     /// Only these addresses or CIDRs of the other end
     ///
@@ -61,7 +61,8 @@ pub(super) struct FilterFlags {
 
     /// Only the first packets or bytes of each connection: 10packets, 64KiB
     ///
-    /// Counted from the moment at which the fault begins. With --after, the first behind that.
+    /// Counted from the beginning of the fault on, among the packets that meet all other conditions.
+    /// With --after, the first behind that.
     #[arg(long, value_name = "VOLUME", allow_hyphen_values = true)]
     first: Option<Volume>,
 
@@ -76,7 +77,7 @@ impl TryFrom<FilterFlags> for NetworkFilter {
     fn try_from(flags: FilterFlags) -> Result<Self, Invalid> {
         let at = |flag: &'static str| move |invalid: Invalid| invalid.at(flag);
         let filter = Self {
-            direction: flags.direction,
+            direction: Some(flags.direction),
             remote: Remotes::try_from(flags.to).map_err(at("--to"))?,
             except: Remotes::try_from(flags.except).map_err(at("--except"))?,
             remote_ports: PortRanges::try_from(flags.port).map_err(at("--port"))?,

@@ -18,9 +18,7 @@ pub(super) struct Flags {
 
 /// The flags, among which the direction has another default than elsewhere.
 pub(super) fn define(command: Command) -> Command {
-    Flags::augment_args(command).mut_arg("direction", |direction| {
-        direction.help("Seen from the target: out, in or both [default: both]")
-    })
+    Flags::augment_args(command).mut_arg("direction", |direction| direction.default_value("both"))
 }
 
 impl TryFrom<Flags> for Fault {
