@@ -25,7 +25,12 @@ const PLACES: [Place; 6] = [
         joint: '_',
         others: &["mod", "network_filter"],
     },
-    Place { folder: "chaos-daemon/src/fault", ending: "rs", joint: '_', others: &["mod"] },
+    Place {
+        folder: "chaos-daemon/src/fault",
+        ending: "rs",
+        joint: '_',
+        others: &["mod", "network"],
+    },
     Place {
         folder: "chaos-ctl/src/fault",
         ending: "rs",

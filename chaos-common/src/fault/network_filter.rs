@@ -248,11 +248,13 @@ impl NetworkFilter {
         self.direction.unwrap_or_default()
     }
 
-    /// Refuses a filter that contradicts itself.
+    /// Refuses a filter that contradicts itself. Where it says no direction, it says out from then on, so that
+    /// whoever reads it need not know.
     ///
     /// # Errors
-    /// When there is a [`Contradiction`].
-    pub fn checked(self) -> Result<Self, Invalid> {
+    /// When there is a [`Contradiction`], or nothing would match.
+    pub fn checked(mut self) -> Result<Self, Invalid> {
+        self.direction.get_or_insert_default();
         if let Some(percent) = self.connection_percent {
             percent.above_zero().at("connectionPercent")?;
         }

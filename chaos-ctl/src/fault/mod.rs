@@ -1,11 +1,18 @@
 //! Faults as flags: `FAMILY KIND --flag …`, one file per kind.
 
+mod network_corrupt;
+mod network_delay;
+mod network_duplicate;
 mod network_filter;
 mod network_loss;
+mod network_partition;
+mod network_rate;
+mod network_reorder;
 
 use chaos_common::{
     fault::{Fault, FaultKind},
     invalid::Invalid,
+    value::Percent,
 };
 use clap::{
     ArgMatches, Args, Command, FromArgMatches, Subcommand,
@@ -27,6 +34,12 @@ pub(crate) struct FaultCommand<R> {
 fn define(kind: FaultKind, command: Command) -> Command {
     match kind {
         FaultKind::NetworkLoss => network_loss::Flags::augment_args(command),
+        FaultKind::NetworkDelay => network_delay::Flags::augment_args(command),
+        FaultKind::NetworkDuplicate => network_duplicate::Flags::augment_args(command),
+        FaultKind::NetworkReorder => network_reorder::Flags::augment_args(command),
+        FaultKind::NetworkCorrupt => network_corrupt::Flags::augment_args(command),
+        FaultKind::NetworkRate => network_rate::Flags::augment_args(command),
+        FaultKind::NetworkPartition => network_partition::define(command),
     }
 }
 
@@ -34,6 +47,16 @@ fn define(kind: FaultKind, command: Command) -> Command {
 fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
     let fault = match kind {
         FaultKind::NetworkLoss => network_loss::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::NetworkDelay => network_delay::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::NetworkDuplicate => {
+            network_duplicate::Flags::from_arg_matches(matches)?.try_into()
+        }
+        FaultKind::NetworkReorder => network_reorder::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::NetworkCorrupt => network_corrupt::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::NetworkRate => network_rate::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::NetworkPartition => {
+            network_partition::Flags::from_arg_matches(matches)?.try_into()
+        }
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -41,8 +64,36 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
 /// What the kinds of this kind's family have in common.
 fn about_family(kind: FaultKind) -> &'static str {
     match kind {
-        FaultKind::NetworkLoss => "What happens to the target's packets",
+        FaultKind::NetworkLoss
+        | FaultKind::NetworkDelay
+        | FaultKind::NetworkDuplicate
+        | FaultKind::NetworkReorder
+        | FaultKind::NetworkCorrupt
+        | FaultKind::NetworkRate
+        | FaultKind::NetworkPartition => "What happens to the target's packets",
     }
+}
+
+/// A percentage that is more than nothing.
+fn above_zero(text: &str) -> Result<Percent, Invalid> {
+    text.parse::<Percent>()?.above_zero()
+}
+
+/// What is wrong with a field, in the words of its flag: `burst.enter` is `--burst-enter`.
+fn of_flag(invalid: Invalid) -> Invalid {
+    let Invalid { field, problem } = invalid;
+    if field.is_empty() {
+        return Invalid::new(problem);
+    }
+    let mut flag = String::from("--");
+    for c in field.chars() {
+        match c {
+            '.' => flag.push('-'),
+            c if c.is_ascii_uppercase() => flag.extend(['-', c.to_ascii_lowercase()]),
+            c => flag.push(c),
+        }
+    }
+    Invalid::new(problem).at(&flag)
 }
 
 fn families() -> Vec<&'static str> {
@@ -129,6 +180,12 @@ mod tests {
         Ok(line.fault.fault)
     }
 
+    /// A line of flags that is refused, and words of what is said.
+    pub(super) fn refused(line: &str, words: &str) {
+        let error = parse(line).expect_err(line);
+        assert!(error.contains(words), "{line}: {error}");
+    }
+
     #[test]
     fn every_kind_has_its_subcommand_with_help() {
         let command =
@@ -140,6 +197,14 @@ mod tests {
             let found = family.find_subcommand(name).expect("kind");
             assert!(found.get_about().is_some(), "{kind} has no help");
         }
+    }
+
+    #[test]
+    fn a_field_has_its_flag() {
+        let of = |field: &str| of_flag(Invalid::new("no").at(field)).to_string();
+        assert_eq!(of("burst.enter"), "--burst-enter: no");
+        assert_eq!(of("connectionPercent"), "--connection-percent: no");
+        assert_eq!(of_flag(Invalid::new("no")).to_string(), "no");
     }
 
     #[test]

@@ -155,6 +155,47 @@ fn inject_says_what_happens_and_when_it_ends() {
         .stderr_eq("error: cannot inject a: a is another injection; give another id\n");
 }
 
+/// By flags, over the wire, and out again as in a file.
+#[test]
+fn every_kind_is_what_was_asked_for() {
+    let daemon = Daemon::start();
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("measured.dist");
+    std::fs::write(&table, "-8192 0 8192\n").unwrap();
+    let measured =
+        format!("delay --latency 20ms --jitter 5ms --distribution-file {}", table.display());
+    for (n, (flags, said)) in [
+        ("loss --every 3 --interface eth0", "loss one in 3, out, interface eth0"),
+        (&measured, "delay 20ms ± 5ms table of 3 values, out"),
+        ("duplicate --percent 5 --dscp ef", "duplicate 5 %, out, dscp ef"),
+        ("reorder --every 5 --time 9ms --direction in", "reorder one in 5 by 9ms, in"),
+        ("corrupt --percent 1 --checksum fixed", "corrupt 1 %, payload, checksum fixed, out"),
+        ("rate --rate 1Mbit --drop", "rate 1Mbit/s, burst 1600B, drop, out"),
+        ("partition --connections new --first 9kB", "partition both, new connections, first 9kB"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = format!("inject network {flags} --unit nginx.service --duration 1m --id a-{n}");
+        let text = daemon.chaos(&line).assert().code(0).stdout();
+        assert!(text.starts_with(&format!("a-{n}: network {said} on unit")), "{flags}: {text}");
+        let yaml = daemon.chaos(&format!("get a-{n} -o yaml")).assert().code(0).stdout();
+        let spec: Vec<&str> = yaml
+            .lines()
+            .skip_while(|line| *line != "spec:")
+            .skip(1)
+            .take_while(|line| line.starts_with(' '))
+            .collect();
+        let again = daemon
+            .chaos(&format!("inject -f - --id b-{n}"))
+            .stdin(spec.join("\n"))
+            .assert()
+            .code(0)
+            .stdout();
+        assert!(again.starts_with(&format!("b-{n}: network {said} on unit")), "{yaml}: {again}");
+    }
+}
+
 #[test]
 fn inject_draws_an_id_and_says_the_default_duration() {
     let daemon = Daemon::start();
