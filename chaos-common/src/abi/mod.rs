@@ -66,4 +66,4 @@ macro_rules! pod {
 }
 
 #[cfg(feature = "user")]
-pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout);
+pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);

@@ -10,7 +10,7 @@ use aya::{
 };
 use chaos_common::{
     abi::{
-        Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
+        Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
         PREFIX_INCLUDE, Prefix, RuleState, RuleStats, Shape, TARGET_WORDS, TargetRules,
     },
     fault::NetworkFilter,
@@ -65,6 +65,7 @@ pub(super) struct Rules {
     state: HashMap<MapData, u32, RuleState>,
     stats: PerCpuHashMap<MapData, u32, RuleStats>,
     shapes: HashMap<MapData, u32, Shape>,
+    flows: HashMap<MapData, FlowKey, Flow>,
     /// The rules that were put or adopted here.
     owned: Memory<RuleId, Owned>,
     /// Their ids by cgroup id, in the order in which they are asked: by action, and then the oldest first.
@@ -106,6 +107,7 @@ impl Rules {
             state: typed(object.take_map("STATE")?)?,
             stats: typed(object.take_map("STATS")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
+            flows: typed(object.take_map("FLOWS")?)?,
             owned: Memory::new(),
             listed: Memory::new(),
             bits: Bits::default(),
@@ -179,6 +181,9 @@ impl Rules {
                 gone(self.prefixes.remove(key)).map_err(at("remove an address range"))?;
             }
         }
+        for key in strangers(self.flows.keys(), |key| key.rule != id.0)? {
+            gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
+        }
         self.owned.remove(&id);
         Ok(seen)
     }
@@ -227,6 +232,10 @@ impl Rules {
         rules.extend(strangers(self.stats.keys(), is_owned)?);
         for id in rules {
             self.erase(RuleId(id))?;
+        }
+        let is_owned = |key: &FlowKey| self.owned.contains_key(&RuleId(key.rule));
+        for key in strangers(self.flows.keys(), is_owned)? {
+            gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
         let is_owned = |key: &Key<Prefix>| {
             let prefix = key.data();

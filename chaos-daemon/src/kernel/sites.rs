@@ -14,6 +14,7 @@ use std::{
 };
 
 use aya::maps::{HashMap as Table, MapData};
+use chaos_common::abi::Way;
 
 use super::{
     EgressTier, Instance, KernelError, Pins, RuleId,
@@ -59,6 +60,8 @@ pub(super) struct Sites {
     unsettled: BTreeSet<u64>,
     /// The namespaces whose loopback holds packets, by inode.
     loopbacks: Table<MapData, u32, u32>,
+    /// Where packets in hops are to go.
+    ways: Table<MapData, u32, Way>,
     /// When to look whether hops are empty.
     drain_at: Option<BootTime>,
 }
@@ -79,6 +82,7 @@ impl Sites {
             namespaces: HashMap::new(),
             unsettled: BTreeSet::new(),
             loopbacks: rules::typed(object.take_map("LOOPBACKS")?)?,
+            ways: rules::typed(object.take_map("WAYS")?)?,
             drain_at: None,
         })
     }
@@ -206,7 +210,7 @@ impl Sites {
             |namespace: &Namespace| matches!(namespace.hop, Some(Hop::Draining { .. }));
         let is_left = self.namespaces.values().any(is_draining);
         self.drain_at = is_left.then(|| BootTime::now().after(DRAIN_EVERY));
-        result.map(|()| is_left)
+        result.and(self.forget_ways()).map(|()| is_left)
     }
 
     /// Removes what an earlier process left and nobody claimed since.
@@ -224,7 +228,20 @@ impl Sites {
         };
         let strangers: Vec<u32> =
             self.loopbacks.keys().flatten().filter(|inode| !kept(inode)).collect();
-        strangers.iter().try_for_each(|inode| unmark(&mut self.loopbacks, u64::from(*inode)))
+        strangers.iter().try_for_each(|inode| unmark(&mut self.loopbacks, u64::from(*inode)))?;
+        self.forget_ways()
+    }
+
+    /// Where there is no hop, no packet is on a way.
+    fn forget_ways(&mut self) -> Result<(), KernelError> {
+        if self.namespaces.values().any(|namespace| namespace.hop.is_some()) {
+            return Ok(());
+        }
+        let numbers: Vec<u32> = self.ways.keys().flatten().collect();
+        numbers.iter().try_for_each(|number| {
+            let removed = rules::gone(self.ways.remove(number));
+            removed.map_err(|source| KernelError::Map { what: "forget a way", source })
+        })
     }
 
     fn claims_of(&mut self, need: Need) -> &mut Claims {

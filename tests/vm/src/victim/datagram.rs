@@ -219,9 +219,12 @@ impl Datagrams {
         let flags = MsgFlags::MSG_DONTWAIT;
         let message =
             recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-        let times = message.cmsgs()?.filter_map(|control| match control {
-            ControlMessageOwned::ScmTimestampns(time) => Some(nanos(time)),
-            _ => None,
+        let times = message.cmsgs()?.filter_map(|control| {
+            if let ControlMessageOwned::ScmTimestampns(time) = control {
+                Some(nanos(time))
+            } else {
+                None
+            }
         });
         Ok((message.bytes, times.last().unwrap_or(0)))
     }

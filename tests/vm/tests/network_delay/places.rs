@@ -112,11 +112,7 @@ fn an_interface_is_chosen() -> Result<()> {
     for (name, is_hit) in [("near0", true), ("near1", false)] {
         let spec = Network::from(delay(LATENCY)).only(|filter| filter.interface = name.into());
         let injection = client.inject(spec.on(&stage.target))?;
-        if is_hit {
-            all_late(&flow)?
-        } else {
-            all_soon(&flow)?
-        }
+        if is_hit { all_late(&flow) } else { all_soon(&flow) }?;
         client.recover(&injection.id)?;
     }
     stage.idle(&daemon)?;
