@@ -63,6 +63,10 @@ pub struct Packet {
 pub struct Verdict {
     /// When it may leave, on the monotonic clock; 0 is now.
     pub departure_ns: u64,
+    /// Which line it waits in; 0 is that of its connection, in which none overtakes another.
+    pub line: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// How many come besides itself.
     pub copies: u32,
     /// The rule that corrupts it, or 0.

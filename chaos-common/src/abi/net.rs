@@ -159,6 +159,6 @@ pub struct Handover {
     pub departure_ns: u64,
     /// The number of its [`Way`]; 0 while there is no packet.
     pub way: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Which line of the `fq` it waits in, where packets do not overtake each other; 0 is that of its connection.
+    pub line: u32,
 }

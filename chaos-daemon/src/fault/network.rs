@@ -66,6 +66,8 @@ impl Network<'_> {
                 Means::Verdict => need(IN, support.ingress.as_ref().copied(), Effect::HookIngress)?,
                 Means::Hold => {
                     need(IN, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
+                    // On the loopback what came in goes out once more, and waits there.
+                    need(IN, support.egress.as_ref().map(drop), Effect::HookEgress)?;
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
                 Means::Change => {
@@ -177,7 +179,7 @@ mod tests {
             (Direction::Out, Means::Change, &[HookEgress]),
             (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
             (Direction::Out, Means::Hold, &[HoldPackets, HookEgress]),
-            (Direction::In, Means::Hold, &[HoldPackets, HookArrival]),
+            (Direction::In, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
             (Direction::Both, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
         ] {
             let planned = plan(direction, means, &support()).unwrap();

@@ -36,6 +36,8 @@ use super::{
 const MTU: u32 = 65_535;
 /// Packets that may wait, in all and of one flow.
 const LIMIT: u32 = 1_000_000;
+/// Lines that packets of no socket are divided among.
+const LINES: u32 = 0x1_0000;
 /// How far ahead of now a packet may leave, in microseconds: more than the longest delay, as far as 32 bits go.
 const HORIZON_US: u32 = 4_000_000_000;
 
@@ -211,6 +213,7 @@ fn add_fq(index: u32, handle: NlHandle) -> io::Result<()> {
     const PLIMIT: u16 = 1;
     const FLOW_PLIMIT: u16 = 2;
     const RATE_ENABLE: u16 = 5;
+    const ORPHAN_MASK: u16 = 10;
     const HORIZON: u16 = 14;
     const HORIZON_DROP: u16 = 15;
     let number =
@@ -224,6 +227,7 @@ fn add_fq(index: u32, handle: NlHandle) -> io::Result<()> {
             number(PLIMIT, LIMIT),
             number(FLOW_PLIMIT, LIMIT),
             number(RATE_ENABLE, 0),
+            number(ORPHAN_MASK, LINES - 1),
             number(HORIZON, HORIZON_US),
             // What is later than that leaves then.
             TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),

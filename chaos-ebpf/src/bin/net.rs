@@ -86,12 +86,9 @@ fn net_in_close(ctx: SkBuffContext) -> i32 {
 fn net_hop_enter(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // Nobody else has anything to send there.
-    let Some(handover) = hop::handed_over() else { return nowhere() };
-    // SAFETY: the context is valid while the program runs; both fields may be written in tc programs.
-    unsafe {
-        (*skb).tc_index = handover.way;
-        (*skb).tstamp = handover.departure_ns;
-    }
+    let Some(way) = hop::enter(&ctx) else { return nowhere() };
+    // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
+    unsafe { (*skb).tc_index = way };
     NEXT
 }
 
@@ -99,15 +96,10 @@ fn net_hop_enter(ctx: TcContext) -> i32 {
 #[classifier]
 fn net_hop_leave(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
-    let Some(way) = hop::way(unsafe { (*skb).tc_index }) else { return nowhere() };
+    let Some(way) = hop::leave(&ctx) else { return nowhere() };
     let is_incoming = way.direction == Direction::In as u32;
-    // SAFETY: as above. A time that is left would be taken for the one of its arrival.
-    unsafe {
-        (*skb).priority = way.priority;
-        (*skb).tstamp = 0;
-        (*skb).tc_index = if is_incoming { judged_in() } else { judged() };
-    }
+    // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
+    unsafe { (*skb).tc_index = if is_incoming { judged_in() } else { judged() } };
     let flags = if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 };
     // SAFETY: takes two numbers.
     unsafe { bpf_redirect(way.interface, flags) as i32 }
@@ -145,7 +137,9 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     // SAFETY: the context is valid while the program runs.
     let mark = unsafe { (*skb).tc_index };
     if mark == judged || mark == judged_in() {
-        return again(skb);
+        // On another device, or a copy of it that is to wait here, on the loopback.
+        hop::enter(ctx);
+        return NEXT;
     }
     let begin = || {
         // SAFETY: as above; the field may be written in tc programs.
@@ -160,16 +154,6 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
         Fate::Lost => nowhere(),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
     }
-}
-
-/// A packet that was judged: on another device, or a copy of it that is to wait here, on the loopback.
-#[inline(always)]
-fn again(skb: *mut __sk_buff) -> i32 {
-    if let Some(handover) = hop::handed_over() {
-        // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
-        unsafe { (*skb).tstamp = handover.departure_ns };
-    }
-    NEXT
 }
 
 /// What has just come in by an interface.
@@ -213,13 +197,13 @@ fn go_on(ctx: &TcContext, hook: Hook) -> i32 {
             break;
         }
         if waits {
-            hop::hold(ctx, entrance(), direction, verdict.departure_ns, 0);
+            hop::hold(ctx, entrance(), direction, &verdict, 0);
         } else {
             // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
             unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
         }
     }
-    if waits && hop::hold(ctx, entrance(), direction, verdict.departure_ns, 0) {
+    if waits && hop::hold(ctx, entrance(), direction, &verdict, 0) {
         return nowhere();
     }
     NEXT

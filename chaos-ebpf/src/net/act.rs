@@ -77,8 +77,9 @@ fn hold(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) {
     // SAFETY: the value stays readable while the program runs.
     let shape = if hold.has_shape == 0 { None } else { unsafe { SHAPES.get(&id) } };
     let mut departure = departure(packet) + hold.time(value, shape);
-    if hold.keeps_order != 0
-        && hold.jitter_ns != 0
+    if hold.keeps_order == 0 {
+        packet.verdict.line = again | 1;
+    } else if hold.jitter_ns != 0
         && let Some(flow) = flow::of(id, packet)
     {
         // SAFETY: points to a map value of this type that lives at least until the program ends.

@@ -9,7 +9,10 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_NOEXIST},
-    helpers::generated::{bpf_clone_redirect, bpf_skb_change_head, bpf_skb_store_bytes},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_head,
+        bpf_skb_store_bytes,
+    },
     macros::map,
     maps::{HashMap, PerCpuArray},
     programs::TcContext,
@@ -17,6 +20,7 @@ use aya_ebpf::{
 use chaos_common::abi::{Direction, Handover, Way, mix};
 
 use super::kernel;
+use crate::packet::Verdict;
 
 /// Number → way of a held packet.
 #[map]
@@ -44,7 +48,7 @@ pub fn hold(
     ctx: &TcContext,
     entrance: u32,
     direction: Direction,
-    departure_ns: u64,
+    verdict: &Verdict,
     corrupter: u32,
 ) -> bool {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
@@ -61,7 +65,9 @@ pub fn hold(
     let Some(number) = number(&way) else { return false };
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
     // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
-    unsafe { *handover = Handover { departure_ns, way: number, reserved: 0 } };
+    unsafe {
+        *handover = Handover { departure_ns: verdict.departure_ns, way: number, line: verdict.line }
+    };
     let mut status = clone_to(skb, entrance);
     if status == NO_LINK_HEADER {
         status = clone_with_link_header(skb, entrance);
@@ -72,16 +78,47 @@ pub fn hold(
     status >= 0
 }
 
+/// Lets the packet that this CPU is queueing wait in the `fq` of the device that it is on. The number of its way;
+/// `None` if it is none of ours.
+#[inline(always)]
+pub fn enter(ctx: &TcContext) -> Option<u32> {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    let Handover { departure_ns, way, line } = handed_over()?;
+    // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
+    unsafe { (*skb).tstamp = departure_ns };
+    if line != 0 {
+        // An `fq` tells lines apart by this, and holds what is behind in a line for what is before.
+        // SAFETY: takes the context and a number.
+        unsafe { bpf_set_hash(skb, line) };
+    }
+    Some(way)
+}
+
+/// Makes a packet that has waited what it was; the way it is to go.
+#[inline(always)]
+pub fn leave(ctx: &TcContext) -> Option<Way> {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
+    unsafe {
+        let way = way((*skb).tc_index)?;
+        (*skb).priority = way.priority;
+        // A time that is left would be taken for the one of its arrival.
+        (*skb).tstamp = 0;
+        bpf_set_hash_invalid(skb);
+        Some(way)
+    }
+}
+
 /// What is handed over with the packet that this CPU is queueing, if one is.
 #[inline(always)]
-pub fn handed_over() -> Option<Handover> {
+fn handed_over() -> Option<Handover> {
     let handover = HANDOVER.get(0)?;
     if handover.way == 0 { None } else { Some(*handover) }
 }
 
 /// The way of the packet that came out.
 #[inline(always)]
-pub fn way(number: u32) -> Option<Way> {
+fn way(number: u32) -> Option<Way> {
     // SAFETY: entries are written once and never removed.
     unsafe { WAYS.get(&number) }.copied()
 }
