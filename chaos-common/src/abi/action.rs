@@ -131,9 +131,9 @@ pub struct Corrupt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Region {
-    /// In the headers of IP and of the transport.
+    /// In the header of the transport.
     Headers = 1,
-    /// Behind them.
+    /// Behind it.
     Payload = 2,
 }
 
