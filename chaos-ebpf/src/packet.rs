@@ -47,6 +47,10 @@ pub struct Packet {
     pub wire_length: u32,
     /// The DSCP of the traffic class.
     pub dscp: u32,
+    /// Where the header of the transport begins, from the network header on; 0 where there is none.
+    pub transport: u32,
+    /// Where the packet ends, from the network header on; 0 where it does not say.
+    pub end: u32,
     /// 1 for the first packet of a TCP connection in its direction (SYN).
     pub opens: u32,
     pub local: [u8; 16],
@@ -95,7 +99,7 @@ impl Packet {
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
         (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
-        (self.dscp, self.opens) = (0, 0);
+        (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
         match ethertype {
@@ -127,7 +131,11 @@ impl Packet {
         };
         self.local[..4].copy_from_slice(&header[local..local + 4]);
         self.remote[..4].copy_from_slice(&header[remote..remote + 4]);
+        self.end = u32::from(u16::from_be_bytes([header[2], header[3]]));
         let is_later_fragment = (header[6] & 0x1f) | header[7] != 0;
+        if !is_later_fragment {
+            self.transport = u32::from(header[0] & 0x0f) * 4;
+        }
         if has_ports(header[9]) && !is_later_fragment {
             let words = header[0] & 0x0f;
             let ports = if words == 5 {
@@ -153,6 +161,10 @@ impl Packet {
         };
         self.local.copy_from_slice(&header[local..local + 16]);
         self.remote.copy_from_slice(&header[remote..remote + 16]);
+        self.end = match u16::from_be_bytes([header[4], header[5]]) {
+            0 => 0,
+            length => u32::from(length) + 40,
+        };
         let mut protocol = header[6];
         let mut at = 40;
         let mut is_later_fragment = false;
@@ -180,6 +192,7 @@ impl Packet {
         if is_later_fragment {
             return Some(());
         }
+        self.transport = at;
         if protocol == IPPROTO_ICMPV6 {
             let [kind] = load::<1>(skb, at)?;
             return (!is_link_upkeep(kind)).then_some(());

@@ -147,8 +147,8 @@ pub struct Way {
     pub direction: u32,
     /// `skb->priority`, by which qdiscs classify.
     pub priority: u32,
-    /// The rule that corrupts it on its way, or 0.
-    pub corrupter: u32,
+    /// 1 if its checksum is to be wrong.
+    pub spoils: u32,
 }
 
 /// What is handed to the program of a hop's entrance while a packet is on its way there; on the same CPU.

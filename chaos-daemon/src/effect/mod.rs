@@ -16,6 +16,7 @@ mod hook_arrival;
 mod hook_egress;
 mod hook_ingress;
 mod put_rule;
+mod spoil_checksums;
 
 pub use put_rule::PutRule;
 
@@ -34,6 +35,8 @@ use crate::{
 pub enum Effect {
     /// The target's packets have a place to wait.
     HoldPackets,
+    /// The target's packets have a way on which their checksums become wrong.
+    SpoilChecksums,
     /// What arrives for the target passes our program before the stack has it.
     HookArrival,
     /// What the target sends passes our program.
@@ -61,6 +64,7 @@ impl Effect {
     pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
             Self::HoldPackets => hold_packets::apply(owner, kernel),
+            Self::SpoilChecksums => spoil_checksums::apply(owner, kernel),
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
             Self::HookIngress => hook_ingress::apply(owner, kernel),
@@ -75,7 +79,11 @@ impl Effect {
     pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
             // Hooks know no time, and are followed by whoever needs them.
-            Self::HoldPackets | Self::HookArrival | Self::HookEgress | Self::HookIngress => Ok(()),
+            Self::HoldPackets
+            | Self::SpoilChecksums
+            | Self::HookArrival
+            | Self::HookEgress
+            | Self::HookIngress => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -91,6 +99,7 @@ impl Effect {
     ) -> Result<Option<RuleStats>, KernelError> {
         match self {
             Self::HoldPackets => hold_packets::undo(owner, kernel).map(|()| None),
+            Self::SpoilChecksums => spoil_checksums::undo(owner, kernel).map(|()| None),
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
             Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
@@ -105,6 +114,7 @@ impl Effect {
     pub fn adopt(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
         match self {
             Self::HoldPackets => hold_packets::adopt(owner, kernel),
+            Self::SpoilChecksums => spoil_checksums::adopt(owner, kernel),
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
             Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
@@ -117,6 +127,7 @@ impl Effect {
     pub fn observe(&self, owner: Owner<'_>, kernel: &Kernel) -> bool {
         match self {
             Self::HoldPackets => hold_packets::observe(owner, kernel),
+            Self::SpoilChecksums => spoil_checksums::observe(owner, kernel),
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
             Self::HookIngress => hook_ingress::observe(owner, kernel),
@@ -127,7 +138,7 @@ impl Effect {
     /// The step after which a test may kill the daemon.
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
-            Self::HoldPackets => FailPoint::HopMade,
+            Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
             Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
@@ -136,7 +147,7 @@ impl Effect {
     /// The step after which a test may kill the daemon.
     pub(crate) const fn undone(&self) -> FailPoint {
         match self {
-            Self::HoldPackets => FailPoint::HopLeft,
+            Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
             Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
@@ -147,6 +158,7 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HoldPackets => f.write_str(hold_packets::DESCRIPTION),
+            Self::SpoilChecksums => f.write_str(spoil_checksums::DESCRIPTION),
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
             Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),

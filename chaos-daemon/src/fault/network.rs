@@ -36,6 +36,8 @@ pub(super) enum Means {
     Change,
     /// It waits.
     Hold,
+    /// It is changed, and its checksum becomes wrong.
+    Spoil,
 }
 
 impl Network<'_> {
@@ -55,6 +57,10 @@ impl Network<'_> {
             }
             Err(reason) => Err(Unsupported { fault: kind, aspect, reason: reason.clone() }),
         };
+        if means == Means::Spoil {
+            let aspect = if direction.includes_out() { OUT } else { IN };
+            need(aspect, support.spoil.as_ref().copied(), Effect::SpoilChecksums)?;
+        }
         if direction.includes_out() {
             if means == Means::Hold {
                 need(OUT, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
@@ -70,7 +76,7 @@ impl Network<'_> {
                     need(IN, support.egress.as_ref().map(drop), Effect::HookEgress)?;
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
-                Means::Change => {
+                Means::Change | Means::Spoil => {
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
             }
@@ -122,6 +128,11 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
                 .map(|()| "cgroup_skb ingress link on the target's cgroup".into()),
         ),
         Means::Change => (egress("packets changed in place"), arrival("packets changed in place")),
+        Means::Spoil => {
+            let what = "packets changed in place, and sent through a pair of devices of ours";
+            let spoil = || support.spoil.clone();
+            (spoil().and_then(|()| egress(what)), spoil().and_then(|()| arrival(what)))
+        }
         Means::Hold => (hold().and_then(egress), hold().and_then(arrival)),
     };
     let of =
@@ -145,6 +156,7 @@ mod tests {
         Support {
             egress: Ok(EgressTier::Tcx),
             hold: Ok(HoldTier::Fq),
+            spoil: Ok(()),
             ingress: Ok(()),
             arrival: Ok(()),
             counting: Counting::Exact,
@@ -171,13 +183,14 @@ mod tests {
 
     #[test]
     fn the_rule_comes_before_what_carries_it_out_and_this_only_where_needed() {
-        use Effect::{HoldPackets, HookArrival, HookEgress, HookIngress};
+        use Effect::{HoldPackets, HookArrival, HookEgress, HookIngress, SpoilChecksums};
         for (direction, means, effects) in [
             (Direction::Out, Means::Verdict, &[HookEgress][..]),
             (Direction::In, Means::Verdict, &[HookIngress]),
             (Direction::Both, Means::Verdict, &[HookEgress, HookIngress]),
             (Direction::Out, Means::Change, &[HookEgress]),
             (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
+            (Direction::Both, Means::Spoil, &[SpoilChecksums, HookEgress, HookArrival]),
             (Direction::Out, Means::Hold, &[HoldPackets, HookEgress]),
             (Direction::In, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
             (Direction::Both, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),

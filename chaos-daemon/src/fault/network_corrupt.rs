@@ -2,7 +2,7 @@
 
 use chaos_common::{
     abi::Action,
-    fault::{FaultKind, NetworkCorrupt},
+    fault::{Checksum, FaultKind, NetworkCorrupt},
 };
 
 use super::{
@@ -23,11 +23,14 @@ pub(super) fn plan(
         parameters: corrupt.to_abi().words(),
         shape: None,
         dice: corrupt.share.dice(limits.seed),
-        means: Means::Change,
+        means: match corrupt.checksum {
+            Checksum::Broken => Means::Spoil,
+            Checksum::Fixed => Means::Change,
+        },
     }
     .plan(limits, support)
 }
 
 pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
-    network::capabilities(FaultKind::NetworkCorrupt, Means::Change, support)
+    network::capabilities(FaultKind::NetworkCorrupt, Means::Spoil, support)
 }

@@ -1,14 +1,17 @@
-//! The hop: a pair of devices of ours in a network namespace, in which packets wait.
+//! Hops: pairs of devices of ours in a network namespace, through which packets make a detour.
 //!
-//! What is sent into its entrance waits in the entrance's `fq` until the time that our program there gives it,
-//! comes out at the exit, and is sent by our program there to where it was. So nobody else's qdisc is touched.
+//! What is sent into the entrance of the one waits in its `fq` until the time that our program there gives it, comes
+//! out at the exit, and is sent by our program there to where it was. So nobody else's qdisc is touched. The other
+//! saves the stack no work: what goes through it comes out with checksums that were computed, and our program at
+//! its exit makes them wrong.
+//!
 //! The programs are filters on the devices and end with them; both live on when this process dies, so that what
 //! waits still arrives. The loopback loses what was on another device: it gets an `fq` of ours for as long as it
 //! is needed, if it has no qdisc.
 //!
 //! All functions work in the calling thread's network namespace.
 
-use std::io;
+use std::{io, os::fd::AsRawFd as _};
 
 use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
@@ -24,9 +27,12 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcHandle as NlHandle, TcMessage, TcOption},
 };
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
 use super::{
     Instance,
     error::innermost,
+    instance::HopEnd,
     interfaces,
     netlink::{absent_is_fine, backlog, kind, qdiscs, request},
     object::{HopProgram, Object},
@@ -47,6 +53,27 @@ const LOOPBACK: u32 = 1;
 const LOOPBACK_HANDLE: NlHandle = NlHandle { major: 0x0C4A, minor: 0 };
 const ROOT: NlHandle = NlHandle { major: 0xffff, minor: 0xffff };
 
+/// What a hop is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// Packets wait.
+    Wait,
+    /// Checksums are computed and made wrong.
+    Spoil,
+}
+
+impl Purpose {
+    pub(super) const ALL: [Self; 2] = [Self::Wait, Self::Spoil];
+
+    /// Entrance and exit.
+    const fn ends(self) -> (HopEnd, HopEnd) {
+        match self {
+            Self::Wait => (HopEnd::Entrance, HopEnd::Exit),
+            Self::Spoil => (HopEnd::SpoilerEntrance, HopEnd::SpoilerExit),
+        }
+    }
+}
+
 /// Whether the loopback holds packets too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loopback {
@@ -61,65 +88,82 @@ pub(super) fn is_hop(name: &str) -> bool {
     Instance::of_hop(name).is_some()
 }
 
-/// Makes the hop, as far as it is not there.
-pub(super) fn open(instance: Instance, object: &mut Object) -> Result<(), String> {
-    if is_open(instance).map_err(|error| format!("look for it: {error}"))? {
+/// Makes a hop, as far as it is not there.
+pub(super) fn open(
+    purpose: Purpose,
+    instance: Instance,
+    object: &mut Object,
+) -> Result<(), String> {
+    if is_open(purpose, instance).map_err(|error| format!("look for it: {error}"))? {
         return Ok(());
     }
     // One that is there is not whole.
-    close(instance).map_err(|error| format!("remove what is left of an earlier one: {error}"))?;
-    let made = make(instance, object);
+    close(purpose, instance)
+        .map_err(|error| format!("remove what is left of an earlier one: {error}"))?;
+    let made = make(purpose, instance, object);
     if made.is_err()
-        && let Err(error) = close(instance)
+        && let Err(error) = close(purpose, instance)
     {
         tracing::warn!(%error, "half of a hop is left behind");
     }
     made
 }
 
-fn make(instance: Instance, object: &mut Object) -> Result<(), String> {
-    let (entrance, exit) = (instance.entrance(), instance.exit());
+fn make(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(), String> {
+    let (from, to) = purpose.ends();
+    let (entrance, exit) = (instance.hop_index(from), instance.hop_index(to));
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    add_pair(instance).map_err(said("make a veth pair"))?;
+    add_pair(instance, from, to).map_err(said("make a veth pair"))?;
     for index in [entrance, exit] {
         // Where there is no IPv6, there is nothing to be kept from giving itself an address.
         let _ = set_link(index, vec![no_address()], None);
         qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
     }
-    attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
-    attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
-    add_fq(entrance, NlHandle::UNSPEC).map_err(said("add qdisc fq"))?;
+    match purpose {
+        Purpose::Wait => {
+            attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
+            attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
+            add_fq(entrance, NlHandle::UNSPEC).map_err(said("add qdisc fq"))?;
+        }
+        Purpose::Spoil => {
+            attach(object.hop(HopProgram::Spoil)?, exit, TcAttachType::Ingress)?;
+            save_no_work(&instance.hop_name(from)).map_err(said("turn checksum offload off"))?;
+        }
+    }
     for index in [exit, entrance] {
         set_link(index, Vec::new(), Some(LinkFlags::Up)).map_err(said("set it up"))?;
     }
     Ok(())
 }
 
-/// Whether the hop is there and passes packets on.
-pub(super) fn is_open(instance: Instance) -> io::Result<bool> {
-    for index in [instance.entrance(), instance.exit()] {
+/// Whether a hop is there and passes packets on.
+pub(super) fn is_open(purpose: Purpose, instance: Instance) -> io::Result<bool> {
+    let (from, to) = purpose.ends();
+    for index in [instance.hop_index(from), instance.hop_index(to)] {
         if !interfaces::is_up(index)? {
             return Ok(false);
         }
     }
-    let kinds: Vec<String> = qdiscs(instance.entrance())?.iter().filter_map(kind).collect();
-    Ok(["fq", "clsact"].iter().all(|wanted| kinds.iter().any(|kind| kind == wanted)))
+    let kinds: Vec<String> = qdiscs(instance.hop_index(from))?.iter().filter_map(kind).collect();
+    let has = |wanted: &str| kinds.iter().any(|kind| kind == wanted);
+    Ok(has("clsact") && (purpose == Purpose::Spoil || has("fq")))
 }
 
-/// Whether nothing waits.
-pub(super) fn is_empty(instance: Instance) -> io::Result<bool> {
+/// Whether nothing is in a hop.
+pub(super) fn is_empty(purpose: Purpose, instance: Instance) -> io::Result<bool> {
     let waiting = |index| {
         let there = qdiscs(index)?;
         Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
     };
-    let loopback = if has_loopback()? { waiting(LOOPBACK)? } else { 0 };
-    Ok(waiting(instance.entrance())? == 0 && loopback == 0)
+    let on_loopback = purpose == Purpose::Wait && has_loopback()?;
+    let loopback = if on_loopback { waiting(LOOPBACK)? } else { 0 };
+    Ok(waiting(instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
 }
 
-/// Removes the hop; what still waits is lost. Nothing there is no error.
-pub(super) fn close(instance: Instance) -> io::Result<()> {
+/// Removes a hop; what still waits is lost. Nothing there is no error.
+pub(super) fn close(purpose: Purpose, instance: Instance) -> io::Result<()> {
     let mut link = LinkMessage::default();
-    link.header.index = instance.entrance();
+    link.header.index = instance.hop_index(purpose.ends().0);
     absent_is_fine(request(RouteNetlinkMessage::DelLink(link), NLM_F_ACK))
 }
 
@@ -130,7 +174,9 @@ pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
         Ok::<_, io::Error>(names.filter_map(|name| Instance::of_hop(&name)).collect::<Vec<_>>())
     };
     for owner in hops()?.into_iter().filter(|owner| is_doomed(*owner)) {
-        close(owner)?;
+        for purpose in Purpose::ALL {
+            close(purpose, owner)?;
+        }
     }
     if hops()?.is_empty() { release_loopback() } else { Ok(()) }
 }
@@ -169,21 +215,46 @@ fn release_loopback() -> io::Result<()> {
     absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))
 }
 
-fn add_pair(instance: Instance) -> io::Result<()> {
-    let end = |index, name| {
+fn add_pair(instance: Instance, from: HopEnd, to: HopEnd) -> io::Result<()> {
+    let end = |end| {
         let mut link = LinkMessage::default();
-        link.header.index = index;
-        link.attributes = vec![LinkAttribute::IfName(name), LinkAttribute::Mtu(MTU)];
+        link.header.index = instance.hop_index(end);
+        let name = LinkAttribute::IfName(instance.hop_name(end));
+        link.attributes = vec![name, LinkAttribute::Mtu(MTU)];
         link
     };
-    let exit = end(instance.exit(), instance.hop_name('b'));
-    let mut pair = end(instance.entrance(), instance.hop_name('a'));
+    let (mut pair, exit) = (end(from), end(to));
     pair.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(exit))),
     ]));
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     request(RouteNetlinkMessage::NewLink(pair), flags).map(drop)
+}
+
+/// Lets the stack compute checksums before a device has a packet, which for that has to be one packet.
+fn save_no_work(name: &str) -> io::Result<()> {
+    /// `ETHTOOL_STXCSUM` of `linux/ethtool.h`.
+    const SET_TX_CHECKSUM: u32 = 0x17;
+
+    /// `struct ethtool_value`.
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut value = Value { command: SET_TX_CHECKSUM, data: 0 };
+    // SAFETY: all zeroes is an empty name and no value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: the kernel reads a name that ends with a zero, and a value that outlives the call.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// It gives itself no address, so nothing is sent through it but what we send.

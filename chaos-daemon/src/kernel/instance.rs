@@ -2,7 +2,33 @@
 
 use std::path::Path;
 
-/// What the names of hops' ends begin with.
+/// The devices that make hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HopEnd {
+    /// Where packets wait.
+    Entrance,
+    /// Where they come out.
+    Exit,
+    /// Where checksums are computed.
+    SpoilerEntrance,
+    /// Where they are made wrong.
+    SpoilerExit,
+}
+
+impl HopEnd {
+    const ALL: [Self; 4] = [Self::Entrance, Self::Exit, Self::SpoilerEntrance, Self::SpoilerExit];
+
+    const fn letter(self) -> char {
+        match self {
+            Self::Entrance => 'a',
+            Self::Exit => 'b',
+            Self::SpoilerEntrance => 'c',
+            Self::SpoilerExit => 'd',
+        }
+    }
+}
+
+/// What the names of hops' devices begin with.
 const HOP: &str = "chaos-";
 
 /// Tells daemons and `chaos exec` runs on one node apart: in the handle of a clsact filter, and in
@@ -64,32 +90,26 @@ impl Instance {
         !self.is_daemon() && !Path::new(&format!("/proc/{}", self.0)).exists()
     }
 
-    /// Name of one end of its hops: `a` is the entrance, `b` the exit.
+    /// Name of one of the devices of its hops.
     #[must_use]
-    pub(super) fn hop_name(self, end: char) -> String {
-        format!("{HOP}{:06x}{end}", self.0)
+    pub(super) fn hop_name(self, end: HopEnd) -> String {
+        format!("{HOP}{:06x}{}", self.0, end.letter())
     }
 
     /// Whose hop an interface belongs to, by its name.
     #[must_use]
     pub(super) fn of_hop(name: &str) -> Option<Self> {
-        let number = name.strip_prefix(HOP)?.strip_suffix(['a', 'b'])?;
+        let number = name.strip_prefix(HOP)?.strip_suffix(HopEnd::ALL.map(HopEnd::letter))?;
         let is_number = number.len() == 6 && number.bytes().all(|b| b.is_ascii_hexdigit());
         let number = is_number.then(|| u32::from_str_radix(number, 16).ok())??;
         (number <= Self::DAEMON | Self::NUMBER).then_some(Self(number))
     }
 
-    /// Index of the entrance of its hops, the same in every network namespace: so a program knows it.
+    /// Index of one of the devices of its hops, the same in every network namespace: so a program knows it.
     #[must_use]
-    pub(super) const fn entrance(self) -> u32 {
+    pub(super) const fn hop_index(self, end: HopEnd) -> u32 {
         // Above what the kernel gives out, until it has given out a billion.
-        0x4000_0000 | self.0 << 1
-    }
-
-    /// Index of the exit of its hops.
-    #[must_use]
-    pub(super) const fn exit(self) -> u32 {
-        self.entrance() + 1
+        0x4000_0000 | self.0 << 2 | end as u32
     }
 
     /// What a packet is marked with that was judged on its way out, and in; never 0.
@@ -121,10 +141,12 @@ mod tests {
         }
         assert_eq!(Instance::of_filter(1), None);
         for instance in [Instance::process(4711), Instance::daemon("/sys/fs/bpf/chaos".as_ref())] {
-            let name = instance.hop_name('a');
-            assert!(name.len() < 16, "{name}");
-            assert_eq!(Instance::of_hop(&name), Some(instance));
-            assert!(i32::try_from(instance.exit()).is_ok());
+            for end in HopEnd::ALL {
+                let name = instance.hop_name(end);
+                assert!(name.len() < 16, "{name}");
+                assert_eq!(Instance::of_hop(&name), Some(instance));
+                assert!(i32::try_from(instance.hop_index(end)).is_ok());
+            }
         }
         for name in ["chaos-", "chaos-00000a", "chaos-+0000aa", "eth0", "chaos-ffffffa"] {
             assert_eq!(Instance::of_hop(name), None, "{name}");

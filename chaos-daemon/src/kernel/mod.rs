@@ -221,7 +221,7 @@ impl Kernel {
     /// Lets the programs know of the kernel what they must for a need.
     fn learn(&mut self, need: Need) -> Result<(), KernelError> {
         match need {
-            Need::Out => Ok(()),
+            Need::Out | Need::Spoil => Ok(()),
             Need::In => self.layout.need(layout::Part::Socket),
             Need::Hold => {
                 if let Err(error) = self.layout.need(layout::Part::Device) {

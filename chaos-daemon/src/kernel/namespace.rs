@@ -12,7 +12,7 @@ use super::{
     EgressTier, Instance, KernelError, Pins, clsact,
     error::innermost,
     hook::Hook,
-    hop::{self, Loopback},
+    hop::{self, Loopback, Purpose},
     interfaces::{self, Heard, Watch},
     link::Place,
     object::Object,
@@ -47,11 +47,21 @@ pub(super) struct Needs {
     pub(super) out: bool,
     /// Hooks where they come in.
     pub(super) incoming: bool,
-    /// A hop.
+    /// A hop where packets wait.
     pub(super) hold: bool,
+    /// One that spoils checksums.
+    pub(super) spoil: bool,
 }
 
 impl Needs {
+    /// Whether a hop is needed.
+    pub(super) const fn detour(self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Wait => self.hold,
+            Purpose::Spoil => self.spoil,
+        }
+    }
+
     const fn has(self, side: Side) -> bool {
         match side {
             Side::Out => self.out,
@@ -76,8 +86,8 @@ pub(super) struct Namespace {
     hooks: Hooks,
     /// Ids of the targets whose processes are in it.
     pub(super) users: HashSet<u64>,
-    /// Where packets wait.
-    pub(super) hop: Option<Hop>,
+    /// By what they are for.
+    hops: BTreeMap<Purpose, Hop>,
     /// Its interfaces may not all be attached.
     is_dirty: bool,
     /// A hook that was attached is not there any more, and its interface is.
@@ -86,8 +96,8 @@ pub(super) struct Namespace {
 
 /// A hop of ours in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hop {
-    /// Packets may be sent into it.
+enum Hop {
+    /// Packets may be sent into it, and on the loopback they can be held or not.
     Open(Loopback),
     /// Nothing is sent into it any more. Looked at so often, it had nothing that waits.
     Draining { empty: u32 },
@@ -114,7 +124,7 @@ impl Namespace {
             handle,
             hooks: BTreeMap::new(),
             users: HashSet::new(),
-            hop: None,
+            hops: BTreeMap::new(),
             is_dirty: true,
             is_torn: false,
         })
@@ -136,7 +146,7 @@ impl Namespace {
 
     /// Whether nobody needs it, and nothing of ours is in it.
     pub(super) fn is_idle(&self) -> bool {
-        self.users.is_empty() && self.hooks.is_empty() && self.hop.is_none()
+        self.users.is_empty() && self.hooks.is_empty() && self.hops.is_empty()
     }
 
     /// The hooks that are links.
@@ -178,11 +188,13 @@ impl Namespace {
     /// every interface, whatever was heard of it.
     pub(super) fn inspect(&mut self, manner: &Manner) -> Result<(), KernelError> {
         self.is_dirty = true;
-        let (hooks, hop) = (&self.hooks, self.hop);
+        let (hooks, hops) = (&self.hooks, &self.hops);
         let torn = self.within(|| {
-            let is_torn = torn(hooks, manner.instance).and_then(|is_torn| match hop {
-                Some(Hop::Open(_)) => Ok(is_torn | !hop::is_open(manner.instance)?),
-                Some(Hop::Draining { .. }) | None => Ok(is_torn),
+            let mut open = hops.iter().filter(|(_, hop)| matches!(hop, Hop::Open(_)));
+            let is_torn = torn(hooks, manner.instance).and_then(|is_torn| {
+                open.try_fold(is_torn, |is_torn, (purpose, _)| {
+                    Ok(is_torn | !hop::is_open(*purpose, manner.instance)?)
+                })
             });
             is_torn.map_err(|error| failed("look for our hooks in", self.inode, &error))
         })?;
@@ -247,69 +259,87 @@ impl Namespace {
         detached
     }
 
-    /// Makes a place for packets to wait in, if there is none.
+    /// Whether there is a hop, in use or not.
+    pub(super) fn has_hop(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
+    /// Whether a hop is in use.
+    pub(super) fn has_open_hop(&self, purpose: Purpose) -> bool {
+        matches!(self.hops.get(&purpose), Some(Hop::Open(_)))
+    }
+
+    /// Whether a hop is not in use any more and yet to be removed.
+    pub(super) fn is_draining(&self) -> bool {
+        self.hops.values().any(|hop| matches!(hop, Hop::Draining { .. }))
+    }
+
+    /// Whether packets on the loopback are held.
+    pub(super) fn holds_on_loopback(&self) -> bool {
+        self.hops.get(&Purpose::Wait) == Some(&Hop::Open(Loopback::Holds))
+    }
+
+    /// Makes a hop, if there is none.
     pub(super) fn open_hop(
         &mut self,
+        purpose: Purpose,
         manner: &Manner,
         object: &mut Object,
-    ) -> Result<Loopback, KernelError> {
-        if let Some(Hop::Open(loopback)) = self.hop {
-            return Ok(loopback);
+    ) -> Result<(), KernelError> {
+        if self.has_open_hop(purpose) {
+            return Ok(());
         }
         let loopback = self.within(|| {
-            let loopback = hop::open(manner.instance, object).and_then(|()| {
-                hop::take_loopback().map_err(|error| format!("let the loopback hold: {error}"))
+            let opened = hop::open(purpose, manner.instance, object).and_then(|()| {
+                loopback(purpose).map_err(|error| format!("let the loopback hold: {error}"))
             });
-            loopback.map_err(|reason| KernelError::Hook {
-                what: "make a place for packets to wait (hop) in",
+            opened.map_err(|reason| KernelError::Hook {
+                what: "make a detour for packets (hop) in",
                 place: format!("network namespace {}", self.inode),
                 reason,
             })
         })?;
-        self.hop = Some(Hop::Open(loopback));
-        Ok(loopback)
+        self.hops.insert(purpose, Hop::Open(loopback));
+        Ok(())
     }
 
     /// Takes over a hop that an earlier process left. False if there is none.
-    pub(super) fn adopt_hop(&mut self, manner: &Manner) -> Result<bool, KernelError> {
-        if matches!(self.hop, Some(Hop::Open(_))) {
+    pub(super) fn adopt_hop(
+        &mut self,
+        purpose: Purpose,
+        manner: &Manner,
+    ) -> Result<bool, KernelError> {
+        if self.has_open_hop(purpose) {
             return Ok(true);
         }
-        let loopback =
-            self.within(|| {
-                let is_open = hop::is_open(manner.instance);
-                let loopback = is_open.and_then(|is_open| {
-                    if is_open { hop::take_loopback().map(Some) } else { Ok(None) }
-                });
-                loopback.map_err(|error| failed("look for our hop in", self.inode, &error))
-            })?;
-        self.hop = loopback.map(Hop::Open);
-        Ok(loopback.is_some())
+        let found = self.within(|| {
+            let found = hop::is_open(purpose, manner.instance)
+                .and_then(|is_open| if is_open { loopback(purpose).map(Some) } else { Ok(None) });
+            found.map_err(|error| failed("look for our hop in", self.inode, &error))
+        })?;
+        if let Some(loopback) = found {
+            self.hops.insert(purpose, Hop::Open(loopback));
+        }
+        Ok(found.is_some())
     }
 
-    /// Nothing is sent into the hop any more.
-    pub(super) fn stop_hop(&mut self) {
-        if matches!(self.hop, Some(Hop::Open(_))) {
-            self.hop = Some(Hop::Draining { empty: 0 });
+    /// Nothing is sent into a hop any more.
+    pub(super) fn stop_hop(&mut self, purpose: Purpose) {
+        if self.has_open_hop(purpose) {
+            self.hops.insert(purpose, Hop::Draining { empty: 0 });
         }
     }
 
-    /// Removes a hop into which nothing is sent any more, once nothing waits in it; or at once, if it must be.
-    pub(super) fn drain_hop(&mut self, manner: &Manner, at_once: bool) -> Result<(), KernelError> {
-        let Some(Hop::Draining { empty }) = self.hop else { return Ok(()) };
-        let is_closed = self.within(|| {
-            let closed = hop::is_empty(manner.instance).and_then(|is_empty| {
-                let empty = if is_empty { empty + 1 } else { 0 };
-                if at_once || empty >= SURELY_EMPTY {
-                    hop::leave_loopback(manner.instance)?;
-                    hop::close(manner.instance)?;
-                    return Ok(None);
-                }
-                Ok(Some(Hop::Draining { empty }))
-            });
-            closed.map_err(|error| failed("remove our hop from", self.inode, &error))
+    /// Removes the hops into which nothing is sent any more, once nothing is in them; or at once, if it must be.
+    pub(super) fn drain_hops(&mut self, manner: &Manner, at_once: bool) -> Result<(), KernelError> {
+        if !self.is_draining() {
+            return Ok(());
+        }
+        let hops = self.within(|| {
+            drained(&self.hops, manner.instance, at_once)
+                .map_err(|error| failed("remove our hop from", self.inode, &error))
         })?;
-        self.hop = is_closed;
+        self.hops = hops;
         Ok(())
     }
 
@@ -375,6 +405,37 @@ impl Namespace {
         netns::within(self.handle.as_fd(), work)
             .unwrap_or_else(|error| Err(failed("enter", self.inode, &error)))
     }
+}
+
+/// What becomes of the loopback with a hop.
+fn loopback(purpose: Purpose) -> io::Result<Loopback> {
+    match purpose {
+        Purpose::Wait => hop::take_loopback(),
+        Purpose::Spoil => Ok(Loopback::Taken),
+    }
+}
+
+/// The hops that are left after those were removed that are empty. Runs in the namespace.
+fn drained(
+    hops: &BTreeMap<Purpose, Hop>,
+    instance: Instance,
+    at_once: bool,
+) -> io::Result<BTreeMap<Purpose, Hop>> {
+    let mut left = hops.clone();
+    for (purpose, hop) in hops {
+        let Hop::Draining { empty } = *hop else { continue };
+        let empty = if hop::is_empty(*purpose, instance)? { empty + 1 } else { 0 };
+        if at_once || empty >= SURELY_EMPTY {
+            if *purpose == Purpose::Wait {
+                hop::leave_loopback(instance)?;
+            }
+            hop::close(*purpose, instance)?;
+            left.remove(purpose);
+        } else {
+            left.insert(*purpose, Hop::Draining { empty });
+        }
+    }
+    Ok(left)
 }
 
 /// A link at the head of one side of an interface, in the calling thread's network namespace.

@@ -8,7 +8,7 @@ use aya::{
     programs::{CgroupSkb, SchedClassifier},
 };
 
-use super::{Instance, KernelError, Pins, error::innermost, namespace::Side};
+use super::{Instance, KernelError, Pins, error::innermost, instance::HopEnd, namespace::Side};
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 
@@ -53,6 +53,8 @@ pub(super) enum HopProgram {
     Enter,
     /// At the exit.
     Leave,
+    /// At the exit of the one that spoils checksums.
+    Spoil,
 }
 
 pub(super) struct Object {
@@ -65,11 +67,13 @@ pub(super) struct Object {
 impl Object {
     pub(super) fn load(pins: Option<&Pins>, instance: Instance) -> Result<Self, KernelError> {
         let (judged, judged_in) = instance.marks();
-        let entrance = instance.entrance();
+        let entrance = instance.hop_index(HopEnd::Entrance);
+        let spoiler = instance.hop_index(HopEnd::SpoilerEntrance);
         let mut loader = EbpfLoader::new();
         loader.override_global("JUDGED", &judged, true);
         loader.override_global("JUDGED_IN", &judged_in, true);
         loader.override_global("ENTRANCE", &entrance, true);
+        loader.override_global("SPOILER", &spoiler, true);
         if let Some(pins) = pins {
             for map in PINNED_MAPS {
                 loader.map_pin_path(map, pins.path(&pin_name(map)));
@@ -163,6 +167,7 @@ impl Object {
         let name = match program {
             HopProgram::Enter => "net_hop_enter",
             HopProgram::Leave => "net_hop_leave",
+            HopProgram::Spoil => "net_hop_spoil",
         };
         self.classifier(name).map_err(|error| innermost(&error))
     }

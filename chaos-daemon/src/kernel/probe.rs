@@ -5,7 +5,7 @@ use nix::net::if_::if_nametoindex;
 use super::{
     Instance, btf, clsact,
     error::innermost,
-    hop,
+    hop::{self, Purpose},
     namespace::{self, Side},
     object::{Counting, Object},
 };
@@ -34,6 +34,8 @@ pub struct Support {
     pub egress: Result<EgressTier, String>,
     /// Packets that wait.
     pub hold: Result<HoldTier, String>,
+    /// Checksums that are made wrong.
+    pub spoil: Result<(), String>,
     /// Loss of incoming packets.
     pub ingress: Result<(), String>,
     /// Changing, copying and holding of incoming packets.
@@ -54,7 +56,8 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
     }
     Support {
         egress: egress(object, instance),
-        hold: hold(object, instance),
+        hold: hop(Purpose::Wait, object, instance).map(|()| HoldTier::Fq),
+        spoil: hop(Purpose::Spoil, object, instance),
         arrival: arrival(object),
         ingress: object.ingress().map(drop).map_err(|error| innermost(&error)),
         counting: object.counting(),
@@ -92,8 +95,8 @@ fn arrival(object: &mut Object) -> Result<(), String> {
 }
 
 /// Makes a hop in a network namespace made for it.
-fn hold(object: &mut Object, instance: Instance) -> Result<HoldTier, String> {
-    netns::within_fresh(|| hop::open(instance, object).map(|()| HoldTier::Fq))
+fn hop(purpose: Purpose, object: &mut Object, instance: Instance) -> Result<(), String> {
+    netns::within_fresh(|| hop::open(purpose, instance, object))
         .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
 }
 

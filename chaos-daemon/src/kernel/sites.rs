@@ -21,9 +21,9 @@ use super::{
     claims::{Claims, Left},
     clsact,
     hook::{self, Hook},
-    hop::{self, Loopback},
+    hop::{self, Purpose},
     interfaces,
-    namespace::{self, Hop, Manner, Namespace, Needs, Side},
+    namespace::{self, Manner, Namespace, Needs, Side},
     object::Object,
     rules,
 };
@@ -45,13 +45,19 @@ pub enum Need {
     In,
     /// Its packets have a place to wait.
     Hold,
+    /// Its packets have a way on which their checksums become wrong.
+    Spoil,
+}
+
+impl Need {
+    const COUNT: usize = 4;
 }
 
 pub(super) struct Sites {
     root: CgroupRoot,
     manner: Manner,
     /// By what is needed.
-    claims: [Claims; 3],
+    claims: [Claims; Need::COUNT],
     /// The namespaces in which the processes of each target were last seen.
     located: HashMap<u64, BTreeSet<u64>>,
     /// By inode.
@@ -115,7 +121,8 @@ impl Sites {
         let is_left = match need {
             Need::Out => self.has_left_hooks(target, Side::Out)?,
             Need::In => self.has_left_hooks(target, Side::In)?,
-            Need::Hold => self.has_left_hops(target)?,
+            Need::Hold => self.has_left_hops(target, Purpose::Wait)?,
+            Need::Spoil => self.has_left_hops(target, Purpose::Spoil)?,
         };
         if is_left {
             self.provide(object, |namespace| namespace.users.contains(&target.id))?;
@@ -202,13 +209,11 @@ impl Sites {
     /// Removes the hops that nobody needs and that are empty, or all that nobody needs. Whether any is left.
     pub(super) fn drain(&mut self, at_once: bool) -> Result<bool, KernelError> {
         let namespaces = self.namespaces.values_mut();
-        let drained = namespaces.map(|namespace| namespace.drain_hop(&self.manner, at_once));
+        let drained = namespaces.map(|namespace| namespace.drain_hops(&self.manner, at_once));
         let result = drained.fold(Ok(()), Result::and);
         self.namespaces
             .retain(|inode, namespace| !namespace.is_idle() || self.unsettled.contains(inode));
-        let is_draining =
-            |namespace: &Namespace| matches!(namespace.hop, Some(Hop::Draining { .. }));
-        let is_left = self.namespaces.values().any(is_draining);
+        let is_left = self.namespaces.values().any(Namespace::is_draining);
         self.drain_at = is_left.then(|| BootTime::now().after(DRAIN_EVERY));
         result.and(self.forget_ways()).map(|()| is_left)
     }
@@ -224,7 +229,7 @@ impl Sites {
         }
         let kept = |inode: &u32| {
             let there = self.namespaces.get(&u64::from(*inode));
-            there.is_some_and(|there| matches!(there.hop, Some(Hop::Open(Loopback::Holds))))
+            there.is_some_and(Namespace::holds_on_loopback)
         };
         let strangers: Vec<u32> =
             self.loopbacks.keys().flatten().filter(|inode| !kept(inode)).collect();
@@ -234,7 +239,7 @@ impl Sites {
 
     /// Where there is no hop, no packet is on a way.
     fn forget_ways(&mut self) -> Result<(), KernelError> {
-        if self.namespaces.values().any(|namespace| namespace.hop.is_some()) {
+        if self.namespaces.values().any(Namespace::has_hop) {
             return Ok(());
         }
         let numbers: Vec<u32> = self.ways.keys().flatten().collect();
@@ -259,10 +264,10 @@ impl Sites {
     }
 
     /// Takes over the hops of an earlier process; all must be there.
-    fn has_left_hops(&mut self, target: &Cgroup) -> Result<bool, KernelError> {
+    fn has_left_hops(&mut self, target: &Cgroup, purpose: Purpose) -> Result<bool, KernelError> {
         for inode in self.located.get(&target.id).into_iter().flatten() {
             let Some(namespace) = self.namespaces.get_mut(inode) else { continue };
-            if !namespace.adopt_hop(&self.manner)? {
+            if !namespace.adopt_hop(purpose, &self.manner)? {
                 return Ok(false);
             }
         }
@@ -286,7 +291,7 @@ impl Sites {
                     })?;
                 }
             }
-            let has_hop = namespace.is_some_and(|there| there.hop.is_some());
+            let has_hop = namespace.is_some_and(Namespace::has_hop);
             hop::sweep(|owner| owner.is_gone() || (owner == own && !has_hop))
         })
     }
@@ -329,7 +334,7 @@ impl Sites {
     }
 
     /// Whose processes' namespaces need what.
-    fn claimants(&self) -> [BTreeSet<u64>; 3] {
+    fn claimants(&self) -> [BTreeSet<u64>; Need::COUNT] {
         std::array::from_fn(|need| self.claims[need].targets().map(|target| target.id).collect())
     }
 
@@ -346,12 +351,11 @@ impl Sites {
                 continue;
             }
             let needs = needs(namespace, &claimants);
-            if needs.hold {
-                let opened = namespace.open_hop(&self.manner, object);
-                result = result.and(opened.and_then(|loopback| match loopback {
-                    Loopback::Holds => mark(&mut self.loopbacks, *inode),
-                    Loopback::Taken => Ok(()),
-                }));
+            for purpose in Purpose::ALL.into_iter().filter(|purpose| needs.detour(*purpose)) {
+                result = result.and(namespace.open_hop(purpose, &self.manner, object));
+            }
+            if namespace.holds_on_loopback() {
+                result = result.and(mark(&mut self.loopbacks, *inode));
             }
             result = result.and(namespace.attach_missing(&self.manner, needs, object));
         }
@@ -366,10 +370,14 @@ impl Sites {
             let Some(namespace) = self.namespaces.get_mut(&inode) else { continue };
             let needs = needs(namespace, &claimants);
             let mut settled = namespace.detach_unneeded(&self.manner, needs);
-            if !needs.hold && matches!(namespace.hop, Some(Hop::Open(_))) {
-                settled = settled.and(unmark(&mut self.loopbacks, inode));
-                namespace.stop_hop();
-                self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
+            for purpose in Purpose::ALL.into_iter().filter(|purpose| !needs.detour(*purpose)) {
+                if namespace.has_open_hop(purpose) {
+                    if purpose == Purpose::Wait {
+                        settled = settled.and(unmark(&mut self.loopbacks, inode));
+                    }
+                    namespace.stop_hop(purpose);
+                    self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
+                }
             }
             match settled {
                 // What waits in its hop is still to come back.
@@ -386,10 +394,15 @@ impl Sites {
 }
 
 /// What the targets need whose processes are in a namespace.
-fn needs(namespace: &Namespace, claimants: &[BTreeSet<u64>; 3]) -> Needs {
+fn needs(namespace: &Namespace, claimants: &[BTreeSet<u64>; Need::COUNT]) -> Needs {
     let has =
         |need: Need| namespace.users.iter().any(|user| claimants[need as usize].contains(user));
-    Needs { out: has(Need::Out), incoming: has(Need::In), hold: has(Need::Hold) }
+    Needs {
+        out: has(Need::Out),
+        incoming: has(Need::In),
+        hold: has(Need::Hold),
+        spoil: has(Need::Spoil),
+    }
 }
 
 /// Removes the filters and hops of every daemon, and of runs whose process is gone.

@@ -14,19 +14,21 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, BPF_F_INGRESS},
-    helpers::generated::{bpf_clone_redirect, bpf_redirect},
+    bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
+    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
     macros::{cgroup_skb, classifier},
     programs::{SkBuffContext, TcContext},
 };
-use chaos_common::abi::{Direction, MAX_COPIES};
+use chaos_common::abi::{Direction, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
+        corrupt::{self, Corrupted},
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
         receiver::Receiver,
     },
+    packet::Verdict,
 };
 
 /// Written into `tc_index` of a target's packet that has been judged on its way out, so that stacked devices (a
@@ -42,6 +44,10 @@ static JUDGED_IN: u16 = 0;
 /// instances.
 #[unsafe(no_mangle)]
 static ENTRANCE: u32 = 0;
+
+/// The same of the hop that spoils checksums.
+#[unsafe(no_mangle)]
+static SPOILER: u32 = 0;
 
 /// Let the next program, and in the end the kernel, decide. The same number under clsact
 /// (`TC_ACT_UNSPEC`) and tcx (`TCX_NEXT`).
@@ -95,8 +101,32 @@ fn net_hop_enter(ctx: TcContext) -> i32 {
 /// What leaves a hop goes on as if nothing had been.
 #[classifier]
 fn net_hop_leave(ctx: TcContext) -> i32 {
+    let Some(way) = hop::way(&ctx) else { return nowhere() };
+    if way.spoils != 0 {
+        // SAFETY: takes two numbers.
+        return unsafe { bpf_redirect(spoiler(), 0) as i32 };
+    }
+    go_back(&ctx, &way)
+}
+
+/// What leaves the hop that computes checksums goes on with a wrong one.
+#[classifier]
+fn net_hop_spoil(ctx: TcContext) -> i32 {
+    let Some(way) = hop::way(&ctx) else { return nowhere() };
+    // Its direction makes no difference here: both ends are told by the headers.
+    let Some(packet) = read(&ctx, Hook::Ingress) else { return nowhere() };
+    // SAFETY: takes the context and a number. What the device vouches for is not looked at again.
+    unsafe { bpf_csum_level(ctx.as_ptr().cast(), u64::from(BPF_CSUM_LEVEL_RESET)) };
+    if !corrupt::spoil(&ctx, packet) {
+        return nowhere();
+    }
+    go_back(&ctx, &way)
+}
+
+#[inline(always)]
+fn go_back(ctx: &TcContext, way: &Way) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let Some(way) = hop::leave(&ctx) else { return nowhere() };
+    hop::leave(ctx, way);
     let is_incoming = way.direction == Direction::In as u32;
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tc_index = if is_incoming { judged_in() } else { judged() } };
@@ -121,6 +151,12 @@ fn judged_in() -> u32 {
 fn entrance() -> u32 {
     // SAFETY: as above.
     unsafe { (&raw const ENTRANCE).read_volatile() }
+}
+
+#[inline(always)]
+fn spoiler() -> u32 {
+    // SAFETY: as above.
+    unsafe { (&raw const SPOILER).read_volatile() }
 }
 
 /// Ends a packet as a wire would.
@@ -184,29 +220,39 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
 /// Carries out what the rules want of a packet that is not lost.
 #[inline(always)]
 fn go_on(ctx: &TcContext, hook: Hook) -> i32 {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
     let Some(packet) = PACKET.get(hook as u32) else { return NEXT };
-    let (verdict, direction) = (packet.verdict, hook.direction());
-    let waits = verdict.departure_ns != 0;
-    let flags = match direction {
-        Direction::Out => 0,
-        Direction::In => u64::from(BPF_F_INGRESS),
-    };
+    let spoils =
+        packet.verdict.corrupter != 0 && corrupt::corrupt(ctx, packet) == Corrupted::ToBeNoticed;
+    if spoils && hop::is_loopback(ctx) {
+        // There it cannot be made wrong; the stack that would notice is spared the packet.
+        return nowhere();
+    }
+    let verdict = packet.verdict;
     for at in 0..MAX_COPIES {
         if at >= verdict.copies {
             break;
         }
-        if waits {
-            hop::hold(ctx, entrance(), direction, &verdict, 0);
-        } else {
+        if !send(ctx, hook, &verdict, spoils) {
+            let skb: *mut __sk_buff = ctx.as_ptr().cast();
+            let flags = if hook == Hook::Egress { 0 } else { u64::from(BPF_F_INGRESS) };
             // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
             unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
         }
     }
-    if waits && hop::hold(ctx, entrance(), direction, &verdict, 0) {
-        return nowhere();
+    if send(ctx, hook, &verdict, spoils) { nowhere() } else { NEXT }
+}
+
+/// Sends a copy of a packet by way of a hop, if it is to go there. Else it goes on from here.
+#[inline(always)]
+fn send(ctx: &TcContext, hook: Hook, verdict: &Verdict, spoils: bool) -> bool {
+    let waits =
+        verdict.departure_ns != 0 && hop::hold(ctx, entrance(), hook.direction(), verdict, spoils);
+    if waits || !spoils {
+        return waits;
     }
-    NEXT
+    // Without such a hop it is lost: nobody may get it whose stack would have noticed.
+    hop::spoil(ctx, spoiler(), hook.direction());
+    true
 }
 
 /// What a socket is about to get.

@@ -3,6 +3,9 @@
 //!
 //! The loopback drops what was on another device, so it holds by itself where the daemon gave it an `fq`.
 //!
+//! A second pair saves the stack nothing: there, checksums are computed and super-packets cut. What is to arrive with
+//! a wrong checksum goes through it, and is spoilt at its exit.
+//!
 //! A copy waits, and the packet itself is eaten: with its socket at hand it would count against the little that
 //! TCP lets be queued on one machine, and a delay would be a brake.
 
@@ -42,6 +45,14 @@ const TRIES: u32 = 8;
 const NO_LINK_HEADER: i64 = -34;
 const LINK_HEADER: u32 = 14;
 
+/// Whether a packet is on the loopback.
+#[inline(always)]
+pub fn is_loopback(ctx: &TcContext) -> bool {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*skb).ifindex == LOOPBACK }
+}
+
 /// Puts a copy of a packet where it waits. False if there is no such place here: then it goes on at once.
 #[inline(always)]
 pub fn hold(
@@ -49,33 +60,36 @@ pub fn hold(
     entrance: u32,
     direction: Direction,
     verdict: &Verdict,
-    corrupter: u32,
+    spoils: bool,
 ) -> bool {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    // SAFETY: the context is valid while the program runs.
-    let (interface, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
-    let entrance = if interface != LOOPBACK {
+    let entrance = if !is_loopback(ctx) {
         entrance
     } else if holds_itself(skb) {
         LOOPBACK
     } else {
         return false;
     };
-    let way = Way { interface, direction: direction as u32, priority, corrupter };
-    let Some(number) = number(&way) else { return false };
+    let Some(way) = way_of(skb, direction, spoils) else { return false };
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
+    let (departure_ns, line) = (verdict.departure_ns, verdict.line);
     // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
-    unsafe {
-        *handover = Handover { departure_ns: verdict.departure_ns, way: number, line: verdict.line }
-    };
-    let mut status = clone_to(skb, entrance);
-    if status == NO_LINK_HEADER {
-        status = clone_with_link_header(skb, entrance);
-    }
+    unsafe { *handover = Handover { departure_ns, way, line } };
+    let is_sent = clone_to(skb, entrance);
     // SAFETY: as above.
     unsafe { (*handover).way = 0 };
-    // What the queue has no room for is lost there.
-    status >= 0
+    is_sent
+}
+
+/// Sends a copy of a packet through the hop that makes its checksum wrong. False if there is none here.
+#[inline(always)]
+pub fn spoil(ctx: &TcContext, entrance: u32, direction: Direction) -> bool {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    let Some(way) = way_of(skb, direction, true) else { return false };
+    // The copy carries it. The packet itself goes nowhere, whatever comes of this.
+    // SAFETY: as above; the field may be written in tc programs.
+    unsafe { (*skb).tc_index = way };
+    clone_to(skb, entrance)
 }
 
 /// Lets the packet that this CPU is queueing wait in the `fq` of the device that it is on. The number of its way;
@@ -94,18 +108,24 @@ pub fn enter(ctx: &TcContext) -> Option<u32> {
     Some(way)
 }
 
-/// Makes a packet that has waited what it was; the way it is to go.
+/// The way of a packet that has come out.
 #[inline(always)]
-pub fn leave(ctx: &TcContext) -> Option<Way> {
+pub fn way(ctx: &TcContext) -> Option<Way> {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: the context is valid while the program runs; entries are not removed while a packet is on its way.
+    unsafe { WAYS.get(&(*skb).tc_index) }.copied()
+}
+
+/// Makes a packet that has come out what it was.
+#[inline(always)]
+pub fn leave(ctx: &TcContext, way: &Way) {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
     unsafe {
-        let way = way((*skb).tc_index)?;
         (*skb).priority = way.priority;
         // A time that is left would be taken for the one of its arrival.
         (*skb).tstamp = 0;
         bpf_set_hash_invalid(skb);
-        Some(way)
     }
 }
 
@@ -116,13 +136,6 @@ fn handed_over() -> Option<Handover> {
     if handover.way == 0 { None } else { Some(*handover) }
 }
 
-/// The way of the packet that came out.
-#[inline(always)]
-fn way(number: u32) -> Option<Way> {
-    // SAFETY: entries are written once and never removed.
-    unsafe { WAYS.get(&number) }.copied()
-}
-
 #[inline(always)]
 fn holds_itself(skb: *mut __sk_buff) -> bool {
     let Some(inode) = kernel::namespace(skb.cast_const().cast()) else { return false };
@@ -130,45 +143,47 @@ fn holds_itself(skb: *mut __sk_buff) -> bool {
     unsafe { LOOPBACKS.get(&inode) }.is_some()
 }
 
-/// The number of a way; who comes first gives it.
+/// The number of the way that a packet would go; who comes first gives it.
 #[inline(always)]
-fn number(way: &Way) -> Option<u32> {
+fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32> {
+    // SAFETY: the context is valid while the program runs.
+    let (interface, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
+    let way = Way { interface, direction: direction as u32, priority, spoils: u32::from(spoils) };
     let first = mix(u64::from(way.interface) << 32 | u64::from(way.priority), 0)
-        ^ mix(u64::from(way.corrupter) << 32 | u64::from(way.direction), 1);
+        ^ mix(u64::from(way.spoils) << 32 | u64::from(way.direction), 1);
     for at in 0..TRIES {
         let number = 1 + (first as u32).wrapping_add(at) % 0xffff;
-        // SAFETY: entries are written once and never removed.
+        // SAFETY: entries are not removed while there are packets.
         if let Some(there) = unsafe { WAYS.get(&number) } {
-            if *there == *way {
+            if *there == way {
                 return Some(number);
             }
-        } else if WAYS.insert(&number, way, u64::from(BPF_NOEXIST)).is_ok() {
+        } else if WAYS.insert(&number, &way, u64::from(BPF_NOEXIST)).is_ok() {
             return Some(number);
         }
     }
     None
 }
 
-#[inline(always)]
-fn clone_to(skb: *mut __sk_buff, interface: u32) -> i64 {
-    // SAFETY: takes the context and two numbers.
-    unsafe { bpf_clone_redirect(skb, interface, 0) }
-}
-
-/// A tunnel's packets begin with the network header. The hop is a device with link headers: the packet gets one,
+/// Queues a copy of a packet on another device. What the queue has no room for is lost there.
+///
+/// A tunnel's packets begin with the network header, and a hop is a device with link headers: the packet gets one,
 /// which the tunnel takes off again when it comes back.
 #[inline(always)]
-fn clone_with_link_header(skb: *mut __sk_buff, interface: u32) -> i64 {
+fn clone_to(skb: *mut __sk_buff, interface: u32) -> bool {
     // SAFETY: the context is valid while the program runs; the bytes that are written were just added.
     unsafe {
+        let status = bpf_clone_redirect(skb, interface, 0);
+        if status != NO_LINK_HEADER {
+            return status >= 0;
+        }
         let protocol = (*skb).protocol as u16;
-        let status = bpf_skb_change_head(skb, LINK_HEADER, 0);
-        if status != 0 {
-            return status;
+        if bpf_skb_change_head(skb, LINK_HEADER, 0) != 0 {
+            return false;
         }
         let at = LINK_HEADER - size_of::<u16>() as u32;
         let (from, length) = ((&raw const protocol).cast(), size_of::<u16>() as u32);
         bpf_skb_store_bytes(skb, at, from, length, 0);
+        bpf_clone_redirect(skb, interface, 0) >= 0
     }
-    clone_to(skb, interface)
 }

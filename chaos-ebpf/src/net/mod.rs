@@ -5,6 +5,7 @@
 //! [`hop`].
 
 pub mod act;
+pub mod corrupt;
 pub mod filter;
 pub mod flow;
 pub mod hop;
