@@ -253,8 +253,13 @@ fn save_no_work(name: &str) -> io::Result<()> {
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     // SAFETY: the kernel reads a name that ends with a zero, and a value that outlives the call.
-    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { ethtool(socket.as_raw_fd(), &raw mut request) }?;
+    Ok(())
+}
+
+nix::ioctl_readwrite_bad! {
+    /// What `ethtool` asks of a device.
+    ethtool, libc::SIOCETHTOOL, libc::ifreq
 }
 
 /// It gives itself no address, so nothing is sent through it but what we send.

@@ -112,8 +112,10 @@ pub fn enter(ctx: &TcContext) -> Option<u32> {
 #[inline(always)]
 pub fn way(ctx: &TcContext) -> Option<Way> {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    // SAFETY: the context is valid while the program runs; entries are not removed while a packet is on its way.
-    unsafe { WAYS.get(&(*skb).tc_index) }.copied()
+    // SAFETY: the context is valid while the program runs.
+    let number = unsafe { (*skb).tc_index };
+    // SAFETY: entries are not removed while a packet is on its way.
+    unsafe { WAYS.get(&number) }.copied()
 }
 
 /// Makes a packet that has come out what it was.

@@ -56,7 +56,7 @@ fn main() -> Result<ExitCode> {
                 network_delay::trials(),
                 network_duplicate::trials(),
                 network_reorder::trials(),
-                network_corrupt::trials(),
+                network_corrupt::all_trials(),
                 network_rate::trials(),
                 network_partition::trials(),
                 targets::trials(),

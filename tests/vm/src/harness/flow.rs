@@ -24,6 +24,8 @@ pub(crate) struct Round {
     pub(crate) arrived: Vec<u64>,
     /// For each of those, how many microseconds after it was sent; of echo requests, their replies.
     pub(crate) late_us: Vec<i64>,
+    /// How many of those that arrived are not as they were sent.
+    pub(crate) spoilt: u32,
 }
 
 impl Round {
@@ -133,7 +135,7 @@ impl<'a> Datagrams<'a> {
         self.stage.settle()?;
         let arrived = self.to.0.take(self.to.1)?.into_iter();
         let arrived = arrived.filter_map(|number| number.checked_sub(first)).collect();
-        Ok(Round { sent: count, failed: sent.failed, arrived, late_us: Vec::new() })
+        Ok(Round { sent: count, failed: sent.failed, arrived, ..Round::default() })
     }
 
     /// Port of the receiving socket.
@@ -173,6 +175,10 @@ impl Probe for Datagrams<'_> {
         self.stage.settle()?;
         arrivals.extend(self.to.0.arrivals(self.to.1, 0, Duration::ZERO)?);
         for arrival in arrivals {
+            if !arrival.is_whole {
+                round.spoilt += 1;
+                continue;
+            }
             // What an earlier round left over is none of this one's.
             if let Some(number) = arrival.number.checked_sub(first) {
                 round.arrived.push(number);

@@ -29,6 +29,8 @@ use super::{Arrival, Errors, NOWHERE, Sent, UdpOptions};
 
 /// Room for all datagrams of a test, so that none is lost for want of it.
 const BUFFER: usize = 64 << 20;
+/// What a datagram is made larger with.
+const FILLING: u8 = 0x5a;
 /// Bytes of an echo request before its payload.
 const ECHO_HEADER: usize = 8;
 
@@ -157,10 +159,13 @@ impl Datagrams {
             Kind::Ping(echo) => header(echo, 0),
             Kind::Raw(echo) => header(echo, own_id()),
         };
-        bytes.extend(number.to_le_bytes());
-        bytes.extend(now_ns().to_le_bytes());
+        let now = now_ns();
+        for word in [number, now, check(number, now)] {
+            bytes.extend(word.to_le_bytes());
+        }
+        // Filled by what says nothing, so that any change is seen.
         let room = bytes.len().max(size);
-        bytes.resize(room, 0);
+        bytes.resize(room, FILLING);
         // That of ICMPv6 is the kernel's business.
         if let Kind::Raw(Echo { request: 8, .. }) = self.kind {
             let sum = checksum(&bytes).to_be_bytes();
@@ -255,8 +260,17 @@ fn arrival(payload: &[u8], came_ns: u64) -> Result<Arrival> {
         let bytes = payload.get(at..at + 8).context("a foreign datagram came in")?;
         Ok::<_, anyhow::Error>(u64::from_le_bytes(bytes.try_into()?))
     };
-    let late_ns = i64::try_from(came_ns)? - i64::try_from(word(8)?)?;
-    Ok(Arrival { number: word(0)?, late_us: late_ns / 1000 })
+    let (number, sent_ns) = (word(0)?, word(8)?);
+    let is_whole =
+        word(16)? == check(number, sent_ns) && payload[24..].iter().all(|byte| *byte == FILLING);
+    // That of one that was corrupted may be any.
+    let late_us = (came_ns as i64).wrapping_sub(sent_ns as i64) / 1000;
+    Ok(Arrival { number, late_us, is_whole })
+}
+
+/// What tells that number and time are as they were sent.
+fn check(number: u64, sent_ns: u64) -> u64 {
+    !number.rotate_left(17) ^ sent_ns
 }
 
 /// Now, on the clock of the kernel's time stamps.

@@ -89,6 +89,8 @@ pub(crate) struct Arrival {
     pub(crate) number: u64,
     /// Microseconds after it, or its request, was sent; by the kernel's stamp.
     pub(crate) late_us: i64,
+    /// It is as it was sent.
+    pub(crate) is_whole: bool,
 }
 
 /// How the send calls went.

@@ -103,7 +103,7 @@ fn the_mean_and_the_ends_are_those_asked_for() -> Result<()> {
             }
             // Its least value is 0.577 deviations below the mean.
             Distribution::Pareto | Distribution::ParetoNormal | Distribution::Unspecified => {
-                ensure!(least >= 170.0, "one came after {least} ms, 171 is the least")
+                ensure!(least >= 170.0, "one came after {least} ms, 171 is the least");
             }
         }
     }
