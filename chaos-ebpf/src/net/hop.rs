@@ -29,7 +29,7 @@ use crate::packet::Verdict;
 #[map]
 pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(4096, 0);
 
-/// One entry: what the program at the entrance has to know.
+/// One entry: what the program at the entrance has to know. Pinned: that program may be of an earlier daemon.
 #[map]
 pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0);
 
@@ -77,7 +77,7 @@ pub fn hold(
     unsafe { *handover = Handover { departure_ns, way, line } };
     let is_sent = clone_to(skb, entrance);
     // SAFETY: as above.
-    unsafe { (*handover).way = 0 };
+    unsafe { *handover = Handover { departure_ns: 0, way: 0, line: 0 } };
     is_sent
 }
 
