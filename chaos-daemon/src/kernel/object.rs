@@ -17,7 +17,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 14] = [
+const PINNED_MAPS: [&str; 15] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -31,11 +31,12 @@ const PINNED_MAPS: [&str; 14] = [
     "SHAPES",
     "FLOWS",
     "WAYS",
+    "HANDOVER",
     "LOOPBACKS",
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.
-const OWN_MAPS: [&str; 4] = ["PACKET", "HANDOVER", ".rodata", ".bss"];
+const OWN_MAPS: [&str; 3] = ["PACKET", ".rodata", ".bss"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
