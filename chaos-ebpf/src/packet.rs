@@ -45,6 +45,8 @@ pub struct Packet {
     pub remote_port: u16,
     /// Bytes on the wire, with the headers that each segment of it will have, where the hook knows them.
     pub wire_length: u32,
+    /// Those of them that are the device's: what is in front of the IP headers.
+    pub link_length: u32,
     /// The DSCP of the traffic class.
     pub dscp: u32,
     /// Where the header of the transport begins, from the network header on; 0 where there is none.
@@ -100,6 +102,7 @@ impl Packet {
         (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
         (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
+        self.link_length = 0;
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
         match ethertype {

@@ -31,6 +31,7 @@ const PINNED_MAPS: [&str; 15] = [
     "SHAPES",
     "FLOWS",
     "WAYS",
+    "HANDOVER",
     "LOOPBACKS",
     "HANDOVER",
 ];

@@ -182,7 +182,11 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
         unsafe { (*skb).tc_index = judged };
         let Some(packet) = read(ctx, Hook::Egress) else { return false };
         // SAFETY: as above.
-        packet.wire_length = unsafe { (*skb).wire_len };
+        let (wire, segments) = unsafe { ((*skb).wire_len, (*skb).gso_segs) };
+        packet.wire_length = wire;
+        if packet.end != 0 {
+            packet.link_length = packet.length.saturating_sub(packet.end) * segments.max(1);
+        }
         true
     };
     match judge::<C>(Hook::Egress, own(ctx), begin) {

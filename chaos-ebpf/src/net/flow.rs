@@ -41,7 +41,7 @@ pub fn has_turn(id: u32, rule: &NetRule, packet: &Packet) -> bool {
     }
     let (packets, bytes) = (flow.packets, flow.bytes);
     flow.packets += 1;
-    flow.bytes += u64::from(packet.wire_length);
+    flow.bytes += u64::from(packet.wire_length.saturating_sub(packet.link_length));
     let is_wanted = match rule.filter.connections {
         wanted if wanted == Connections::New as u32 => flow.is_new != 0,
         wanted if wanted == Connections::Established as u32 => flow.is_new == 0,

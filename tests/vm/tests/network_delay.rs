@@ -8,6 +8,8 @@ mod jitter;
 mod matrix;
 #[path = "network_delay/places.rs"]
 mod places;
+#[path = "network_delay/qdiscs.rs"]
+mod qdiscs;
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use libtest_mimic::Trial;
 use crate::harness::Probe;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let parts = [matrix::trials(), jitter::trials(), places::trials(), ending::trials()];
+    let parts =
+        [matrix::trials(), jitter::trials(), places::trials(), qdiscs::trials(), ending::trials()];
     parts.into_iter().flatten().collect()
 }
 

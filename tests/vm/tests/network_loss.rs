@@ -2,6 +2,8 @@
 
 #[path = "network_loss/accounting.rs"]
 mod accounting;
+#[path = "network_loss/connections.rs"]
+mod connections;
 #[path = "network_loss/filters.rs"]
 mod filters;
 #[path = "network_loss/fragments.rs"]
@@ -41,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         many_interfaces::trials(),
         qdiscs::trials(),
         filters::trials(),
+        connections::trials(),
         fragments::trials(),
         models::trials(),
         accounting::trials(),

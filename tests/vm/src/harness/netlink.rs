@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
 use netlink_packet_route::{
@@ -160,12 +160,63 @@ impl Netlink {
             .with_context(|| format!("cannot add the qdisc {kind} to {name}"))
     }
 
+    /// Adds one at the root, with options as the kernel reads them.
+    pub(crate) fn add_root(
+        &self,
+        name: &str,
+        kind: &str,
+        handle: u16,
+        options: Vec<u8>,
+    ) -> Result<()> {
+        let mut message = TcMessage::with_index(self.index(name)? as i32);
+        message.header.parent = TcHandle::ROOT;
+        message.header.handle = TcHandle { major: handle, minor: 0 };
+        message.attributes.push(TcAttribute::Kind(kind.into()));
+        message.attributes.push(TcAttribute::Other(DefaultNla::new(libc::TCA_OPTIONS, options)));
+        self.change(RouteNetlinkMessage::NewQueueDiscipline(message), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot add the qdisc {kind} to {name}"))
+    }
+
+    /// Adds a class of the qdisc at the root.
+    pub(crate) fn add_class(
+        &self,
+        name: &str,
+        kind: &str,
+        class: TcHandle,
+        options: Vec<u8>,
+    ) -> Result<()> {
+        let mut message = TcMessage::with_index(self.index(name)? as i32);
+        message.header.parent = TcHandle { major: class.major, minor: 0 };
+        message.header.handle = class;
+        message.attributes.push(TcAttribute::Kind(kind.into()));
+        message.attributes.push(TcAttribute::Other(DefaultNla::new(libc::TCA_OPTIONS, options)));
+        self.change(RouteNetlinkMessage::NewTrafficClass(message), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot add a class to {name}"))
+    }
+
+    /// The classes of an interface.
+    pub(crate) fn classes(&self, index: u32) -> Result<Vec<Raw>> {
+        let mut request = [0; 20];
+        request[4..8].copy_from_slice(&index.to_ne_bytes());
+        self.dump(libc::RTM_GETTCLASS, &request, 20).context("cannot list classes")
+    }
+
     /// Adds a filter that matches everything and does nothing, as a user's `tc filter add` does.
     pub(crate) fn add_filter(&self, name: &str, parent: TcHandle, priority: u16) -> Result<()> {
+        self.add_filter_of(name, parent, priority, libc::ETH_P_ALL)
+    }
+
+    /// The same for what has this protocol.
+    pub(crate) fn add_filter_of(
+        &self,
+        name: &str,
+        parent: TcHandle,
+        priority: u16,
+        protocol: i32,
+    ) -> Result<()> {
         let mut message = TcMessage::with_index(self.index(name)? as i32);
         message.header.parent = parent;
-        message.header.info =
-            u32::from(priority) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+        message.header.info = u32::from(priority) << 16 | u32::from((protocol as u16).to_be());
         message.attributes.push(TcAttribute::Kind("matchall".into()));
         message.attributes.push(TcAttribute::Options(Vec::new()));
         self.change(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE | NLM_F_EXCL)

@@ -84,6 +84,17 @@ impl Observed {
         Ok(())
     }
 
+    /// The qdiscs and filters of an interface that others made: without our hooks, and without the qdisc for them
+    /// where that is `ours`.
+    pub(crate) fn of_others(&self, namespace: usize, name: &str, ours: bool) -> String {
+        let Some(device) = self.devices.get(&(namespace, name.to_owned())) else {
+            return String::new();
+        };
+        let qdiscs = device.qdiscs.iter().filter(|(kind, ..)| !(ours && kind == "clsact"));
+        let filters = device.filters.iter().filter(|(_, kind, ..)| kind != "bpf");
+        format!("{:?} {:?}", qdiscs.collect::<Vec<_>>(), filters.collect::<Vec<_>>())
+    }
+
     /// How many hooks of tc there are, by either mechanism, in a namespace.
     pub(crate) fn hooks(&self, namespace: usize) -> usize {
         let devices = self.devices.iter().filter(|((number, _), _)| *number == namespace);

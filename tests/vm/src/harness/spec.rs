@@ -40,6 +40,15 @@ impl Loss {
         }))
     }
 
+    /// Each packet alone, but like the one before it.
+    pub(crate) fn correlated(percent: f64, correlation: f64) -> Network {
+        Network::new(Fault::NetworkLoss(v1::NetworkLoss {
+            model: Some(v1::network_loss::Model::Percent(percent)),
+            correlation: Some(correlation),
+            ..Default::default()
+        }))
+    }
+
     /// By a model.
     pub(crate) fn model(model: v1::network_loss::Model) -> Network {
         let model = Some(model);

@@ -16,8 +16,8 @@ use nix::{
             AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
             SockaddrStorage, bind, connect, getsockname, recvmsg, send, sendto, setsockopt, socket,
             sockopt::{
-                Ipv4RecvErr, Ipv6RecvErr, Ipv6V6Only, RcvBuf, RcvBufForce, ReceiveTimestampns,
-                SndBuf, SndBufForce, SocketError,
+                Ipv4RecvErr, Ipv4Tos, Ipv6RecvErr, Ipv6TClass, Ipv6V6Only, Priority, RcvBuf,
+                RcvBufForce, ReceiveTimestampns, SndBuf, SndBufForce, SocketError,
             },
         },
         time::TimeSpec,
@@ -80,6 +80,16 @@ impl Datagrams {
             } else {
                 setsockopt(&fd, Ipv6RecvErr, &true)?;
             }
+        }
+        let class = i32::from(options.dscp) << 2;
+        if local.is_ipv4() {
+            setsockopt(&fd, Ipv4Tos, &class)?;
+        } else {
+            setsockopt(&fd, Ipv6TClass, &class)?;
+        }
+        // The class gave it one.
+        if let Some(priority) = options.priority {
+            setsockopt(&fd, Priority, &priority)?;
         }
         let datagrams = Self::bound(fd, Kind::Udp, local)?;
         if let Some(to) = options.connect {

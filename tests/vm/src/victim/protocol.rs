@@ -64,6 +64,10 @@ pub(crate) struct UdpOptions {
     pub(crate) connect: Option<SocketAddr>,
     /// Take part in IPv4 too (`IPV6_V6ONLY` off).
     pub(crate) dual: bool,
+    /// Send packets of this class (`IP_TOS`, `IPV6_TCLASS`).
+    pub(crate) dscp: u8,
+    /// Send packets of this priority (`SO_PRIORITY`).
+    pub(crate) priority: Option<i32>,
 }
 
 /// An answer.

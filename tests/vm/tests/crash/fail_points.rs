@@ -1,13 +1,18 @@
 //! SIGKILL at every step of an injection and of its recovery.
 
 use anyhow::{Result, bail, ensure};
-use chaos_common::proto::v1::{Direction, End, State};
+use chaos_common::proto::v1::{Direction, End, Spec, State};
 use libtest_mimic::Trial;
 
-use super::adoption::both_ways;
-use crate::harness::{
-    Client, Datagrams, Loss, Probe as _, Settings, Stage, active, balanced, reason, trial,
+use super::{
+    adoption::both_ways,
+    kill_switch::{pull, without_socket},
 };
+use crate::harness::{
+    Client, Datagrams, Loss, Network, Probe as _, Settings, Stage, active, balanced, delay, needs,
+    reason, trial,
+};
+use crate::network_delay::{LATENCY, all_late, all_soon};
 
 /// What the next daemon says of an injection that was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +49,19 @@ pub(crate) fn trials() -> Vec<Trial> {
     let recovering = RECOVERING.map(|(step, found)| {
         trial(module_path!(), &name("recover", step), move || recover(step, found))
     });
-    injecting.into_iter().chain(recovering).collect()
+    let waiting = [
+        trial(module_path!(), "inject_hop_made", || hop(inject_hop_made)),
+        trial(module_path!(), "recover_hop_left", || hop(recover_hop_left)),
+        trial(module_path!(), "the_kill_switch_removes_the_hop", || {
+            hop(the_kill_switch_removes_the_hop)
+        }),
+    ];
+    injecting.into_iter().chain(recovering).chain(waiting).collect()
 }
 
 const ID: &str = "crashed";
 
-fn loss(stage: &Stage) -> chaos_common::proto::v1::Spec {
+fn loss(stage: &Stage) -> Spec {
     Loss::all().direction(Direction::Both).on(&stage.target)
 }
 
@@ -155,4 +167,104 @@ fn recover(step: &'static str, wanted: Found) -> Result<()> {
     ensure!(daemon.client()?.list()?.is_empty());
     stage.idle(&daemon)?;
     stage.finish(daemon)
+}
+
+/// A stage where packets can wait.
+fn hop(test: fn(Stage) -> Result<()>) -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    needs(&daemon.client()?, "network delay")?;
+    stage.finish(daemon)?;
+    test(stage)
+}
+
+fn waiting(stage: &Stage) -> Spec {
+    Network::from(delay(LATENCY)).direction(Direction::Both).on(&stage.target)
+}
+
+/// Interfaces of ours.
+fn hops(stage: &Stage) -> Result<Vec<String>> {
+    let all = stage.net.near.netlink().interfaces()?.into_iter().map(|(_, name)| name);
+    Ok(all.filter(|name| name.starts_with("chaos-")).collect())
+}
+
+impl Flows<'_> {
+    /// The victim's; the bystander's are not.
+    fn all_late(&self) -> Result<()> {
+        all_late(&self.out)?;
+        all_late(&self.inward)?;
+        all_soon(&self.bystander)
+    }
+
+    fn all_soon(&self) -> Result<()> {
+        [&self.out, &self.inward, &self.bystander].into_iter().try_for_each(|flow| all_soon(flow))
+    }
+}
+
+/// Fails unless an injection ended so, and nothing waits.
+fn over(client: &Client, end: End, flows: &Flows<'_>) -> Result<()> {
+    let found = client.get(ID)?;
+    ensure!(found.state() == State::Ended && found.end() == end, "{found:?}");
+    ensure!(client.list()?.is_empty(), "something is live");
+    flows.all_soon()
+}
+
+/// A place to wait alone is not the fault: it is over.
+fn inject_hop_made(stage: Stage) -> Result<()> {
+    let flows = Flows::new(&stage)?;
+    let settings = Settings { failpoint: Some("hop-made"), ..Settings::default() };
+    let dying = stage.daemon_with(settings)?;
+    let answer = dying.client()?.inject_as(ID, waiting(&stage));
+    ensure!(answer.is_err(), "the daemon answered: {answer:?}");
+    dying.wait_killed()?;
+    ensure!(hops(&stage)?.len() == 2, "not a pair was made: {:?}", hops(&stage)?);
+    flows.all_soon()?;
+
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    over(&client, End::Interrupted, &flows)?;
+    stage.idle(&daemon)?;
+    // Whoever asks again hears of it, and another works.
+    client.inject_as(ID, waiting(&stage))?;
+    over(&client, End::Interrupted, &flows)?;
+    active(&client.inject_as("afterwards", waiting(&stage))?)?;
+    flows.all_late()?;
+    client.recover_all()?;
+    flows.all_soon()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn recover_hop_left(stage: Stage) -> Result<()> {
+    let flows = Flows::new(&stage)?;
+    let settings = Settings { failpoint: Some("hop-left"), ..Settings::default() };
+    let dying = stage.daemon_with(settings)?;
+    let client = dying.client()?;
+    client.inject_as(ID, waiting(&stage))?;
+    flows.all_late()?;
+    let answer = client.recover(ID);
+    ensure!(answer.is_err(), "the daemon answered: {answer:?}");
+    dying.wait_killed()?;
+    flows.all_soon()?;
+
+    let daemon = stage.daemon()?;
+    over(&daemon.client()?, End::Recovered, &flows)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// `chaos recover --all` where a killed daemon left a delay.
+fn the_kill_switch_removes_the_hop(stage: Stage) -> Result<()> {
+    let flows = Flows::new(&stage)?;
+    let daemon = stage.daemon()?;
+    daemon.client()?.inject_as(ID, waiting(&stage))?;
+    flows.all_late()?;
+    daemon.kill()?;
+    flows.all_late()?;
+    ensure!(hops(&stage)?.len() == 2, "{:?}", hops(&stage)?);
+    pull(&stage)?;
+    flows.all_soon()?;
+    ensure!(hops(&stage)?.is_empty(), "left: {:?}", hops(&stage)?);
+    without_socket(&stage)?;
+    stage.clean()
 }

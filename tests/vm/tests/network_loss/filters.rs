@@ -23,7 +23,12 @@ tests![
 ];
 
 /// Checks which of the flows a loss hits.
-fn hits(client: &Client, stage: &Stage, loss: Network, flows: &[(&dyn Probe, bool)]) -> Result<()> {
+pub(super) fn hits(
+    client: &Client,
+    stage: &Stage,
+    loss: Network,
+    flows: &[(&dyn Probe, bool)],
+) -> Result<()> {
     let what = format!("{loss:?}");
     let injection = client.inject(loss.on(&stage.target)).with_context(|| what.clone())?;
     for (flow, is_hit) in flows {

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::{
-    fault::{Burst, LossModel},
+    fault::{Burst, FourStates, LossModel},
     proto::v1::{self, Direction},
-    value::{Percent, Share},
+    value::{Every, Percent, Share},
 };
 
 use crate::harness::{Client, Datagrams, Loss, Network, Probe as _, Stage, balanced, net, tests};
@@ -16,6 +16,9 @@ tests![
     the_sequence_is_the_same_for_what_comes_in,
     bursts_have_the_asked_length_and_share,
     bursts_may_be_leaky,
+    every_so_manieth_is_lost,
+    four_states,
+    luck_may_depend_on_the_neighbour,
 ];
 
 /// Sends packets under a fault and compares what is lost with what the dice say.
@@ -145,6 +148,62 @@ fn bursts_may_be_leaky() -> Result<()> {
     });
     let loss = Loss::model(v1::network_loss::Model::Burst(burst)).seed(21);
     exact(&stage, &client, &flow, loss, model, 1000)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn every_so_manieth_is_lost() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let flow = stage.victim_udp()?;
+    for every in [2, 7] {
+        let loss = Loss::model(v1::network_loss::Model::Every(every));
+        let model = LossModel::Every(Every::try_from(every)?);
+        let lost = exact(&stage, &client, &flow, loss, model, 100)?;
+        let by_hand: Vec<bool> = (1..=100).map(|number| number % every == 0).collect();
+        ensure!(lost == by_hand, "one in {every}: {lost:?}");
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn four_states() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let flow = stage.victim_udp()?;
+    let (p13, p31, p32, p23, p14) = (5.0, 30.0, 20.0, 60.0, 2.0);
+    let states = v1::FourStates { p13, p31, p32: Some(p32), p23: Some(p23), p14: Some(p14) };
+    let model = LossModel::FourStates(FourStates {
+        p13: Percent::try_from(p13)?,
+        p31: Percent::try_from(p31)?,
+        p32: Percent::try_from(p32)?,
+        p23: Percent::try_from(p23)?,
+        p14: Percent::try_from(p14)?,
+    });
+    let loss = Loss::model(v1::network_loss::Model::FourStates(states)).seed(5);
+    let lost = exact(&stage, &client, &flow, loss, model, 2000)?;
+    ensure!(lost.contains(&true) && lost.contains(&false));
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn luck_may_depend_on_the_neighbour() -> Result<()> {
+    const COUNT: u32 = 2000;
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let flow = stage.victim_udp()?;
+    let share = Share::new(Percent::try_from(20.0)?, Some(Percent::try_from(75.0)?))?;
+    let loss = Loss::correlated(20.0, 75.0).seed(13);
+    let lost = exact(&stage, &client, &flow, loss, LossModel::Share(share), COUNT)?;
+    let total = lost.iter().filter(|lost| **lost).count() as f64;
+    let behind_a_loss = lost.windows(2).filter(|pair| pair[0] && pair[1]).count() as f64;
+    let (share, repeated) = (total / f64::from(COUNT), behind_a_loss / total);
+    ensure!((0.13..0.27).contains(&share), "{share} lost, asked for 0.2");
+    // 75 % repeat the one before, and of the others 20 % are lost anyhow.
+    ensure!((0.72..0.88).contains(&repeated), "{repeated} of the losses came behind one");
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
