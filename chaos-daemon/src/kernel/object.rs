@@ -33,7 +33,6 @@ const PINNED_MAPS: [&str; 15] = [
     "WAYS",
     "HANDOVER",
     "LOOPBACKS",
-    "HANDOVER",
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.

@@ -6,7 +6,9 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::{all_late, all_soon};
-use crate::harness::{Agent, Family, Network, Place, Socket, Stage, delay, needs, net, tests};
+use crate::harness::{
+    Agent, Family, Network, Place, Settings, Socket, Stage, delay, needs, net, tests,
+};
 
 tests![
     what_waits_arrives_after_recovery,
@@ -18,6 +20,11 @@ tests![
 
 /// Longer than anything else here takes.
 const LONG: Duration = Duration::from_secs(3);
+
+/// A lease that a slow machine's restart does not outlast.
+fn settings() -> Settings {
+    Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() }
+}
 
 /// Sends twenty datagrams, and does something while they wait.
 fn while_held(stage: &Stage, from: &Agent, event: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -77,14 +84,14 @@ fn what_waits_arrives_after_its_process_has_ended() -> Result<()> {
 
 fn a_restart_goes_on_with_the_fault() -> Result<()> {
     let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let daemon = stage.daemon_with(settings())?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
     let injection = client.inject(Network::from(delay(super::LATENCY)).on(&stage.target))?;
     daemon.signal(Signal::SIGKILL)?;
     all_late(&flow)?;
-    let daemon = stage.daemon()?;
+    let daemon = stage.daemon_with(settings())?;
     let client = daemon.client()?;
     crate::harness::active(&client.get(&injection.id)?)?;
     all_late(&flow)?;
