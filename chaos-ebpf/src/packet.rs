@@ -28,6 +28,31 @@ const IPPROTO_DSTOPTS: u8 = 60;
 /// IPv6 extension headers that are walked; a packet with more of them has no ports for us.
 const MAX_EXTENSIONS: usize = 6;
 
+/// A program's context, as its global functions get it.
+#[derive(Clone, Copy)]
+pub struct Skb(*mut __sk_buff);
+
+impl Skb {
+    /// # Safety
+    /// `skb` is the context of the program that runs.
+    #[inline(always)]
+    pub const unsafe fn new(skb: *mut __sk_buff) -> Self {
+        Self(skb)
+    }
+
+    /// Of a program.
+    #[inline(always)]
+    pub fn of(ctx: &impl EbpfContext) -> Self {
+        Self(ctx.as_ptr().cast())
+    }
+
+    /// Valid while the program runs.
+    #[inline(always)]
+    pub const fn raw(self) -> *mut __sk_buff {
+        self.0
+    }
+}
+
 /// A packet as a rule sees it. Addresses are in network byte order, IPv4 in the first four bytes;
 /// ports are in host byte order.
 #[derive(Clone, Copy)]
@@ -95,8 +120,8 @@ impl Packet {
 
     /// Reads the headers. `None` for what is not IP, is cut short, or is the kernel's own.
     #[inline(always)]
-    pub fn read(&mut self, ctx: &impl EbpfContext, direction: Direction) -> Option<()> {
-        let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    pub fn read(&mut self, skb: Skb, direction: Direction) -> Option<()> {
+        let skb = skb.raw();
         // SAFETY: the context is valid while the program runs; these fields are readable in both hooks.
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
         (self.length, self.wire_length) = (length, length);

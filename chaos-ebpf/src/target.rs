@@ -23,21 +23,44 @@ pub static TARGET_BITS: Array<u64> = Array::with_max_entries(TARGET_WORDS, 0);
 #[map]
 pub static LEVELS: Array<Levels> = Array::with_max_entries(1, 0);
 
+/// What came of asking.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// Nobody is a target.
+    NoTarget = 0,
+    /// Rules were asked, and none fired.
+    Passed = 1,
+    /// A rule fired, and no other was asked after it.
+    Fired = 2,
+}
+
+impl Answer {
+    #[inline(always)]
+    const fn of(number: u32) -> Self {
+        match number {
+            0 => Self::NoTarget,
+            1 => Self::Passed,
+            _ => Self::Fired,
+        }
+    }
+}
+
 /// Asks the rules of everything that a packet or call belongs to, its cgroup and the ancestors, from the
 /// root down, until one fires.
 ///
 /// `ancestor` gives the id of the ancestor at a level, or 0. `begin` runs once, when the first target is
-/// found, and says whether to go on. The cost for what is no target is one call of `ancestor` and one
-/// bit for each level in use, however many rules there are; only who shares a remainder with a target pays a
-/// look-up more.
+/// found or something that shares a remainder with one, and says whether to go on. `ask` is [`ask`] by way of a
+/// global function. The cost for what is no target is one call of `ancestor` and one bit for each level in use,
+/// however many rules there are.
 #[inline(always)]
 pub fn any_rule(
     ancestor: impl Fn(u32) -> u64,
     mut begin: impl FnMut() -> bool,
-    fires: impl Fn(u32) -> bool,
-) -> bool {
-    let Some(levels) = LEVELS.get(0) else { return false };
-    let mut has_begun = false;
+    ask: impl Fn(u64) -> u32,
+) -> Answer {
+    let Some(levels) = LEVELS.get(0) else { return Answer::NoTarget };
+    let (mut has_begun, mut answer) = (false, Answer::NoTarget);
     for at in 0..MAX_LEVELS {
         if at >= levels.len as usize {
             break;
@@ -50,24 +73,35 @@ pub fn any_rule(
         if TARGET_BITS.get(word).is_none_or(|bits| bits & bit == 0) {
             continue;
         }
-        // SAFETY: the value stays readable while the program runs. Values are replaced as a whole, but the
-        // kernel may give the memory of one that was just removed to another key: for that moment the rules
-        // of another target may be asked.
-        let Some(target) = (unsafe { TARGETS.get(&id) }) else { continue };
         if !has_begun {
             has_begun = true;
             if !begin() {
-                return false;
-            }
-        }
-        for slot in 0..MAX_RULES_PER_TARGET {
-            if slot >= target.len as usize {
                 break;
             }
-            if fires(target.rules[slot]) {
-                return true;
-            }
+        }
+        match Answer::of(ask(id)) {
+            Answer::NoTarget => {}
+            Answer::Passed => answer = Answer::Passed,
+            Answer::Fired => return Answer::Fired,
         }
     }
-    false
+    answer
+}
+
+/// Asks the rules of one cgroup, in their order, until one fires. An [`Answer`].
+#[inline(always)]
+pub fn ask(id: u64, fires: impl Fn(u32) -> bool) -> u32 {
+    // SAFETY: the value stays readable while the program runs. Values are replaced as a whole, but the
+    // kernel may give the memory of one that was just removed to another key: for that moment the rules
+    // of another target may be asked.
+    let Some(target) = (unsafe { TARGETS.get(&id) }) else { return Answer::NoTarget as u32 };
+    for slot in 0..MAX_RULES_PER_TARGET {
+        if slot >= target.len as usize {
+            break;
+        }
+        if fires(target.rules[slot]) {
+            return Answer::Fired as u32;
+        }
+    }
+    Answer::Passed as u32
 }

@@ -28,7 +28,7 @@ use chaos_ebpf::{
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
         receiver::Receiver,
     },
-    packet::Verdict,
+    packet::{Skb, Verdict},
 };
 
 /// Written into `tc_index` of a target's packet that has been judged on its way out, so that stacked devices (a
@@ -92,7 +92,7 @@ fn net_in_close(ctx: SkBuffContext) -> i32 {
 fn net_hop_enter(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // Nobody else has anything to send there.
-    let Some(way) = hop::enter(&ctx) else { return nowhere() };
+    let Some(way) = hop::enter(Skb::of(&ctx)) else { return nowhere() };
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tc_index = way };
     NEXT
@@ -101,32 +101,34 @@ fn net_hop_enter(ctx: TcContext) -> i32 {
 /// What leaves a hop goes on as if nothing had been.
 #[classifier]
 fn net_hop_leave(ctx: TcContext) -> i32 {
-    let Some(way) = hop::way(&ctx) else { return nowhere() };
+    let skb = Skb::of(&ctx);
+    let Some(way) = hop::way(skb) else { return nowhere() };
     if way.spoils != 0 {
         // SAFETY: takes two numbers.
         return unsafe { bpf_redirect(spoiler(), 0) as i32 };
     }
-    go_back(&ctx, &way)
+    go_back(skb, &way)
 }
 
 /// What leaves the hop that computes checksums goes on with a wrong one.
 #[classifier]
 fn net_hop_spoil(ctx: TcContext) -> i32 {
-    let Some(way) = hop::way(&ctx) else { return nowhere() };
+    let skb = Skb::of(&ctx);
+    let Some(way) = hop::way(skb) else { return nowhere() };
     // Its direction makes no difference here: both ends are told by the headers.
     let Some(packet) = read(&ctx, Hook::Ingress) else { return nowhere() };
     // SAFETY: takes the context and a number. What the device vouches for is not looked at again.
-    unsafe { bpf_csum_level(ctx.as_ptr().cast(), u64::from(BPF_CSUM_LEVEL_RESET)) };
-    if !corrupt::spoil(&ctx, packet) {
+    unsafe { bpf_csum_level(skb.raw(), u64::from(BPF_CSUM_LEVEL_RESET)) };
+    if !corrupt::spoil(skb, packet) {
         return nowhere();
     }
-    go_back(&ctx, &way)
+    go_back(skb, &way)
 }
 
 #[inline(always)]
-fn go_back(ctx: &TcContext, way: &Way) -> i32 {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    hop::leave(ctx, way);
+fn go_back(packet: Skb, way: &Way) -> i32 {
+    let skb = packet.raw();
+    hop::leave(packet, way);
     let is_incoming = way.direction == Direction::In as u32;
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tc_index = if is_incoming { judged_in() } else { judged() } };
@@ -174,7 +176,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     let mark = unsafe { (*skb).tc_index };
     if mark == judged || mark == judged_in() {
         // On another device, or a copy of it that is to wait here, on the loopback.
-        hop::enter(ctx);
+        hop::enter(Skb::of(ctx));
         return NEXT;
     }
     let begin = || {
@@ -208,7 +210,7 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     let Some(packet) = read(ctx, Hook::Ingress) else { return NEXT };
     // SAFETY: as above.
     packet.wire_length = unsafe { (*skb).wire_len };
-    let Some(receiver) = Receiver::of(ctx, packet) else { return NEXT };
+    let Some(receiver) = Receiver::of(ctx, Hook::Ingress) else { return NEXT };
     let begin = || {
         // SAFETY: as above; the field may be written in tc programs.
         unsafe { (*skb).tc_index = judged };
@@ -224,39 +226,60 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
 /// Carries out what the rules want of a packet that is not lost.
 #[inline(always)]
 fn go_on(ctx: &TcContext, hook: Hook) -> i32 {
-    let Some(packet) = PACKET.get(hook as u32) else { return NEXT };
-    let spoils =
-        packet.verdict.corrupter != 0 && corrupt::corrupt(ctx, packet) == Corrupted::ToBeNoticed;
-    if spoils && hop::is_loopback(ctx) {
+    if net_go_on(ctx.as_ptr().cast(), hook as u32) == 0 { NEXT } else { nowhere() }
+}
+
+/// 1 if the packet itself ends here. A global function: see `chaos_ebpf::net::judge`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_go_on(skb: *mut __sk_buff, hook: u32) -> u32 {
+    // SAFETY: called with the context of the program that runs.
+    let context = unsafe { Skb::new(skb) };
+    let hook = Hook::of(hook);
+    let Some(packet) = PACKET.get(hook as u32) else { return 0 };
+    let spoils = packet.verdict.corrupter != 0
+        && corrupt::corrupt(context, packet) == Corrupted::ToBeNoticed;
+    if spoils && hop::is_loopback(context) {
         // There it cannot be made wrong; the stack that would notice is spared the packet.
-        return nowhere();
+        return 1;
     }
-    let verdict = packet.verdict;
+    // Not looked at again after the first copy: on its way this CPU may judge another packet.
+    let Verdict { departure_ns, line, copies, .. } = packet.verdict;
+    let send = || net_send(skb, hook as u32, u32::from(spoils), departure_ns, line);
     for at in 0..MAX_COPIES {
-        if at >= verdict.copies {
+        if at >= copies {
             break;
         }
-        if !send(ctx, hook, &verdict, spoils) {
-            let skb: *mut __sk_buff = ctx.as_ptr().cast();
+        if send() == 0 {
             let flags = if hook == Hook::Egress { 0 } else { u64::from(BPF_F_INGRESS) };
             // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
             unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
         }
     }
-    if send(ctx, hook, &verdict, spoils) { nowhere() } else { NEXT }
+    send()
 }
 
-/// Sends a copy of a packet by way of a hop, if it is to go there. Else it goes on from here.
-#[inline(always)]
-fn send(ctx: &TcContext, hook: Hook, verdict: &Verdict, spoils: bool) -> bool {
-    let waits =
-        verdict.departure_ns != 0 && hop::hold(ctx, entrance(), hook.direction(), verdict, spoils);
+/// Sends a copy of a packet by way of a hop, if it is to go there. Else, 0, it goes on from here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_send(
+    skb: *mut __sk_buff,
+    hook: u32,
+    spoils: u32,
+    departure_ns: u64,
+    line: u32,
+) -> u32 {
+    // SAFETY: as above.
+    let context = unsafe { Skb::new(skb) };
+    let (direction, spoils) = (Hook::of(hook).direction(), spoils != 0);
+    let waits = departure_ns != 0
+        && hop::hold(context, entrance(), direction, (departure_ns, line), spoils);
     if waits || !spoils {
-        return waits;
+        return u32::from(waits);
     }
     // Without such a hop it is lost: nobody may get it whose stack would have noticed.
-    hop::spoil(ctx, spoiler(), hook.direction());
-    true
+    hop::spoil(context, spoiler(), direction);
+    1
 }
 
 /// What a socket is about to get.

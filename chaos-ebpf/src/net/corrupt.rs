@@ -6,17 +6,15 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    EbpfContext,
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::{
         bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
     },
-    programs::TcContext,
 };
 use chaos_common::abi::{Corrupt, MAX_CORRUPT_BITS, MAX_RULES, Region, mix};
 
 use super::judge::RULES;
-use crate::packet::Packet;
+use crate::packet::{Packet, Skb};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
@@ -46,14 +44,15 @@ struct Transport {
 
 /// Carries out what the packet's verdict says about corruption.
 #[inline(always)]
-pub fn corrupt(ctx: &TcContext, packet: &Packet) -> Corrupted {
+pub fn corrupt(skb: Skb, packet: &Packet) -> Corrupted {
+    let skb = skb.raw();
     let id = packet.verdict.corrupter;
     let Some(rule) = RULES.get(id % MAX_RULES).filter(|rule| id != 0 && rule.id == id) else {
         return Corrupted::Not;
     };
     let wanted = Corrupt::of(&rule.parameters);
-    let Some(transport) = transport(ctx, packet) else { return Corrupted::Not };
-    let Some(network) = network(ctx) else { return Corrupted::Not };
+    let Some(transport) = transport(skb, packet) else { return Corrupted::Not };
+    let Some(network) = network(skb) else { return Corrupted::Not };
     let header = packet.transport;
     let end = if packet.end == 0 { packet.length.saturating_sub(network) } else { packet.end };
     let (from, until) = if wanted.region == Region::Headers as u64 {
@@ -69,7 +68,7 @@ pub fn corrupt(ctx: &TcContext, packet: &Packet) -> Corrupted {
             break;
         }
         let draw = mix(packet.verdict.corruption, u64::from(at));
-        if !flip(ctx, network, header, &transport, (from, until), draw) {
+        if !flip(skb, network, header, &transport, (from, until), draw) {
             return Corrupted::Not;
         }
     }
@@ -79,14 +78,13 @@ pub fn corrupt(ctx: &TcContext, packet: &Packet) -> Corrupted {
 /// Flips one bit in a stretch that begins at an even distance from the transport's header.
 #[inline(always)]
 fn flip(
-    ctx: &TcContext,
+    skb: *mut __sk_buff,
     network: u32,
     header: u32,
     transport: &Transport,
     (from, until): (u32, u32),
     draw: u64,
 ) -> bool {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
     let words = (until - from).div_ceil(2);
     let mut at = from + ((draw as u32 as u64 * u64::from(words)) >> 32) as u32 * 2;
     // Its own checksum says nothing of the checksum.
@@ -126,10 +124,10 @@ fn flip(
 
 /// Makes the checksum of a packet wrong that no device computes any more.
 #[inline(always)]
-pub fn spoil(ctx: &TcContext, packet: &Packet) -> bool {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let Some(transport) = transport(ctx, packet) else { return false };
-    let Some(network) = network(ctx) else { return false };
+pub fn spoil(skb: Skb, packet: &Packet) -> bool {
+    let skb = skb.raw();
+    let Some(transport) = transport(skb, packet) else { return false };
+    let Some(network) = network(skb) else { return false };
     let at = network + packet.transport + transport.checksum;
     let mut word = 0u16;
     // SAFETY: each helper takes the context, numbers, and room of the length beside it.
@@ -144,13 +142,13 @@ pub fn spoil(ctx: &TcContext, packet: &Packet) -> bool {
 }
 
 #[inline(always)]
-fn transport(ctx: &TcContext, packet: &Packet) -> Option<Transport> {
+fn transport(skb: *mut __sk_buff, packet: &Packet) -> Option<Transport> {
     if packet.transport == 0 {
         return None;
     }
     match packet.protocol as u8 {
         IPPROTO_TCP => {
-            let [words] = relative::<1>(ctx, packet.transport + 12)?;
+            let [words] = relative::<1>(skb, packet.transport + 12)?;
             let length = u32::from(words >> 4) * 4;
             Some(Transport { length, checksum: 16, is_udp: false })
         }
@@ -162,10 +160,10 @@ fn transport(ctx: &TcContext, packet: &Packet) -> Option<Transport> {
 
 /// Where the network header begins; a program cannot ask, but it can compare.
 #[inline(always)]
-fn network(ctx: &TcContext) -> Option<u32> {
-    let header = u128::from_ne_bytes(relative::<16>(ctx, 0)?);
+fn network(skb: *mut __sk_buff) -> Option<u32> {
+    let header = u128::from_ne_bytes(relative::<16>(skb, 0)?);
     let is_at =
-        |at: u32| absolute::<16>(ctx, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
+        |at: u32| absolute::<16>(skb, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
     if is_at(ETHERNET) {
         Some(ETHERNET)
     } else if is_at(0) {
@@ -178,24 +176,23 @@ fn network(ctx: &TcContext) -> Option<u32> {
 }
 
 #[inline(always)]
-fn relative<const N: usize>(ctx: &TcContext, at: u32) -> Option<[u8; N]> {
+fn relative<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the helper writes `N` bytes, zeroes if it fails; the destination has `N`.
     unsafe {
         let place = bytes.as_mut_ptr().cast();
         let start = BPF_HDR_START_NET;
-        let status = bpf_skb_load_bytes_relative(ctx.as_ptr().cast(), at, place, N as u32, start);
+        let status = bpf_skb_load_bytes_relative(skb.cast(), at, place, N as u32, start);
         (status == 0).then(|| bytes.assume_init())
     }
 }
 
 #[inline(always)]
-fn absolute<const N: usize>(ctx: &TcContext, at: u32) -> Option<[u8; N]> {
+fn absolute<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: as above.
     unsafe {
-        let status =
-            bpf_skb_load_bytes(ctx.as_ptr().cast(), at, bytes.as_mut_ptr().cast(), N as u32);
+        let status = bpf_skb_load_bytes(skb.cast(), at, bytes.as_mut_ptr().cast(), N as u32);
         (status == 0).then(|| bytes.assume_init())
     }
 }

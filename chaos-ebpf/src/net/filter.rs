@@ -5,22 +5,22 @@ use aya_ebpf::{
     maps::{LpmTrie, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Chance, Direction, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
-    PortSet, Prefix, Remotes,
+    Chance, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortSet, Prefix,
+    Remotes,
 };
 
-use super::flow;
+use super::{flow, judge::Hook};
 use crate::packet::Packet;
 
 /// Remote addresses of all rules.
 #[map]
 pub static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 
-/// All conditions, the cheap ones first.
+/// All conditions but those that remember, the cheap ones first.
 #[inline(always)]
-pub fn matches(id: u32, rule: &NetRule, direction: Direction, packet: &Packet) -> bool {
+pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
     let filter = &rule.filter;
-    filter.directions & direction as u32 != 0
+    filter.directions & Hook::of(hook).direction() as u32 != 0
         && (filter.protocols == 0 || filter.protocols & packet.protocol_bit() != 0)
         && (filter.dscp == 0 || filter.dscp & (1 << (packet.dscp & 63)) != 0)
         && has_port(&filter.remote_ports, packet.has_ports != 0, packet.remote_port)
@@ -28,7 +28,6 @@ pub fn matches(id: u32, rule: &NetRule, direction: Direction, packet: &Packet) -
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
-        && (!filter.needs_history() || flow::has_turn(id, rule, packet))
 }
 
 #[inline(always)]

@@ -1,8 +1,9 @@
 //! What a rule knows of a connection.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use chaos_common::abi::{Connections, Flow, FlowKey, Lane, NetRule};
+use chaos_common::abi::{Connections, Flow, FlowKey, Lane, MAX_RULES, NetRule};
 
+use super::judge::{PACKET, RULES};
 use crate::packet::Packet;
 
 /// Connection of a rule → what it remembers. Only rules that ask for it have any.
@@ -28,10 +29,24 @@ pub fn is_chosen(rule: &NetRule, packet: &Packet) -> bool {
     rule.filter.flows.includes(rule.gate.dice.draw(packet.flow(), Lane::Connection) as u32)
 }
 
-/// Counts a packet of its connection, and says whether it is in the part that a rule is about. What cannot be
-/// remembered does not match.
+/// Counts the packet that was read for a hook, and says whether it is in the part of its connection that a rule is
+/// about. What cannot be remembered does not match.
 #[inline(always)]
-pub fn has_turn(id: u32, rule: &NetRule, packet: &Packet) -> bool {
+pub fn has_turn(id: u32, hook: u32) -> bool {
+    net_turn(id, hook) != 0
+}
+
+/// A global function: see [`judge`](super::judge).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_turn(id: u32, hook: u32) -> u32 {
+    let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
+    let Some(packet) = PACKET.get(hook) else { return 0 };
+    u32::from(count(id, rule, packet))
+}
+
+#[inline(always)]
+fn count(id: u32, rule: &NetRule, packet: &Packet) -> bool {
     let Some(flow) = of(id, packet) else { return false };
     // SAFETY: points to a value of this type that lives at least until the program ends. Two CPUs that count at
     // the same moment may lose a count; a connection is rarely on two.

@@ -10,20 +10,18 @@
 //! TCP lets be queued on one machine, and a delay would be a brake.
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::{__sk_buff, BPF_NOEXIST},
+    bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::generated::{
         bpf_clone_redirect, bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_head,
         bpf_skb_store_bytes,
     },
     macros::map,
     maps::{HashMap, PerCpuArray},
-    programs::TcContext,
 };
 use chaos_common::abi::{Direction, Handover, Way, mix};
 
 use super::kernel;
-use crate::packet::Verdict;
+use crate::packet::Skb;
 
 /// Number → way of a held packet.
 #[map]
@@ -35,7 +33,7 @@ pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0)
 
 /// Inodes of the network namespaces whose loopback holds packets.
 #[map]
-pub static LOOPBACKS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+pub static LOOPBACKS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
 /// Index of the loopback in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -47,23 +45,23 @@ const LINK_HEADER: u32 = 14;
 
 /// Whether a packet is on the loopback.
 #[inline(always)]
-pub fn is_loopback(ctx: &TcContext) -> bool {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+pub fn is_loopback(skb: Skb) -> bool {
+    let skb = skb.raw();
     // SAFETY: the context is valid while the program runs.
     unsafe { (*skb).ifindex == LOOPBACK }
 }
 
-/// Puts a copy of a packet where it waits. False if there is no such place here: then it goes on at once.
+/// Puts a copy of a packet where it waits in a line until its departure. False if there is no such place here: then it goes on at once.
 #[inline(always)]
 pub fn hold(
-    ctx: &TcContext,
+    packet: Skb,
     entrance: u32,
     direction: Direction,
-    verdict: &Verdict,
+    (departure_ns, line): (u64, u32),
     spoils: bool,
 ) -> bool {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let entrance = if !is_loopback(ctx) {
+    let skb = packet.raw();
+    let entrance = if !is_loopback(packet) {
         entrance
     } else if holds_itself(skb) {
         LOOPBACK
@@ -72,7 +70,6 @@ pub fn hold(
     };
     let Some(way) = way_of(skb, direction, spoils) else { return false };
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
-    let (departure_ns, line) = (verdict.departure_ns, verdict.line);
     // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
     unsafe { *handover = Handover { departure_ns, way, line } };
     let is_sent = clone_to(skb, entrance);
@@ -83,8 +80,8 @@ pub fn hold(
 
 /// Sends a copy of a packet through the hop that makes its checksum wrong. False if there is none here.
 #[inline(always)]
-pub fn spoil(ctx: &TcContext, entrance: u32, direction: Direction) -> bool {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+pub fn spoil(skb: Skb, entrance: u32, direction: Direction) -> bool {
+    let skb = skb.raw();
     let Some(way) = way_of(skb, direction, true) else { return false };
     // The copy carries it. The packet itself goes nowhere, whatever comes of this.
     // SAFETY: as above; the field may be written in tc programs.
@@ -95,8 +92,8 @@ pub fn spoil(ctx: &TcContext, entrance: u32, direction: Direction) -> bool {
 /// Lets the packet that this CPU is queueing wait in the `fq` of the device that it is on. The number of its way;
 /// `None` if it is none of ours.
 #[inline(always)]
-pub fn enter(ctx: &TcContext) -> Option<u32> {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+pub fn enter(skb: Skb) -> Option<u32> {
+    let skb = skb.raw();
     let Handover { departure_ns, way, line } = handed_over()?;
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tstamp = departure_ns };
@@ -110,8 +107,8 @@ pub fn enter(ctx: &TcContext) -> Option<u32> {
 
 /// The way of a packet that has come out.
 #[inline(always)]
-pub fn way(ctx: &TcContext) -> Option<Way> {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+pub fn way(skb: Skb) -> Option<Way> {
+    let skb = skb.raw();
     // SAFETY: the context is valid while the program runs.
     let number = unsafe { (*skb).tc_index };
     // SAFETY: entries are not removed while a packet is on its way.
@@ -120,8 +117,8 @@ pub fn way(ctx: &TcContext) -> Option<Way> {
 
 /// Makes a packet that has come out what it was.
 #[inline(always)]
-pub fn leave(ctx: &TcContext, way: &Way) {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+pub fn leave(skb: Skb, way: &Way) {
+    let skb = skb.raw();
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
     unsafe {
         (*skb).priority = way.priority;
@@ -150,7 +147,17 @@ fn holds_itself(skb: *mut __sk_buff) -> bool {
 fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32> {
     // SAFETY: the context is valid while the program runs.
     let (interface, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
-    let way = Way { interface, direction: direction as u32, priority, spoils: u32::from(spoils) };
+    match net_way(interface, direction as u32, priority, u32::from(spoils)) {
+        0 => None,
+        number => Some(number),
+    }
+}
+
+/// The number of a way, or 0. A global function: see [`judge`](super::judge).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_way(interface: u32, direction: u32, priority: u32, spoils: u32) -> u32 {
+    let way = Way { interface, direction, priority, spoils };
     let first = mix(u64::from(way.interface) << 32 | u64::from(way.priority), 0)
         ^ mix(u64::from(way.spoils) << 32 | u64::from(way.direction), 1);
     for at in 0..TRIES {
@@ -158,13 +165,13 @@ fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32
         // SAFETY: entries are not removed while there are packets.
         if let Some(there) = unsafe { WAYS.get(&number) } {
             if *there == way {
-                return Some(number);
+                return number;
             }
         } else if WAYS.insert(&number, &way, u64::from(BPF_NOEXIST)).is_ok() {
-            return Some(number);
+            return number;
         }
     }
-    None
+    0
 }
 
 /// Queues a copy of a packet on another device. What the queue has no room for is lost there.

@@ -9,12 +9,12 @@ use aya_ebpf::{
 };
 use chaos_common::abi::{Action, Direction, MAX_RULES, NetRule};
 
-use super::{act, filter, kernel, report};
+use super::{act, filter, flow, kernel, report};
 use crate::{
     counter::{Close, Counter, Exact},
     gate,
-    packet::Packet,
-    target,
+    packet::{Packet, Skb},
+    target::{self, Answer},
 };
 
 /// Rule id by its remainder → rule. An array, since the kernel makes a look-up in one a few instructions.
@@ -50,7 +50,7 @@ impl Hook {
     }
 
     #[inline(always)]
-    const fn of(number: u32) -> Self {
+    pub const fn of(number: u32) -> Self {
         match number {
             0 => Self::Egress,
             1 => Self::Ingress,
@@ -79,41 +79,30 @@ pub enum Fate {
     GoesOn,
 }
 
-/// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs when the packet is
-/// a target's, and says whether its headers are read.
+/// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs before the first,
+/// and says whether there is a packet that they can be asked about.
 #[inline(always)]
 pub fn judge<C: Judge>(
     hook: Hook,
     ancestor: impl Fn(u32) -> u64,
     begin: impl Fn() -> bool,
 ) -> Fate {
-    let mut is_target = false;
-    let is_lost = target::any_rule(
-        ancestor,
-        || {
-            is_target = begin();
-            is_target
-        },
-        |rule| C::judge(rule, hook as u32) != 0,
-    );
-    if is_lost {
-        Fate::Lost
-    } else if is_target {
-        Fate::GoesOn
-    } else {
-        Fate::Untouched
+    match target::any_rule(ancestor, begin, |id| C::judge(id, hook as u32)) {
+        Answer::NoTarget => Fate::Untouched,
+        Answer::Passed => Fate::GoesOn,
+        Answer::Fired => Fate::Lost,
     }
 }
 
 /// Reads the headers of a packet for the rules of a hook. `None` for what is not judged.
 #[inline(always)]
 pub fn read(ctx: &impl EbpfContext, hook: Hook) -> Option<&'static mut Packet> {
+    if net_read(ctx.as_ptr().cast(), hook as u32) == 0 {
+        return None;
+    }
     let packet = PACKET.get_ptr_mut(hook as u32)?;
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
-    let packet = unsafe { &mut *packet };
-    packet.read(ctx, hook.direction())?;
-    packet.interface = kernel::interface(ctx.as_ptr().cast_const());
-    Some(packet)
+    Some(unsafe { &mut *packet })
 }
 
 /// The id of the ancestor at a level of the cgroup of a packet's own socket, or 0.
@@ -126,37 +115,74 @@ pub fn own(ctx: &impl EbpfContext) -> impl Fn(u32) -> u64 {
 
 /// Which of the twins below a program calls.
 pub trait Judge {
-    /// 1 if a rule ends the packet that was read.
-    fn judge(rule: u32, hook: u32) -> u32;
+    /// What the rules of a cgroup say of the packet that was read for a hook: an [`Answer`].
+    fn judge(cgroup: u64, hook: u32) -> u32;
 }
 
 impl Judge for Exact {
     #[inline(always)]
-    fn judge(rule: u32, hook: u32) -> u32 {
-        net_judge(rule, hook)
+    fn judge(cgroup: u64, hook: u32) -> u32 {
+        net_judge(cgroup, hook)
     }
 }
 
 impl Judge for Close {
     #[inline(always)]
-    fn judge(rule: u32, hook: u32) -> u32 {
-        net_judge_close(rule, hook)
+    fn judge(cgroup: u64, hook: u32) -> u32 {
+        net_judge_close(cgroup, hook)
     }
 }
 
 // Global functions are verified once, on their own, and not again for each way to them: that makes
-// loading quick, and possible at all. On old kernels they take nothing but numbers, hence `PACKET`.
+// loading quick, and possible at all. On old kernels they take nothing but the context and numbers, hence `PACKET`.
+
+/// 1 if the headers of a packet were read into the entry of a hook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_read(skb: *mut __sk_buff, hook: u32) -> u32 {
+    let Some(packet) = PACKET.get_ptr_mut(hook) else { return 0 };
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let packet = unsafe { &mut *packet };
+    // SAFETY: called with the context of the program that runs.
+    let context = unsafe { Skb::new(skb) };
+    if packet.read(context, Hook::of(hook).direction()).is_none() {
+        return 0;
+    }
+    packet.interface = kernel::interface(skb.cast_const().cast());
+    1
+}
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge(rule: u32, hook: u32) -> u32 {
+extern "C" fn net_judge(cgroup: u64, hook: u32) -> u32 {
+    target::ask(cgroup, |rule| net_ask(rule, hook) != 0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_close(cgroup: u64, hook: u32) -> u32 {
+    target::ask(cgroup, |rule| net_ask_close(rule, hook) != 0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_ask(rule: u32, hook: u32) -> u32 {
     u32::from(ask::<Exact>(rule, Hook::of(hook)))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge_close(rule: u32, hook: u32) -> u32 {
+extern "C" fn net_ask_close(rule: u32, hook: u32) -> u32 {
     u32::from(ask::<Close>(rule, Hook::of(hook)))
+}
+
+/// 1 if a rule is about the packet that was read for a hook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_matches(id: u32, hook: u32) -> u32 {
+    let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
+    let Some(packet) = PACKET.get(hook) else { return 0 };
+    u32::from(filter::matches(id, hook, rule, packet))
 }
 
 /// Asks one rule. Whether it ends the packet.
@@ -169,7 +195,8 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
     let direction = hook.direction();
     if !hook.does(rule.action)
         || !act::is_open(rule, packet)
-        || !filter::matches(id, rule, direction, packet)
+        || net_matches(id, hook as u32) == 0
+        || (rule.filter.needs_history() && !flow::has_turn(id, hook as u32))
     {
         return false;
     }

@@ -16,7 +16,10 @@ use aya_ebpf::{
 };
 use chaos_common::abi::{FAMILY_V4, Layout};
 
-use super::kernel::{LAYOUT, read};
+use super::{
+    judge::{Hook, PACKET},
+    kernel::{LAYOUT, read},
+};
 use crate::packet::Packet;
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the device.
@@ -32,39 +35,54 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Of a packet whose headers were read; `None` where there is no socket of TCP or UDP.
+    /// Of a packet whose headers were read for a hook; `None` where there is no socket of TCP or UDP.
     #[inline(always)]
-    pub fn of(ctx: &TcContext, packet: &Packet) -> Option<Self> {
-        let skb = ctx.as_ptr().cast();
-        let layout = LAYOUT.get(0).filter(|layout| layout.sock_cgroup != 0)?;
-        let cgroup = cgroup(skb, packet, layout)?;
+    pub fn of(ctx: &TcContext, hook: Hook) -> Option<Self> {
+        let cgroup = net_receiver(ctx.as_ptr().cast(), hook as u32);
         if cgroup == 0 || cgroup & NO_POINTER != 0 {
             return None;
         }
+        let layout = LAYOUT.get(0)?;
         Some(Self { cgroup, level: read(cgroup, layout.cgroup_level)? })
     }
 
     /// The id of the ancestor at a level, or 0.
     #[inline(always)]
     pub fn ancestor(self, level: u32) -> u64 {
-        let Some(layout) = LAYOUT.get(0) else { return 0 };
-        if level > self.level {
-            return 0;
-        }
-        let at = level * size_of::<u64>() as u32;
-        if layout.cgroup_ancestors == 0 {
-            return read(self.cgroup, layout.cgroup_ancestor_ids + at).unwrap_or(0);
-        }
-        let id = || {
-            let ancestor = read::<u64>(self.cgroup, layout.cgroup_ancestors + at)?;
-            let node = read::<u64>(ancestor, layout.cgroup_kn)?;
-            read(node, layout.kn_id)
-        };
-        id().unwrap_or(0)
+        net_ancestor(self.cgroup, self.level, level)
     }
 }
 
-/// The word of the socket that a packet is for.
+/// The id of a cgroup's ancestor, or 0. A global function: see [`judge`](super::judge).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_ancestor(cgroup: u64, own: u32, level: u32) -> u64 {
+    let Some(layout) = LAYOUT.get(0) else { return 0 };
+    if level > own {
+        return 0;
+    }
+    let at = level * size_of::<u64>() as u32;
+    if layout.cgroup_ancestors == 0 {
+        return read(cgroup, layout.cgroup_ancestor_ids + at).unwrap_or(0);
+    }
+    let id = || {
+        let ancestor = read::<u64>(cgroup, layout.cgroup_ancestors + at)?;
+        let node = read::<u64>(ancestor, layout.cgroup_kn)?;
+        read(node, layout.kn_id)
+    };
+    id().unwrap_or(0)
+}
+
+/// The word in which the socket that a packet is for has its cgroup, or 0. A global function: see
+/// [`judge`](super::judge).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_receiver(skb: *mut __sk_buff, hook: u32) -> u64 {
+    let Some(layout) = LAYOUT.get(0).filter(|layout| layout.sock_cgroup != 0) else { return 0 };
+    let Some(packet) = PACKET.get(hook) else { return 0 };
+    cgroup(skb, packet, layout).unwrap_or(0)
+}
+
 #[inline(always)]
 fn cgroup(skb: *mut __sk_buff, packet: &Packet, layout: &Layout) -> Option<u64> {
     if packet.has_ports == 0 {
