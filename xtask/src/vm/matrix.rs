@@ -11,6 +11,9 @@ use crate::cache;
 /// The kernel of our own with `bpf_override_return`, which no Debian kernel has.
 pub(crate) const OVERRIDE: &str = "6.12-override";
 
+/// The first long-lived line with tcx.
+const FIRST_WITH_TCX: &str = "6.12";
+
 /// A kernel by name, not fetched yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
@@ -39,6 +42,15 @@ pub(crate) struct Prepared {
     pub(crate) image: PathBuf,
     /// `lib/modules/<release>`; `None` when all is built in.
     pub(crate) modules: Option<PathBuf>,
+}
+
+/// The names of those on which also everything is tested that the daemon does by itself, whatever the kernel: the
+/// oldest, the newest, and one between them.
+pub(crate) fn milestones(kernels: &[Prepared]) -> Vec<String> {
+    let stock = || kernels.iter().filter(|kernel| kernel.modules.is_some());
+    let middle = stock().find(|kernel| kernel.name == FIRST_WITH_TCX);
+    let ends = [stock().next(), middle, stock().next_back()];
+    ends.into_iter().flatten().map(|kernel| kernel.name.clone()).collect()
 }
 
 impl Kernel {
