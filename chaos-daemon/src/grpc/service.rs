@@ -36,7 +36,7 @@ impl Service {
     /// Runs what blocks on a thread that may.
     async fn on_engine<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> T + Send + 'static,
+        work: impl FnOnce(&Arc<Engine>) -> T + Send + 'static,
     ) -> Result<T, Status> {
         let engine = Arc::clone(&self.engine);
         tokio::task::spawn_blocking(move || work(&engine))
@@ -47,7 +47,7 @@ impl Service {
     /// The same for what the engine may refuse.
     async fn try_on_engine<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&Arc<Engine>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, Status> {
         self.on_engine(work).await?.map_err(|error| status::of(&error))
     }
