@@ -20,6 +20,6 @@ pub mod kernel;
 mod metrics;
 mod netns;
 mod notify;
-mod peer;
+pub mod peer;
 pub mod policy;
 pub mod target;
