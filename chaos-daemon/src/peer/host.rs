@@ -7,7 +7,6 @@ use std::{
     io::{self, Read as _},
     net::IpAddr,
     os::fd::AsFd as _,
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +15,10 @@ use hickory_resolver::{
     Hosts, TokioResolver,
     config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts},
     net::runtime::TokioRuntimeProvider,
+    proto::{
+        op::Query,
+        rr::{Name, RecordType},
+    },
     system_conf::parse_resolv_conf,
 };
 use nix::{
@@ -41,18 +44,18 @@ pub(super) fn addresses(
     hosts: &[HostName],
 ) -> Result<BTreeSet<IpAddr>, PeerError> {
     let asker = Asker::of(seeker)?;
-    let (resolver, asked) = asker.resolver()?;
+    let (files, asked) = asker.files()?;
     let look_up = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(PeerError::kernel("begin to look names up"))?;
-        runtime.block_on(look_up_all(&resolver, hosts, &asked))
+        runtime.block_on(look_up_all(&files, hosts, &asked))
     };
     netns::within(asker.namespace.as_fd(), look_up)
         .map_err(PeerError::kernel("enter the target's network namespace"))?
 }
 
 async fn look_up_all(
-    resolver: &Lazily,
+    own: &Files,
     hosts: &[HostName],
     asked: &str,
 ) -> Result<BTreeSet<IpAddr>, PeerError> {
@@ -61,42 +64,56 @@ async fn look_up_all(
         reason,
         asked: asked.to_owned(),
     };
-    let resolver = resolver.make().map_err(|reason| failed(&hosts[0], reason))?;
+    let resolver = own.resolver().map_err(PeerError::kernel("begin to look names up"))?;
     let end = tokio::time::Instant::now() + PATIENCE;
     let mut all = BTreeSet::new();
     for host in hosts {
+        // A name that the file knows is not asked for, as by the resolvers of C libraries.
+        let written = own.addresses(host);
+        if !written.is_empty() {
+            all.extend(written);
+            continue;
+        }
         let found = tokio::time::timeout_at(end, resolver.lookup_ip(host.as_str())).await;
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(failed(host, error.to_string())),
             Err(_) => return Err(failed(host, format!("no answer within {PATIENCE:?}"))),
         };
-        let before = all.len();
-        all.extend(found.iter());
-        if all.len() == before && found.iter().next().is_none() {
-            return Err(failed(host, "there is such a name, but it has none".to_owned()));
+        let addresses: Vec<IpAddr> = found.iter().collect();
+        if addresses.is_empty() {
+            return Err(failed(host, "there is such a name, but without any".to_owned()));
         }
+        all.extend(addresses);
     }
     Ok(all)
 }
 
-/// A resolver that is made where it is used: its sockets belong to the namespace of the thread.
-struct Lazily {
+/// What the two files say.
+struct Files {
     config: ResolverConfig,
     options: ResolverOpts,
-    hosts: Arc<Hosts>,
+    hosts: Hosts,
 }
 
-impl Lazily {
-    fn make(&self) -> Result<TokioResolver, String> {
+impl Files {
+    /// What the hosts file has of a name.
+    fn addresses(&self, host: &HostName) -> Vec<IpAddr> {
+        let Ok(mut name) = Name::from_ascii(host.as_str().to_ascii_lowercase()) else {
+            return Vec::new();
+        };
+        name.set_fqdn(true);
+        let line = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        let lines = [RecordType::A, RecordType::AAAA].map(line);
+        let found = lines.iter().flatten().flat_map(|lookup| lookup.answers());
+        found.filter_map(|record| record.data.ip_addr()).collect()
+    }
+
+    /// Asks the servers. It belongs to the network namespace of the thread that makes it.
+    fn resolver(&self) -> io::Result<TokioResolver> {
         let provider = TokioRuntimeProvider::default();
         let builder = TokioResolver::builder_with_config(self.config.clone(), provider);
-        let mut resolver = builder
-            .with_options(self.options.clone())
-            .build()
-            .map_err(|error| error.to_string())?;
-        resolver.set_hosts(Arc::clone(&self.hosts));
-        Ok(resolver)
+        builder.with_options(self.options.clone()).build().map_err(io::Error::other)
     }
 }
 
@@ -129,7 +146,7 @@ impl Asker {
     }
 
     /// How this process would look names up, and whom it would ask.
-    fn resolver(&self) -> Result<(Lazily, String), PeerError> {
+    fn files(&self) -> Result<(Files, String), PeerError> {
         let mut hosts = Hosts::default();
         let at = |file| move |source| PeerError::File { file, source };
         hosts.read_hosts_conf(&*self.read(HOSTS)?).map_err(at(HOSTS))?;
@@ -141,13 +158,13 @@ impl Asker {
         let (config, mut options) = parse_resolv_conf(&text)
             .map_err(|error| at(RESOLV_CONF)(io::Error::other(error.to_string())))?;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // Those of the target, not of the daemon.
+        // Not the daemon's own.
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
         let servers: Vec<String> =
             config.name_servers().iter().map(|server| server.ip.to_string()).collect();
         let asked = format!("{HOSTS} and {} of the target", servers.join(", "));
-        Ok((Lazily { config, options, hosts: Arc::new(hosts) }, asked))
+        Ok((Files { config, options, hosts }, asked))
     }
 
     /// A file as the process sees it; nothing if there is none. No link leads out of its root, and nothing that
