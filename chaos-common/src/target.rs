@@ -54,6 +54,30 @@ impl fmt::Display for Target {
     }
 }
 
+impl std::str::FromStr for Target {
+    type Err = Invalid;
+
+    /// `KIND:NAME`, as in `unit:nginx.service`.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let number = |text: &str| {
+            text.parse::<u64>().map_err(|_| {
+                Invalid::new(format!("{} is no process id; give one from 1 on", shown(text)))
+            })
+        };
+        match text.split_once(':') {
+            Some(("unit", name)) => name.parse().map(Self::Unit),
+            Some(("container", id)) => id.parse().map(Self::Container),
+            Some(("pod", uid)) => uid.parse().map(Self::Pod),
+            Some(("pid", id)) => number(id).and_then(pid).map(Self::Pid),
+            Some(("cgroup", path)) => path.parse().map(Self::Cgroup),
+            Some(_) | None => Err(Invalid::new(format!(
+                "{} names nobody; give unit:NAME, container:ID, pod:UID, pid:PID or cgroup:PATH",
+                shown(text)
+            ))),
+        }
+    }
+}
+
 /// A name that is checked once and then carried as text. The second argument says what to write in a
 /// file, as in "write the full name of a unit".
 macro_rules! checked_name {
@@ -171,6 +195,21 @@ checked_name! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_read_from_text() {
+        for (text, said) in [
+            ("unit:nginx.service", "unit nginx.service"),
+            ("container:0123abcd", "container 0123abcd"),
+            ("pid:12", "process 12"),
+            ("cgroup:/a:b", "cgroup /a:b"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), said);
+        }
+        for text in ["", "nginx.service", "unit:", "unit:nginx", "pid:0", "pid:x", "host:a"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn names_that_could_mean_something_else_are_refused() {

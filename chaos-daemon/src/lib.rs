@@ -20,5 +20,6 @@ pub mod kernel;
 mod metrics;
 mod netns;
 mod notify;
+pub mod peer;
 pub mod policy;
 pub mod target;

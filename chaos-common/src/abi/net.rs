@@ -68,7 +68,7 @@ pub const PREFIX_EXCEPT: u32 = 0;
 pub const PREFIX_HEAD_BITS: u32 = 64;
 
 /// Key of the longest-prefix map of remote addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Prefix {
     /// The rule.

@@ -18,7 +18,7 @@ pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
 pub use network_reorder::{NetworkReorder, ReorderModel};
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use crate::{
     invalid::{At, Invalid},
@@ -118,6 +118,40 @@ impl Fault {
             Self::NetworkRate(_) => FaultKind::NetworkRate,
             Self::NetworkPartition(_) => FaultKind::NetworkPartition,
         }
+    }
+}
+
+impl Fault {
+    /// Which packets it is about, if it is about packets.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&NetworkFilter> {
+        match self {
+            Self::NetworkLoss(loss) => Some(&loss.filter),
+            Self::NetworkDelay(delay) => Some(&delay.filter),
+            Self::NetworkDuplicate(duplicate) => Some(&duplicate.filter),
+            Self::NetworkReorder(reorder) => Some(&reorder.filter),
+            Self::NetworkCorrupt(corrupt) => Some(&corrupt.filter),
+            Self::NetworkRate(rate) => Some(&rate.filter),
+            Self::NetworkPartition(partition) => Some(&partition.filter),
+        }
+    }
+
+    /// The same with addresses that were found for those whom its filter names.
+    ///
+    /// # Errors
+    /// When those are more than a filter can hold.
+    pub fn aimed_at(mut self, addresses: &[IpAddr]) -> Result<Self, Invalid> {
+        let filter = match &mut self {
+            Self::NetworkLoss(loss) => &mut loss.filter,
+            Self::NetworkDelay(delay) => &mut delay.filter,
+            Self::NetworkDuplicate(duplicate) => &mut duplicate.filter,
+            Self::NetworkReorder(reorder) => &mut reorder.filter,
+            Self::NetworkCorrupt(corrupt) => &mut corrupt.filter,
+            Self::NetworkRate(rate) => &mut rate.filter,
+            Self::NetworkPartition(partition) => &mut partition.filter,
+        };
+        *filter = std::mem::take(filter).aimed_at(addresses).at("filter")?;
+        Ok(self)
     }
 }
 

@@ -2,12 +2,15 @@
 
 mod wire;
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, net::IpAddr};
+
+use ipnet::IpNet;
 
 use crate::{
     abi,
     invalid::{At, Invalid, shown},
-    value::{Cidr, Dscps, InterfaceName, Percent, PortRanges, Remotes, Volume},
+    target::Target,
+    value::{Cidr, Dscps, HostName, InterfaceName, Percent, PortRanges, Remotes, Volume},
 };
 
 /// Which way, seen from the target.
@@ -167,7 +170,13 @@ pub struct NetworkFilter {
     /// The other end is one of these.
     #[serde(skip_serializing_if = "Remotes::is_empty")]
     pub remote: Remotes,
-    /// The other end is none of these; of both lists the longest matching prefix decides.
+    /// The other end is one of these hosts, looked up as the target would, now and then again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostName>,
+    /// The other end is one of these cgroups of the same node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Target>,
+    /// The other end is none of these; of all lists the longest matching prefix decides.
     #[serde(skip_serializing_if = "Remotes::is_empty")]
     pub except: Remotes,
     /// Port of the other end. A packet without ports does not match.
@@ -198,6 +207,9 @@ pub struct NetworkFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Volume>,
 }
+
+/// Hosts and peers that a filter names at most: each is looked up now and then.
+const MAX_NAMED: usize = 64;
 
 /// Two conditions of which one makes the other pointless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +267,12 @@ impl NetworkFilter {
     /// When there is a [`Contradiction`], or nothing would match.
     pub fn checked(mut self) -> Result<Self, Invalid> {
         self.direction.get_or_insert_default();
+        for (named, field) in [(self.hosts.len(), "hosts"), (self.peers.len(), "peers")] {
+            if named > MAX_NAMED {
+                let problem = format!("{named} are too many; give at most {MAX_NAMED}");
+                return Err(Invalid::new(problem).at(field));
+            }
+        }
         if let Some(percent) = self.connection_percent {
             percent.above_zero().at("connectionPercent")?;
         }
@@ -265,6 +283,22 @@ impl NetworkFilter {
             Some(contradiction) => Err(contradiction.into()),
             None => Ok(self),
         }
+    }
+
+    /// Whether it names others whose addresses have to be found.
+    #[must_use]
+    pub fn names_others(&self) -> bool {
+        !self.hosts.is_empty() || !self.peers.is_empty()
+    }
+
+    /// The same with addresses that were found for those whom it names.
+    ///
+    /// # Errors
+    /// When those are more than a filter can hold.
+    pub fn aimed_at(mut self, addresses: &[IpAddr]) -> Result<Self, Invalid> {
+        let found = addresses.iter().map(|address| IpNet::from(*address).into());
+        self.remote = self.remote.iter().chain(found).collect::<Vec<Cidr>>().try_into()?;
+        Ok(self)
     }
 
     /// Conditions that cannot be meant together.
@@ -306,10 +340,11 @@ impl NetworkFilter {
             Some(Connections::New) => abi::Connections::New,
             Some(Connections::Established) => abi::Connections::Established,
         };
-        let remotes = match (self.remote.is_empty(), self.except.is_empty()) {
-            (false, _) => abi::Remotes::Listed,
-            (true, false) => abi::Remotes::AllBut,
-            (true, true) => abi::Remotes::All,
+        let is_listed = !self.remote.is_empty() || self.names_others();
+        let remotes = match (is_listed, self.except.is_empty()) {
+            (true, _) => abi::Remotes::Listed,
+            (false, false) => abi::Remotes::AllBut,
+            (false, true) => abi::Remotes::All,
         };
         abi::NetFilter {
             directions: self.direction().to_abi(),
@@ -335,6 +370,12 @@ impl fmt::Display for NetworkFilter {
         write!(f, "{}", self.direction())?;
         if !self.remote.is_empty() {
             write!(f, ", remote {}", self.remote)?;
+        }
+        for host in &self.hosts {
+            write!(f, ", host {host}")?;
+        }
+        for peer in &self.peers {
+            write!(f, ", peer {peer}")?;
         }
         if !self.except.is_empty() {
             write!(f, ", except {}", self.except)?;

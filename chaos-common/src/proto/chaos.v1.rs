@@ -342,6 +342,12 @@ pub struct NetworkFilter {
     /// Only what comes after them.
     #[prost(message, optional, tag = "12")]
     pub after: ::core::option::Option<Volume>,
+    /// Names of hosts at the other end, at most 64: looked up as the target would, and again while the fault is there.
+    #[prost(string, repeated, tag = "13")]
+    pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Cgroups of the same node at the other end, at most 64.
+    #[prost(message, repeated, tag = "14")]
+    pub peers: ::prost::alloc::vec::Vec<Target>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Volume {

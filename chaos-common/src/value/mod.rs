@@ -3,6 +3,7 @@
 mod dscp;
 mod duration;
 mod every;
+mod host;
 mod interface;
 mod percent;
 mod ports;
@@ -15,6 +16,7 @@ mod volume;
 pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;
 pub use every::Every;
+pub use host::HostName;
 pub use interface::InterfaceName;
 pub use percent::Percent;
 pub use ports::{PortRange, PortRanges};

@@ -259,16 +259,27 @@ fn filter() -> BoxedStrategy<v1::NetworkFilter> {
         prop_oneof![3 => Just(String::new()), 1 => Just("eth0".into()), 1 => texts::text()];
     let dscp = prop_oneof![3 => vec(0..64u32, 0..4), 1 => vec(any::<u32>(), 0..3)];
     let connections = prop_oneof![2 => Just(0), 1 => -1..4];
+    let host = prop_oneof![Just("db.example.com".to_owned()), texts::text()];
+    let hosts = prop_oneof![20 => vec(host, 0..3), 1 => Just(vec!["db".to_owned(); 65])];
+    let named = (hosts, vec(target(), 0..3));
     let flows = (connections, option::weighted(0.3, number()), volume(), volume());
-    ((-1..5, remotes(), remotes(), ports(), ports(), vec(-1..5, 0..4)), (interface, dscp), flows)
+    (
+        (-1..5, remotes(), remotes(), ports(), ports(), vec(-1..5, 0..4)),
+        (interface, dscp),
+        named,
+        flows,
+    )
         .prop_map(
             |(
                 (direction, remote, except, remote_ports, local_ports, protocols),
                 (interface, dscp),
+                (hosts, peers),
                 (connections, connection_percent, first, after),
             )| v1::NetworkFilter {
                 direction,
                 remote,
+                hosts,
+                peers,
                 except,
                 remote_ports,
                 local_ports,

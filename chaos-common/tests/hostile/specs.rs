@@ -12,8 +12,8 @@ use chaos_common::{
     spec::{Spec, Times},
     target::{Target, pid},
     value::{
-        BitRate, Bytes, Cidr, Dscp, Dscps, Every, InterfaceName, Lifetime, Percent, PortRange,
-        PortRanges, Remotes, Share, Volume, Wait,
+        BitRate, Bytes, Cidr, Dscp, Dscps, Every, HostName, InterfaceName, Lifetime, Percent,
+        PortRange, PortRanges, Remotes, Share, Volume, Wait,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -186,6 +186,9 @@ fn filter() -> BoxedStrategy<NetworkFilter> {
         let bytes = (1..=u64::MAX).prop_map(|bytes| Volume::Bytes(Bytes(bytes)));
         option::weighted(0.3, prop_oneof![packets, bytes])
     };
+    let host = "[a-z][a-z0-9]{0,9}(\\.[a-z]{1,9}){0,3}\\.?"
+        .prop_map(|name| name.parse::<HostName>().unwrap());
+    let named = (vec(host, 0..3), vec(target(), 0..3));
     let flows =
         (option::weighted(0.3, connections), option::weighted(0.3, percent()), volume(), volume());
     (
@@ -194,6 +197,7 @@ fn filter() -> BoxedStrategy<NetworkFilter> {
         (ports(), ports()),
         vec(prop::sample::select(protocols.to_vec()), 0..4),
         (option::weighted(0.3, interface), dscp),
+        named,
         flows,
     )
         .prop_filter_map(
@@ -204,11 +208,14 @@ fn filter() -> BoxedStrategy<NetworkFilter> {
                 (remote_ports, local_ports),
                 protocols,
                 (interface, dscp),
+                (hosts, peers),
                 (connections, connection_percent, first, after),
             )| {
                 let filter = NetworkFilter {
                     direction,
                     remote,
+                    hosts,
+                    peers,
                     except,
                     remote_ports,
                     local_ports,

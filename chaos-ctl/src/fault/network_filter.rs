@@ -3,7 +3,10 @@
 use chaos_common::{
     fault::{Connections, Contradiction, Direction, NetworkFilter, Protocol},
     invalid::Invalid,
-    value::{Cidr, Dscp, Dscps, InterfaceName, Percent, PortRange, PortRanges, Remotes, Volume},
+    target::Target,
+    value::{
+        Cidr, Dscp, Dscps, HostName, InterfaceName, Percent, PortRange, PortRanges, Remotes, Volume,
+    },
 };
 
 use super::{above_zero, of_flag};
@@ -22,6 +25,19 @@ pub(super) struct FilterFlags {
     /// longest matching prefix decides.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', allow_hyphen_values = true)]
     to: Vec<Cidr>,
+
+    /// Also these hosts at the other end, looked up as the target would: db.example.com
+    ///
+    /// And again while the fault is there; addresses that were found once stay.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', allow_hyphen_values = true)]
+    to_host: Vec<HostName>,
+
+    /// Also these units, containers or pods of this node at the other end: unit:redis.service
+    ///
+    /// KIND:NAME, where KIND is unit, container, pod, pid or cgroup. One that shares its network namespace with
+    /// the target has no address of its own, and is refused.
+    #[arg(long, value_name = "PEER", value_delimiter = ',', allow_hyphen_values = true)]
+    to_peer: Vec<Target>,
 
     /// Not these addresses or CIDRs of the other end
     #[arg(long, value_name = "CIDR", value_delimiter = ',', allow_hyphen_values = true)]
@@ -79,6 +95,8 @@ impl TryFrom<FilterFlags> for NetworkFilter {
         let filter = Self {
             direction: Some(flags.direction),
             remote: Remotes::try_from(flags.to).map_err(at("--to"))?,
+            hosts: flags.to_host,
+            peers: flags.to_peer,
             except: Remotes::try_from(flags.except).map_err(at("--except"))?,
             remote_ports: PortRanges::try_from(flags.port).map_err(at("--port"))?,
             local_ports: PortRanges::try_from(flags.local_port).map_err(at("--local-port"))?,
@@ -125,10 +143,11 @@ mod tests {
 
     #[test]
     fn every_kind_takes_every_condition() {
-        let conditions = "--direction in --to 10.0.0.0/8 --except 10.0.0.1 --port 80 --local-port 1-2 \
+        let conditions = "--direction in --to 10.0.0.0/8 --to-host db,a.b --to-peer unit:a.service \
+                          --except 10.0.0.1 --port 80 --local-port 1-2 \
                           --protocol tcp --interface eth0 --dscp ef,1 --dscp 63 --connections new \
                           --connection-percent 10 --first 10packets --after 1packet";
-        let said = "in, remote 10.0.0.0/8, except 10.0.0.1, remote ports 80, local ports 1-2, tcp, \
+        let said = "in, remote 10.0.0.0/8, host db, host a.b, peer unit a.service, except 10.0.0.1, remote ports 80, local ports 1-2, tcp, \
                     interface eth0, dscp ef,le,63, new connections, 10 % of connections, \
                     after 1 packet, first 10 packets";
         for kind in [
@@ -151,6 +170,8 @@ mod tests {
             ("--direction up", "no direction"),
             ("--interface a/b", "give 1 to 15 bytes"),
             ("--interface 0123456789abcdef", "give 1 to 15 bytes"),
+            ("--to-host 10.0.0.1", "no host name"),
+            ("--to-peer redis", "names nobody"),
             ("--dscp 64", "give 0 to 63"),
             ("--dscp best", "a name as ef"),
             ("--connections old", "give new or established"),

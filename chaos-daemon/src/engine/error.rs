@@ -5,10 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chaos_common::spec::InjectionId;
+use chaos_common::{invalid::Invalid, spec::InjectionId};
 use nix::errno::Errno;
 
-use crate::{fault::Unsupported, kernel::KernelError, policy::Refusal, target::TargetError};
+use crate::{
+    fault::Unsupported, kernel::KernelError, peer::PeerError, policy::Refusal, target::TargetError,
+};
 
 /// A request that was not carried out. Nothing of it is left on the node, but for
 /// [`EngineError::HalfDone`].
@@ -45,6 +47,12 @@ pub enum EngineError {
     /// The node cannot do it.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// Somebody whom the filter names was not found.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// They have more addresses than a filter can hold.
+    #[error(transparent)]
+    TooManyAddresses(#[from] Invalid),
     /// The journal could not be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

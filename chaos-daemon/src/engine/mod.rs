@@ -13,6 +13,7 @@
 //! `chaos exec` runs the engine without journal and pins: then the kernel ends everything with the
 //! process, but for clsact filters, which the lease makes inert and the next start removes.
 
+mod aim;
 mod answer;
 mod audit;
 mod cgroup_watch;
@@ -32,7 +33,7 @@ pub use error::{EngineError, StartError, StorageError};
 pub use start::{Config, Durable};
 pub use sweep::{Swept, sweep_node};
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{net::IpAddr, sync::Arc, thread, time::Duration};
 
 use chaos_common::{
     injection::{End, Injection, State},
@@ -47,9 +48,11 @@ use crate::{
     fail_point::{FailPoint, reached},
     fault::{self, Capability},
     kernel,
+    peer::Seeker,
     policy::Policy,
-    target::{self, CgroupRoot},
+    target::{self, Cgroup, CgroupRoot},
 };
+use aim::Aim;
 use injection::{Ending, Live, Phase};
 use journal::Journal;
 use keeper::Keeper;
@@ -66,6 +69,7 @@ pub struct Engine {
     settled: Condvar,
     notices: broadcast::Sender<Notice>,
     keeper: Keeper,
+    aim: Aim,
     /// Kept without the lock.
     lease: Arc<kernel::Lease>,
 }
@@ -78,6 +82,7 @@ impl Engine {
     pub fn plan(&self, spec: &Spec) -> Result<Plan, EngineError> {
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
+        let addresses = self.addresses(spec, &target)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
         world.kernel.admit(&target)?;
@@ -86,7 +91,7 @@ impl Engine {
             times: spec.times,
             seed: spec.seed.unwrap_or(0),
         };
-        let effects = fault::plan(&spec.fault, &limits, world.kernel.support())?;
+        let effects = world.plan_fault(&spec.fault, &addresses, &limits)?;
         Ok(Plan { cgroup: target.path, effects: effects.iter().map(ToString::to_string).collect() })
     }
 
@@ -95,15 +100,19 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`]; nothing is left on the node then.
     pub fn inject(
-        &self,
+        self: &Arc<Self>,
         id: Option<InjectionId>,
         spec: Spec,
         who: &str,
     ) -> Result<Injection, EngineError> {
         let result = self.try_inject(id, &spec, who);
-        if let Err(error) = &result {
-            let reason = error.to_string();
-            self.world.lock().audit(who, audit::Action::Refuse { spec: &spec, reason: &reason });
+        match &result {
+            Ok(_) => Aim::follow(self),
+            Err(error) => {
+                let reason = error.to_string();
+                let action = audit::Action::Refuse { spec: &spec, reason: &reason };
+                self.world.lock().audit(who, action);
+            }
         }
         result
     }
@@ -120,6 +129,7 @@ impl Engine {
         }
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
+        let addresses = self.addresses(spec, &target)?;
         let record = {
             let mut world = self.world.lock();
             // Somebody may have been quicker with the same id. The lock is held from here to the
@@ -128,7 +138,7 @@ impl Engine {
                 return world::same_request(&earlier, spec).map(|()| earlier);
             }
             self.policy.check(spec, &target, &protected, world.live.len())?;
-            let record = world.reserve(id.clone(), spec, target, who)?;
+            let record = world.reserve(id.clone(), spec, target, addresses, who)?;
             // From now on there is a lease to keep, however long this takes.
             self.keeper.wake_by(world.next_due());
             record
@@ -171,6 +181,19 @@ impl Engine {
         Ok(injection)
     }
 
+    /// Addresses of those whom a fault's filter names.
+    fn addresses(&self, spec: &Spec, target: &Cgroup) -> Result<Vec<IpAddr>, EngineError> {
+        match spec.fault.filter().filter(|filter| filter.names_others()) {
+            Some(filter) => Ok(self.seeker(target).addresses(filter)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn seeker<'a>(&'a self, target: &'a Cgroup) -> Seeker<'a> {
+        // Without a journal it is `chaos exec`, and the target its command.
+        Seeker { root: &self.root, target, is_parent: self.journal.is_none() }
+    }
+
     /// What is known under an id, once nobody is busy with it.
     fn settled(&self, world: &mut MutexGuard<'_, World>, id: &InjectionId) -> Option<Injection> {
         while world.live.get(id).is_some_and(|live| !live.is_settled()) {
@@ -193,31 +216,42 @@ impl Engine {
         self.settled(&mut world, id);
         let duration = duration.unwrap_or(world.active(id)?.record.spec.duration);
         self.policy.check_duration(duration)?;
-        let (before, after) = world.begin_renewal(id, duration)?;
+        let deadline = BootTime::now().after(duration.get());
+        let injection = self.change(world, id, |record| record.deadline = deadline)?;
+        let until = jiff::Timestamp::try_from(injection.expires_at).unwrap_or_default().to_string();
+        self.world.lock().audit(who, audit::Action::Renew { id, until });
+        self.announce(&injection);
+        Ok(injection)
+    }
+
+    /// Changes what the journal and the kernel have of a live injection.
+    fn change(
+        &self,
+        mut world: MutexGuard<'_, World>,
+        id: &InjectionId,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Injection, EngineError> {
+        let (before, after) = world.begin_change(id, change)?;
         drop(world);
         let write =
             |record: &Record| self.journal.as_ref().map_or(Ok(()), |journal| journal.write(record));
         let journalled = write(&after);
         let mut world = self.world.lock();
-        let renewed = match journalled {
-            Ok(()) => world.end_renewal(after),
+        let changed = match journalled {
+            Ok(()) => world.end_change(after),
             Err(error) => {
-                world.undo_renewal(&before);
+                world.undo_change(&before);
                 Err(error.into())
             }
         };
-        if renewed.is_err()
+        if changed.is_err()
             && let Err(error) = write(&before)
         {
-            tracing::error!(injection = %id, %error, "the journal may have the deadline that was refused");
+            tracing::error!(injection = %id, %error, "the journal may have what was refused");
         }
         self.settled.notify_all();
         self.keeper.wake_by(world.next_due());
-        let injection = renewed?;
-        let until = jiff::Timestamp::try_from(injection.expires_at).unwrap_or_default().to_string();
-        world.audit(who, audit::Action::Renew { id, until });
-        self.announce(&injection);
-        Ok(injection)
+        changed
     }
 
     /// Ends an injection. Over already is no error. An undo that fails is retried; the returned state
@@ -317,6 +351,7 @@ impl Engine {
     /// returned.
     pub fn stop(&self, parting: Parting, who: &str) -> Vec<Injection> {
         self.world.lock().closing = true;
+        self.aim.stop();
         self.keeper.stop();
         match parting {
             Parting::HandOver => {

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Engine,
+    aim::Aim,
     audit::{Action, Audit},
     cgroup_watch::CgroupWatch,
     error::StartError,
@@ -97,9 +98,11 @@ impl Engine {
             settled: Condvar::new(),
             notices,
             lease,
+            aim: Aim::default(),
             keeper: Keeper::new().map_err(|errno| machine("make an eventfd")(errno.into()))?,
         });
         Keeper::start(&engine).map_err(machine("start a thread"))?;
+        Aim::follow(&engine);
         Ok(engine)
     }
 }

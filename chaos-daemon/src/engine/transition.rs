@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use chaos_common::{
     injection::{End, Injection, State},
     spec::InjectionId,
-    value::Lifetime,
 };
 
 use super::{
@@ -132,31 +131,31 @@ impl World {
         }
     }
 
-    /// Begins to move a deadline, and says what the journal is to have instead of what. Nobody else touches
-    /// the injection until [`World::end_renewal`] or [`World::undo_renewal`].
+    /// Begins to change an injection, and says what the journal is to have instead of what. Nobody else touches
+    /// the injection until [`World::end_change`] or [`World::undo_change`].
     ///
     /// Of the kernel and the journal, the one that ends the fault sooner is always first: whatever becomes of
     /// this process, no fault goes on for longer than was promised.
-    pub(super) fn begin_renewal(
+    pub(super) fn begin_change(
         &mut self,
         id: &InjectionId,
-        duration: Lifetime,
+        change: impl FnOnce(&mut Record),
     ) -> Result<(Record, Record), EngineError> {
         let before = self.active(id)?.record.clone();
         let mut after = before.clone();
-        after.deadline = BootTime::now().after(duration.get());
+        change(&mut after);
         if after.deadline < before.deadline {
-            self.set_deadline(&after)?;
+            self.renew_effects(&after)?;
         }
         self.set_phase(id, Phase::Renewing);
         Ok((before, after))
     }
 
-    /// The journal has the new deadline.
-    pub(super) fn end_renewal(&mut self, after: Record) -> Result<Injection, EngineError> {
+    /// The journal has the change.
+    pub(super) fn end_change(&mut self, after: Record) -> Result<Injection, EngineError> {
         let id = after.id.clone();
         self.set_phase(&id, Phase::Active);
-        self.set_deadline(&after)?;
+        self.renew_effects(&after)?;
         let Some(live) = self.live.get(&id) else { return Err(EngineError::Unknown(id)) };
         let renewed = live.renewed(after.clone(), self.plan(&after)?);
         let injection = self.view(&renewed);
@@ -164,15 +163,15 @@ impl World {
         Ok(injection)
     }
 
-    /// The deadline is the old one again.
-    pub(super) fn undo_renewal(&mut self, before: &Record) {
-        if let Err(error) = self.set_deadline(before) {
+    /// Everything is as it was.
+    pub(super) fn undo_change(&mut self, before: &Record) {
+        if let Err(error) = self.renew_effects(before) {
             tracing::error!(injection = %before.id, %error, "the old deadline is not in the kernel again; the fault ends sooner");
         }
         self.set_phase(&before.id, Phase::Active);
     }
 
-    fn set_deadline(&mut self, record: &Record) -> Result<(), EngineError> {
+    fn renew_effects(&mut self, record: &Record) -> Result<(), EngineError> {
         let target = record.target();
         let owner = Owner { rule: record.rule, target: &target };
         for effect in self.plan(record)? {

@@ -1,9 +1,13 @@
 //! The engine's memory: what is live, what has ended, and the kernel. One lock guards it all.
 
-use std::collections::{BTreeSet, HashMap, VecDeque, vec_deque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque, vec_deque},
+    net::IpAddr,
+};
 
 use chaos_common::{
     abi::MAX_RULES,
+    fault::Fault,
     injection::Injection,
     spec::{InjectionId, Spec},
 };
@@ -19,7 +23,7 @@ use super::{
 use crate::{
     boot_clock::BootTime,
     effect::{Effect, Owner},
-    fault::{self, Limits, Unsupported},
+    fault::{self, Limits},
     kernel::{Kernel, KernelError, RuleId},
     target::{Cgroup, CgroupRoot},
 };
@@ -73,6 +77,7 @@ impl World {
         id: InjectionId,
         spec: &Spec,
         target: Cgroup,
+        addresses: Vec<IpAddr>,
         who: &str,
     ) -> Result<Record, EngineError> {
         if self.closing {
@@ -88,6 +93,7 @@ impl World {
             rule: self.free_rule()?,
             boot_id: self.boot_id.clone(),
             deadline: BootTime::now().after(spec.duration.get()),
+            addresses,
             created_at_ms: now_ms(),
             requested_by: who.to_owned(),
         };
@@ -124,10 +130,23 @@ impl World {
         }
     }
 
-    pub(super) fn plan(&self, record: &Record) -> Result<Vec<Effect>, Unsupported> {
+    pub(super) fn plan(&self, record: &Record) -> Result<Vec<Effect>, EngineError> {
         let limits =
             Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
-        fault::plan(&record.spec.fault, &limits, self.kernel.support())
+        self.plan_fault(&record.spec.fault, &record.addresses, &limits)
+    }
+
+    pub(super) fn plan_fault(
+        &self,
+        fault: &Fault,
+        addresses: &[IpAddr],
+        limits: &Limits,
+    ) -> Result<Vec<Effect>, EngineError> {
+        let support = self.kernel.support();
+        if addresses.is_empty() {
+            return Ok(fault::plan(fault, limits, support)?);
+        }
+        Ok(fault::plan(&fault.clone().aimed_at(addresses)?, limits, support)?)
     }
 
     /// What there is to know for a decision about an injection, with its effects as they were seen last.

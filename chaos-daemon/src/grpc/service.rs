@@ -36,7 +36,7 @@ impl Service {
     /// Runs what blocks on a thread that may.
     async fn on_engine<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> T + Send + 'static,
+        work: impl FnOnce(&Arc<Engine>) -> T + Send + 'static,
     ) -> Result<T, Status> {
         let engine = Arc::clone(&self.engine);
         tokio::task::spawn_blocking(move || work(&engine))
@@ -47,7 +47,7 @@ impl Service {
     /// The same for what the engine may refuse.
     async fn try_on_engine<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&Arc<Engine>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, Status> {
         self.on_engine(work).await?.map_err(|error| status::of(&error))
     }
@@ -79,7 +79,7 @@ impl ChaosDaemon for Service {
         &self,
         _request: Request<v1::CapabilitiesRequest>,
     ) -> Result<Response<v1::CapabilitiesResponse>, Status> {
-        let capabilities = self.on_engine(Engine::capabilities).await?;
+        let capabilities = self.on_engine(|engine| engine.capabilities()).await?;
         let kernel = nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default();
@@ -203,7 +203,7 @@ impl ChaosDaemon for Service {
         let only = request.into_inner().id;
         let only = if only.is_empty() { None } else { Some(id(only)?) };
         // Subscribed before looking, so that no change falls between the two.
-        let notices = self.on_engine(Engine::subscribe).await?;
+        let notices = self.on_engine(|engine| engine.subscribe()).await?;
         let first = match only.clone() {
             Some(id) => {
                 self.try_on_engine(move |engine| engine.get(&id).map(|one| vec![one])).await?

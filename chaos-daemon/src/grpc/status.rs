@@ -68,6 +68,8 @@ pub(super) fn of(error: &EngineError) -> Status {
             &message,
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
+        EngineError::Peer(_) => with(Code::FailedPrecondition, "PEER_NOT_FOUND", &message, []),
+        EngineError::TooManyAddresses(problem) => invalid(problem),
         EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
         EngineError::HalfDone { id, .. } | EngineError::RuleTaken { id, .. } => {
             with(Code::Internal, "KERNEL", &message, [("id", id.to_string())])

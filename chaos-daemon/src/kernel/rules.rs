@@ -1,6 +1,6 @@
 //! The engine's tables: which rules there are, whose they are, and what they saw.
 
-use std::collections::{BTreeMap, HashMap as Memory};
+use std::collections::{BTreeMap, HashMap as Memory, HashSet};
 
 use aya::{
     maps::{
@@ -123,6 +123,7 @@ impl Rules {
         spec: &RuleSpec,
     ) -> Result<(), KernelError> {
         if self.owned.contains_key(&id) {
+            self.widen(id, spec)?;
             return self.write(id, spec.rule).map_err(at("replace a rule"));
         }
         self.admit(target)?;
@@ -131,10 +132,7 @@ impl Rules {
         let keys = prefixes.iter().map(|(key, _)| *key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
         for (key, verdict) in prefixes {
-            self.prefixes.insert(&key, &verdict, 0).map_err(|source| match is_full(&source) {
-                true => KernelError::PrefixesFull,
-                false => at("write an address range")(source),
-            })?;
+            write_prefix(&mut self.prefixes, &key, verdict)?;
         }
         self.state.insert(&id.0, &RuleState::default(), 0).map_err(at("write a rule's state"))?;
         let zero = PerCpuValues::try_from(self.zero.clone())
@@ -145,6 +143,22 @@ impl Rules {
         }
         self.write(id, spec.rule).map_err(at("write a rule"))?;
         self.list((spec.rule.action, id), target)
+    }
+
+    /// Writes the address ranges that a rule did not have. None is ever taken from one, so that their number tells
+    /// whether there are any.
+    fn widen(&mut self, id: RuleId, spec: &RuleSpec) -> Result<(), KernelError> {
+        let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
+        if spec.prefixes(id).count() == owned.prefixes.len() {
+            return Ok(());
+        }
+        let range = |key: &Key<Prefix>| (key.prefix_len(), key.data());
+        let known: HashSet<(u32, Prefix)> = owned.prefixes.iter().map(range).collect();
+        for (key, verdict) in spec.prefixes(id).filter(|(key, _)| !known.contains(&range(key))) {
+            owned.prefixes.push(key);
+            write_prefix(&mut self.prefixes, &key, verdict)?;
+        }
+        Ok(())
     }
 
     /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
@@ -366,6 +380,17 @@ fn strangers<K>(
 ) -> Result<Vec<K>, KernelError> {
     let strangers = keys.filter(|key| !key.as_ref().is_ok_and(&is_ours));
     strangers.collect::<Result<_, _>>().map_err(at("read a table"))
+}
+
+fn write_prefix(
+    prefixes: &mut LpmTrie<MapData, Prefix, u32>,
+    key: &Key<Prefix>,
+    verdict: u32,
+) -> Result<(), KernelError> {
+    prefixes.insert(key, &verdict, 0).map_err(|source| match is_full(&source) {
+        true => KernelError::PrefixesFull,
+        false => at("write an address range")(source),
+    })
 }
 
 fn is_full(error: &MapError) -> bool {

@@ -20,6 +20,7 @@ pub use error::TargetError;
 pub use identity::{Identity, Runtime, identify};
 pub use list::{TargetInfo, list, list_below};
 pub use membership::of_process;
+pub(crate) use namespaces::of_pids as namespaces_of;
 pub use namespaces::{NetNsRef, all_network_namespaces, network_namespaces};
 pub use processes::{pids, pids_below};
 pub use resolve::resolve;

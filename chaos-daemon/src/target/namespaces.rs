@@ -70,7 +70,7 @@ pub fn all_network_namespaces() -> Vec<(u64, OwnedFd)> {
 
 /// As [`network_namespaces`], of some processes, all opened. A process that may not be looked at, as the
 /// first one of some containers, is left out.
-pub(super) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Vec<(u64, OwnedFd)> {
+pub(crate) fn of_pids(pids: impl IntoIterator<Item = u32>) -> Vec<(u64, OwnedFd)> {
     let mut found = BTreeMap::new();
     for pid in pids {
         if let Err(error) = add(pid, &|_| false, &mut found) {

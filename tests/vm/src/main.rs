@@ -58,7 +58,7 @@ fn main() -> Result<ExitCode> {
                 network_reorder::trials(),
                 network_corrupt::all_trials(),
                 network_rate::trials(),
-                network_partition::trials(),
+                network_partition::all_trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -1,11 +1,19 @@
 //! `network partition`: nothing passes between a cgroup and others, and everything between all else.
 
+#[path = "network_partition/others.rs"]
+mod others;
+
 use anyhow::Result;
 use chaos_common::proto::v1::{self, Direction};
+use libtest_mimic::Trial;
 
 use crate::harness::{Family, Network, Probe as _, Stage, Transport, needs, net, phases, tests};
 
 tests![nothing_passes_either_way, only_from_whom_it_is_cut_off];
+
+pub(crate) fn all_trials() -> Vec<Trial> {
+    [trials(), others::trials()].into_iter().flatten().collect()
+}
 
 fn nothing_passes_either_way() -> Result<()> {
     let stage = Stage::new()?;

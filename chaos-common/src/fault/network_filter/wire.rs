@@ -17,6 +17,8 @@ impl TryFrom<v1::NetworkFilter> for NetworkFilter {
             remote: list(wire.remote, |text| text.parse())
                 .and_then(Remotes::try_from)
                 .at("remote")?,
+            hosts: list(wire.hosts, TryInto::try_into).at("hosts")?,
+            peers: list(wire.peers, TryInto::try_into).at("peers")?,
             except: list(wire.except, |text| text.parse())
                 .and_then(Remotes::try_from)
                 .at("except")?,
@@ -63,6 +65,8 @@ impl From<&NetworkFilter> for v1::NetworkFilter {
             }
             .into(),
             remote: texts(&filter.remote),
+            hosts: filter.hosts.iter().map(ToString::to_string).collect(),
+            peers: filter.peers.iter().map(Into::into).collect(),
             except: texts(&filter.except),
             remote_ports: ranges(&filter.remote_ports),
             local_ports: ranges(&filter.local_ports),

@@ -280,6 +280,14 @@ impl Agent {
         }
     }
 
+    /// Makes a directory the root of its files.
+    pub(crate) fn chroot(&self, root: &Path) -> Result<()> {
+        match self.ask(&Ask::Chroot { root: root.into() })? {
+            Answer::Done => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
     /// A counter of its network namespace.
     pub(crate) fn snmp(&self, name: &str) -> Result<u64> {
         match self.ask(&Ask::Snmp { name: name.into() })? {

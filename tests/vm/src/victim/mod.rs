@@ -134,6 +134,11 @@ impl Victim {
                 setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
                 Ok(Answer::Done)
             }
+            Ask::Chroot { root } => {
+                nix::unistd::chroot(&root)
+                    .with_context(|| format!("cannot live in {}", root.display()))?;
+                Ok(Answer::Done)
+            }
             Ask::LockNetns => {
                 let netns = File::open("/proc/self/ns/net").context("cannot open the namespace")?;
                 let lock = Flock::lock(netns, FlockArg::LockExclusiveNonblock);

@@ -44,6 +44,8 @@ pub(crate) enum Ask {
     Close { socket: Handle },
     /// Go to another network namespace; open sockets stay. Answer: `Done`.
     Enter { netns: PathBuf },
+    /// Take another directory for the root of all files. Answer: `Done`.
+    Chroot { root: PathBuf },
     /// Lock the own network namespace against everybody (`flock`), until the process ends. Answer: `Done`.
     LockNetns,
     /// A counter of this network namespace, by the names of `/proc/net/snmp` and `snmp6`.

@@ -1,0 +1,119 @@
+//! Follows the hosts and cgroups that filters name: what gets another address while a fault is there is still meant.
+//!
+//! One thread, and none while nobody is named. It asks without the lock: a name server may take its time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use chaos_common::spec::InjectionId;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Engine, injection::Phase, record::Record};
+
+/// How often everybody is looked for again.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The thread's handle.
+#[derive(Default)]
+pub(super) struct Aim {
+    state: Mutex<State>,
+    stopped: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    runs: bool,
+    stop: bool,
+}
+
+impl Aim {
+    /// Makes sure that the thread is there if somebody is named.
+    pub(super) fn follow(engine: &Arc<Engine>) {
+        let mut state = engine.aim.state.lock();
+        if state.runs || state.stop || named(engine).is_empty() {
+            return;
+        }
+        let own = Arc::clone(engine);
+        let thread = thread::Builder::new().name("aim".into()).spawn(move || run(&own));
+        match thread {
+            Ok(_) => state.runs = true,
+            Err(error) => {
+                tracing::error!(%error, "no thread to follow hosts and peers; their addresses stay what they are");
+            }
+        }
+    }
+
+    /// Ends the thread, at the latest when a name server has answered or has not.
+    pub(super) fn stop(&self) {
+        self.state.lock().stop = true;
+        self.stopped.notify_all();
+    }
+
+    /// False when it is time to end.
+    fn pause(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.stop {
+            self.stopped.wait_for(&mut state, EVERY);
+        }
+        !state.stop
+    }
+}
+
+fn run(engine: &Engine) {
+    // What was said of whom, so that it is said once.
+    let mut said: HashMap<InjectionId, String> = HashMap::new();
+    while engine.aim.pause() {
+        let named = {
+            let mut state = engine.aim.state.lock();
+            let named = named(engine);
+            // Under the lock that `follow` takes: whoever comes later finds that nobody runs.
+            state.runs = !named.is_empty();
+            named
+        };
+        if named.is_empty() {
+            return;
+        }
+        said.retain(|id, _| named.iter().any(|record| record.id == *id));
+        for record in named {
+            match aim(engine, &record) {
+                Ok(()) => drop(said.remove(&record.id)),
+                Err(problem) if said.get(&record.id) == Some(&problem) => {}
+                Err(problem) => {
+                    tracing::warn!(injection = %record.id, problem, "addresses stay what they were; tried again");
+                    said.insert(record.id, problem);
+                }
+            }
+        }
+    }
+}
+
+/// Injections whose filter names somebody.
+fn named(engine: &Engine) -> Vec<Record> {
+    let world = engine.world.lock();
+    let active = world.live.values().filter(|live| live.phase == Phase::Active);
+    let records = active
+        .map(|live| &live.record)
+        .filter(|record| record.spec.fault.filter().is_some_and(|filter| filter.names_others()));
+    records.cloned().collect()
+}
+
+/// Adds the addresses that an injection did not know. Those that it knew stay: connections to them go on.
+fn aim(engine: &Engine, record: &Record) -> Result<(), String> {
+    let Some(filter) = record.spec.fault.filter() else { return Ok(()) };
+    let target = record.target();
+    let found = engine.seeker(&target).addresses(filter).map_err(|error| error.to_string())?;
+    let known: HashSet<&IpAddr> = record.addresses.iter().collect();
+    let new: Vec<IpAddr> = found.into_iter().filter(|address| !known.contains(address)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(injection = %record.id, addresses = ?new, "those that are named have more addresses");
+    let add = |record: &mut Record| record.addresses.extend(&new);
+    let changed = engine.change(engine.world.lock(), &record.id, add);
+    changed.map(drop).map_err(|error| error.to_string())
+}
