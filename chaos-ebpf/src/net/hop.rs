@@ -17,8 +17,8 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::{
         bpf_clone_redirect, bpf_ktime_get_ns, bpf_set_hash, bpf_set_hash_invalid,
-        bpf_skb_change_head, bpf_skb_load_bytes_relative, bpf_skb_store_bytes, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push,
+        bpf_skb_change_head, bpf_skb_change_type, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     macros::map,
     maps::{HashMap, PerCpuArray},
@@ -47,6 +47,8 @@ const TRIES: u32 = 8;
 /// `ERANGE`: the packet is on a device without link headers.
 const NO_LINK_HEADER: i64 = -34;
 const LINK_HEADER: u32 = 14;
+/// What is for this host, or has just left it.
+const PACKET_HOST: u32 = 0;
 
 /// Whether a packet is on the loopback.
 #[inline(always)]
@@ -135,7 +137,8 @@ pub fn unlabel(skb: Skb) -> bool {
             return false;
         }
         (*skb).tc_index = (*skb).vlan_tci;
-        bpf_skb_vlan_pop(skb) == 0
+        // By its address it is for another host than this device, which is none of anybody's.
+        bpf_skb_vlan_pop(skb) == 0 && bpf_skb_change_type(skb, PACKET_HOST) == 0
     }
 }
 

@@ -69,6 +69,8 @@ fn a_stopped_daemon_holds_to_the_end_of_its_lease() -> Result<()> {
     bystander.all_arrive()?;
     poll::until_ok("the lease to lapse", LEASE + Duration::from_secs(2), || flow.all_arrive_now())?;
     daemon.signal(Signal::SIGCONT)?;
+    // What it was given until then arrives now, before what is sent from now on.
+    while !stage.far.arrivals(flow.receiver(), 1, LATENCY)?.is_empty() {}
     poll::until_ok("the fault to come back", LEASE * 3, || all_late(&flow))?;
     client.recover(&injection.id)?;
     poll::until_ok("traffic to flow", LEASE, || all_soon(&flow))?;
