@@ -17,7 +17,7 @@ const OUT: &str = "direction out";
 const IN: &str = "direction in";
 
 /// What is less good about packets that wait in the daemon.
-const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up, super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
+const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
 
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {

@@ -59,8 +59,8 @@ const LOOPBACK: u32 = 1;
 const LOOPBACK_HANDLE: NlHandle = NlHandle { major: 0x0C4A, minor: 0 };
 const ROOT: NlHandle = NlHandle { major: 0xffff, minor: 0xffff };
 
-/// Packets that a TAP device queues until this process reads them.
-const TAP_QUEUE: u32 = 0x1_0000;
+/// Packets that a TAP device queues until this process reads them. Some kernels refuse twice as many.
+const TAP_QUEUE: u32 = 0x4000;
 
 /// What a hop is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

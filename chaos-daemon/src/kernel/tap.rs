@@ -96,11 +96,11 @@ impl Frame {
         let (addresses, rest) = read.split_at_checked(TAGS_AT)?;
         let (tags, rest) = rest.split_at_checked(Label::TAGS * TAG)?;
         let mut values = [0; Label::TAGS];
-        for (value, tag) in values.iter_mut().zip(tags.chunks_exact(TAG)) {
-            if tag[..2] != LABEL_ETHERTYPE.to_be_bytes() {
+        for (value, [kind @ .., high, low]) in values.iter_mut().zip(tags.as_chunks::<TAG>().0) {
+            if *kind != LABEL_ETHERTYPE.to_be_bytes() {
                 return None;
             }
-            *value = u16::from_be_bytes([tag[2], tag[3]]);
+            *value = u16::from_be_bytes([*high, *low]);
         }
         // The way is the first, and all that it takes back.
         let bytes = [addresses, &tags[..TAG], rest].concat().into();
