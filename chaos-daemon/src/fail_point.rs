@@ -1,4 +1,4 @@
-//! Steps at which a test build dies on request.
+//! Steps at which a test build dies on request, and what it does without on request.
 
 /// A step of an injection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,4 +57,27 @@ pub(crate) fn reached(step: FailPoint) {
         // Nothing can be done about a failure here, and the test that asked will see it.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
+}
+
+/// Something of a kernel that a test may want to do without, to see what serves instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// The qdisc in which packets wait.
+    Fq,
+}
+
+impl Feature {
+    /// What `CHAOS_WITHOUT` calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fq => "fq",
+        }
+    }
+}
+
+/// Whether the environment variable `CHAOS_WITHOUT` names this feature; never in builds without the feature
+/// `failpoints`.
+pub(crate) fn is_withheld(feature: Feature) -> bool {
+    cfg!(feature = "failpoints")
+        && std::env::var("CHAOS_WITHOUT").is_ok_and(|named| named == feature.name())
 }

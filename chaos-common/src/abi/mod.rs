@@ -9,6 +9,7 @@ mod dice;
 mod event;
 mod filter;
 mod gate;
+mod label;
 mod net;
 
 pub use action::{
@@ -22,10 +23,11 @@ pub use filter::{
     Protocol, Remotes, Window,
 };
 pub use gate::{Gate, RuleState, RuleStats};
+pub use label::{LABEL_ETHERTYPE, Label};
 pub use net::{
-    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, MAX_LEVELS, MAX_RULES,
-    MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix,
-    TARGET_WORDS, TargetRules, Way, target_bit,
+    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, LoopbackHold, MAX_LEVELS,
+    MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
+    Prefix, TARGET_WORDS, TargetRules, Way, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
@@ -48,7 +50,7 @@ assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
 assert_layout!(FlowKey, 8 + 2 * 4);
 assert_layout!(Flow, 4 * 8);
 assert_layout!(Layout, 12 * 4);
-assert_layout!(Way, 4 * 4);
+assert_layout!(Way, 5 * 4);
 assert_layout!(Handover, 8 + 2 * 4);
 assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);

@@ -149,6 +149,18 @@ pub struct Way {
     pub priority: u32,
     /// 1 if its checksum is to be wrong.
     pub spoils: u32,
+    /// `skb->mark`, which a round trip through user space loses.
+    pub mark: u32,
+}
+
+/// Where what is on the loopback waits, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LoopbackHold {
+    /// In an `fq` of its own.
+    Itself = 1,
+    /// In the hop, from where it gets back if it has an address that only a loopback has.
+    Hop = 2,
 }
 
 /// What is handed to the program of a hop's entrance while a packet is on its way there; on the same CPU.

@@ -16,6 +16,9 @@ use crate::{
 const OUT: &str = "direction out";
 const IN: &str = "direction in";
 
+/// What is less good about packets that wait in the daemon.
+const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
+
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {
     pub(super) kind: FaultKind,
@@ -99,12 +102,14 @@ impl Network<'_> {
 
 /// Whether and how a kind works here, in both directions.
 pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
-    let caveat = match support.counting {
-        Counting::Exact => "",
-        Counting::Close => {
-            "this kernel (before 5.12) cannot count exactly across CPUs: a seed's sequence may be off by one place, and `times` be exceeded by one for each CPU"
-        }
+    let counting = match support.counting {
+        Counting::Exact => None,
+        Counting::Close => Some(
+            "this kernel (before 5.12) cannot count exactly across CPUs: a seed's sequence may be off by one place, and `times` be exceeded by one for each CPU",
+        ),
     };
+    let waiting = (means == Means::Hold && support.hold == Ok(HoldTier::Tap)).then_some(IN_MEMORY);
+    let caveat = [counting, waiting].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let egress = |what: &str| {
         support.egress.clone().map(|tier| match tier {
             EgressTier::Tcx => format!("tcx link on each interface, {what}"),
@@ -114,6 +119,7 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
     let hold = || {
         support.hold.clone().map(|tier| match tier {
             HoldTier::Fq => "packets wait in the fq of a pair of devices of ours",
+            HoldTier::Tap => "packets wait in the daemon, behind a TAP device",
         })
     };
     let arrival = |what: &str| {
@@ -135,8 +141,7 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         }
         Means::Hold => (hold().and_then(egress), hold().and_then(arrival)),
     };
-    let of =
-        |aspect, support| Capability { fault: kind, aspect, support, caveat: caveat.to_owned() };
+    let of = |aspect, support| Capability { fault: kind, aspect, support, caveat: caveat.clone() };
     vec![of(OUT, out), of(IN, incoming)]
 }
 
@@ -210,6 +215,17 @@ mod tests {
         let no_fq = Support { hold: Err("no fq".into()), ..support() };
         assert!(plan(Direction::Both, Means::Change, &no_fq).is_ok());
         assert!(plan(Direction::In, Means::Hold, &no_fq).is_err());
+    }
+
+    #[test]
+    fn who_holds_packets_in_memory_says_so() {
+        let tap = Support { hold: Ok(HoldTier::Tap), ..support() };
+        let says = |means, support: &Support| {
+            let told = capabilities(FaultKind::NetworkDelay, means, support);
+            told.iter().all(|one| one.caveat.contains("memory"))
+        };
+        assert!(says(Means::Hold, &tap));
+        assert!(!says(Means::Verdict, &tap) && !says(Means::Hold, &support()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Hops: pairs of devices of ours in a network namespace, through which packets make a detour.
+//! Hops: devices of ours in a network namespace, through which packets make a detour.
 //!
 //! What is sent into the entrance of the one waits in its `fq` until the time that our program there gives it, comes
 //! out at the exit, and is sent by our program there to where it was. So nobody else's qdisc is touched. The other
@@ -9,7 +9,10 @@
 //! waits still arrives. The loopback loses what was on another device: it gets an `fq` of ours for as long as it
 //! is needed, if it has no qdisc.
 //!
-//! All functions work in the calling thread's network namespace.
+//! Where the kernel has no `fq`, packets wait in this process ([`Holder`]), and the entrance is a TAP device that is
+//! the exit too. It ends with this process.
+//!
+//! All functions work in the calling thread's network namespace; `namespace` is its inode.
 
 use std::{io, os::fd::AsRawFd as _};
 
@@ -17,6 +20,7 @@ use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
     tc::{NlOptions, TcHandle, qdisc_add_clsact},
 };
+use chaos_common::abi::LoopbackHold;
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -30,12 +34,14 @@ use netlink_packet_route::{
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::{
-    Instance,
+    HoldTier, Instance,
     error::innermost,
+    holder::Holder,
     instance::HopEnd,
     interfaces,
     netlink::{absent_is_fine, backlog, kind, qdiscs, request},
     object::{HopProgram, Object},
+    tap::Tap,
 };
 
 /// The largest packet, with everything that a device saves the stack from cutting.
@@ -52,6 +58,9 @@ const LOOPBACK: u32 = 1;
 /// Of our qdisc there; nobody else's is ever taken for it.
 const LOOPBACK_HANDLE: NlHandle = NlHandle { major: 0x0C4A, minor: 0 };
 const ROOT: NlHandle = NlHandle { major: 0xffff, minor: 0xffff };
+
+/// Packets that a TAP device queues until this process reads them. Some kernels refuse twice as many.
+const TAP_QUEUE: u32 = 0x4000;
 
 /// What a hop is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +83,21 @@ impl Purpose {
     }
 }
 
-/// Whether the loopback holds packets too.
+/// Whether packets on the loopback are held too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loopback {
-    /// It has our `fq`.
-    Holds,
-    /// It has a qdisc of somebody else's.
-    Taken,
+    /// By it or by the hop.
+    Holds(LoopbackHold),
+    /// They are not.
+    Passes,
+}
+
+/// The hops of an instance, in all network namespaces.
+pub(super) struct Hops {
+    instance: Instance,
+    /// Where packets wait.
+    tier: HoldTier,
+    holder: Holder,
 }
 
 /// Whether an interface is one end of a hop, anybody's.
@@ -88,28 +105,122 @@ pub(super) fn is_hop(name: &str) -> bool {
     Instance::of_hop(name).is_some()
 }
 
-/// Makes a hop, as far as it is not there.
-pub(super) fn open(
-    purpose: Purpose,
-    instance: Instance,
-    object: &mut Object,
-) -> Result<(), String> {
-    if is_open(purpose, instance).map_err(|error| format!("look for it: {error}"))? {
-        return Ok(());
+impl Hops {
+    pub(super) const fn new(instance: Instance, tier: HoldTier) -> Self {
+        Self { instance, tier, holder: Holder::new() }
     }
-    // One that is there is not whole.
-    close(purpose, instance)
-        .map_err(|error| format!("remove what is left of an earlier one: {error}"))?;
-    let made = make(purpose, instance, object);
-    if made.is_err()
-        && let Err(error) = close(purpose, instance)
-    {
-        tracing::warn!(%error, "half of a hop is left behind");
+
+    /// Makes a hop, as far as it is not there.
+    pub(super) fn open(
+        &self,
+        purpose: Purpose,
+        namespace: u64,
+        object: &mut Object,
+    ) -> Result<(), String> {
+        let is_open = self.is_open(purpose, namespace);
+        if is_open.map_err(|error| format!("look for it: {error}"))? {
+            return Ok(());
+        }
+        // One that is there is not whole.
+        self.close(purpose, namespace)
+            .map_err(|error| format!("remove what is left of an earlier one: {error}"))?;
+        let made = match (purpose, self.tier) {
+            (Purpose::Wait, HoldTier::Tap) => self.make_tap(namespace, object),
+            (Purpose::Wait, HoldTier::Fq) | (Purpose::Spoil, _) => {
+                make_pair(purpose, self.instance, object)
+            }
+        };
+        if made.is_err()
+            && let Err(error) = self.close(purpose, namespace)
+        {
+            tracing::warn!(%error, "half of a hop is left behind");
+        }
+        made
     }
-    made
+
+    /// Whether a hop outlives this process.
+    pub(super) fn is_lasting(&self, purpose: Purpose) -> bool {
+        purpose == Purpose::Spoil || self.tier == HoldTier::Fq
+    }
+
+    /// Whether a hop is there and passes packets on.
+    pub(super) fn is_open(&self, purpose: Purpose, namespace: u64) -> io::Result<bool> {
+        let (from, to) = purpose.ends();
+        let entrance = self.instance.hop_index(from);
+        if !interfaces::is_up(entrance)? {
+            return Ok(false);
+        }
+        let kinds: Vec<String> = qdiscs(entrance)?.iter().filter_map(kind).collect();
+        let has = |wanted: &str| kinds.iter().any(|kind| kind == wanted);
+        let is_whole = match (purpose, self.tier) {
+            (Purpose::Wait, HoldTier::Tap) => self.holder.has(namespace),
+            (Purpose::Wait, HoldTier::Fq) => {
+                has("fq") && interfaces::is_up(self.instance.hop_index(to))?
+            }
+            (Purpose::Spoil, _) => interfaces::is_up(self.instance.hop_index(to))?,
+        };
+        Ok(has("clsact") && is_whole)
+    }
+
+    /// Whether nothing is in a hop.
+    pub(super) fn is_empty(&self, purpose: Purpose, namespace: u64) -> io::Result<bool> {
+        if purpose == Purpose::Wait && !self.holder.is_empty(namespace)? {
+            return Ok(false);
+        }
+        let waiting = |index| {
+            let there = qdiscs(index)?;
+            Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
+        };
+        let on_loopback = purpose == Purpose::Wait && has_loopback()?;
+        let loopback = if on_loopback { waiting(LOOPBACK)? } else { 0 };
+        Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
+    }
+
+    /// Removes a hop; what still waits is lost. Nothing there is no error.
+    pub(super) fn close(&self, purpose: Purpose, namespace: u64) -> io::Result<()> {
+        if purpose == Purpose::Wait {
+            self.holder.remove(namespace);
+        }
+        delete(self.instance.hop_index(purpose.ends().0))
+    }
+
+    /// Lets packets on the loopback be held, if that can be.
+    pub(super) fn take_loopback(&self, purpose: Purpose) -> io::Result<Loopback> {
+        match (purpose, self.tier) {
+            (Purpose::Spoil, _) => Ok(Loopback::Passes),
+            (Purpose::Wait, HoldTier::Tap) => Ok(Loopback::Holds(LoopbackHold::Hop)),
+            (Purpose::Wait, HoldTier::Fq) => give_loopback_an_fq(),
+        }
+    }
+
+    /// Lets the loopback be what it was, unless somebody else of ours has a hop here.
+    pub(super) fn leave_loopback(&self) -> io::Result<()> {
+        let others = interfaces::list()?.into_values();
+        let mut others = others.filter_map(|name| Instance::of_hop(&name));
+        if others.any(|owner| owner != self.instance) { Ok(()) } else { release_loopback() }
+    }
+
+    /// A device through which packets come to this process, and back.
+    fn make_tap(&self, namespace: u64, object: &mut Object) -> Result<(), String> {
+        let (end, _) = Purpose::Wait.ends();
+        let (index, name) = (self.instance.hop_index(end), self.instance.hop_name(end));
+        let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        let tap = Tap::make(index, &name).map_err(said("make a TAP device"))?;
+        set_link(index, vec![LinkAttribute::TxQueueLen(TAP_QUEUE)], None)
+            .map_err(said("give it a long queue"))?;
+        // Where there is no IPv6, there is nothing to be kept from giving itself an address.
+        let _ = set_link(index, vec![no_address()], None);
+        // The one that it would get might hold packets for reasons of its own.
+        add_qdisc(index, NlHandle::UNSPEC, "noqueue", None).map_err(said("add qdisc noqueue"))?;
+        qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
+        attach(object.hop(HopProgram::EnterTap)?, index, TcAttachType::Egress)?;
+        attach(object.hop(HopProgram::LeaveTap)?, index, TcAttachType::Ingress)?;
+        self.holder.add(namespace, tap).map_err(said("hold what is sent into it"))?;
+        set_link(index, Vec::new(), Some(LinkFlags::Up)).map_err(said("set it up"))
+    }
 }
 
-fn make(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(), String> {
+fn make_pair(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(), String> {
     let (from, to) = purpose.ends();
     let (entrance, exit) = (instance.hop_index(from), instance.hop_index(to));
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
@@ -121,9 +232,10 @@ fn make(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(),
     }
     match purpose {
         Purpose::Wait => {
+            // First: without it no program need be loaded.
+            add_fq(entrance, NlHandle::UNSPEC).map_err(said("add qdisc fq"))?;
             attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
             attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
-            add_fq(entrance, NlHandle::UNSPEC).map_err(said("add qdisc fq"))?;
         }
         Purpose::Spoil => {
             attach(object.hop(HopProgram::Spoil)?, exit, TcAttachType::Ingress)?;
@@ -136,34 +248,10 @@ fn make(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(),
     Ok(())
 }
 
-/// Whether a hop is there and passes packets on.
-pub(super) fn is_open(purpose: Purpose, instance: Instance) -> io::Result<bool> {
-    let (from, to) = purpose.ends();
-    for index in [instance.hop_index(from), instance.hop_index(to)] {
-        if !interfaces::is_up(index)? {
-            return Ok(false);
-        }
-    }
-    let kinds: Vec<String> = qdiscs(instance.hop_index(from))?.iter().filter_map(kind).collect();
-    let has = |wanted: &str| kinds.iter().any(|kind| kind == wanted);
-    Ok(has("clsact") && (purpose == Purpose::Spoil || has("fq")))
-}
-
-/// Whether nothing is in a hop.
-pub(super) fn is_empty(purpose: Purpose, instance: Instance) -> io::Result<bool> {
-    let waiting = |index| {
-        let there = qdiscs(index)?;
-        Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
-    };
-    let on_loopback = purpose == Purpose::Wait && has_loopback()?;
-    let loopback = if on_loopback { waiting(LOOPBACK)? } else { 0 };
-    Ok(waiting(instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
-}
-
-/// Removes a hop; what still waits is lost. Nothing there is no error.
-pub(super) fn close(purpose: Purpose, instance: Instance) -> io::Result<()> {
+/// Removes an interface. Nothing there is no error.
+fn delete(index: u32) -> io::Result<()> {
     let mut link = LinkMessage::default();
-    link.header.index = instance.hop_index(purpose.ends().0);
+    link.header.index = index;
     absent_is_fine(request(RouteNetlinkMessage::DelLink(link), NLM_F_ACK))
 }
 
@@ -175,20 +263,21 @@ pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
     };
     for owner in hops()?.into_iter().filter(|owner| is_doomed(*owner)) {
         for purpose in Purpose::ALL {
-            close(purpose, owner)?;
+            delete(owner.hop_index(purpose.ends().0))?;
         }
     }
     if hops()?.is_empty() { release_loopback() } else { Ok(()) }
 }
 
-/// Lets the loopback hold packets, if it can.
-pub(super) fn take_loopback() -> io::Result<Loopback> {
+/// Lets the loopback hold packets by itself, unless somebody else gave it a qdisc.
+fn give_loopback_an_fq() -> io::Result<Loopback> {
+    let holds = Loopback::Holds(LoopbackHold::Itself);
     if has_loopback()? {
-        return Ok(Loopback::Holds);
+        return Ok(holds);
     }
     match add_fq(LOOPBACK, LOOPBACK_HANDLE) {
-        Ok(()) => Ok(Loopback::Holds),
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Loopback::Taken),
+        Ok(()) => Ok(holds),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Loopback::Passes),
         Err(error) => Err(error),
     }
 }
@@ -196,13 +285,6 @@ pub(super) fn take_loopback() -> io::Result<Loopback> {
 /// Whether the loopback has our `fq`.
 fn has_loopback() -> io::Result<bool> {
     Ok(qdiscs(LOOPBACK)?.iter().any(|qdisc| qdisc.header.handle == LOOPBACK_HANDLE))
-}
-
-/// Lets the loopback be what it was, unless somebody else of ours has a hop here.
-pub(super) fn leave_loopback(instance: Instance) -> io::Result<()> {
-    let others = interfaces::list()?.into_values();
-    let mut others = others.filter_map(|name| Instance::of_hop(&name));
-    if others.any(|owner| owner != instance) { Ok(()) } else { release_loopback() }
 }
 
 fn release_loopback() -> io::Result<()> {
@@ -294,21 +376,30 @@ fn add_fq(index: u32, handle: NlHandle) -> io::Result<()> {
     const HORIZON_DROP: u16 = 15;
     let number =
         |kind, number: u32| TcOption::Other(DefaultNla::new(kind, number.to_ne_bytes().into()));
+    let options = vec![
+        number(PLIMIT, LIMIT),
+        number(FLOW_PLIMIT, LIMIT),
+        number(RATE_ENABLE, 0),
+        number(ORPHAN_MASK, LINES - 1),
+        number(HORIZON, HORIZON_US),
+        // What is later than that leaves then.
+        TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),
+    ];
+    add_qdisc(index, handle, "fq", Some(options))
+}
+
+/// Gives an interface a qdisc that it has not.
+fn add_qdisc(
+    index: u32,
+    handle: NlHandle,
+    kind: &str,
+    options: Option<Vec<TcOption>>,
+) -> io::Result<()> {
     let mut message = TcMessage::with_index(index as i32);
     message.header.parent = ROOT;
     message.header.handle = handle;
-    message.attributes = vec![
-        TcAttribute::Kind("fq".into()),
-        TcAttribute::Options(vec![
-            number(PLIMIT, LIMIT),
-            number(FLOW_PLIMIT, LIMIT),
-            number(RATE_ENABLE, 0),
-            number(ORPHAN_MASK, LINES - 1),
-            number(HORIZON, HORIZON_US),
-            // What is later than that leaves then.
-            TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),
-        ]),
-    ];
+    message.attributes = vec![TcAttribute::Kind(kind.into())];
+    message.attributes.extend(options.map(TcAttribute::Options));
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     request(RouteNetlinkMessage::NewQueueDiscipline(message), flags).map(drop)
 }

@@ -8,6 +8,7 @@ mod claims;
 mod clsact;
 mod error;
 mod events;
+mod holder;
 mod hook;
 mod hop;
 mod ingress;
@@ -23,6 +24,7 @@ mod pins;
 mod probe;
 mod rules;
 mod sites;
+mod tap;
 
 pub use error::KernelError;
 pub use events::Event;
@@ -91,13 +93,7 @@ impl Kernel {
         let support = probe::probe(&mut object, instance);
         Ok(Self {
             rules: rules::Rules::take(&mut object)?,
-            sites: sites::Sites::new(
-                root.clone(),
-                instance,
-                pins.clone(),
-                support.egress_tier(),
-                &mut object,
-            )?,
+            sites: sites::Sites::new(root.clone(), instance, pins.clone(), &support, &mut object)?,
             ingress: ingress::Ingress::new(root.clone(), pins.clone()),
             events: events::Events::take(&mut object)?,
             layout: layout::Layout::take(&mut object)?,

@@ -7,12 +7,13 @@ use std::{
 };
 
 use aya::programs::{LinkOrder, SchedClassifier, TcAttach, TcAttachType, links::FdLink};
+use chaos_common::abi::LoopbackHold;
 
 use super::{
     EgressTier, Instance, KernelError, Pins, clsact,
     error::innermost,
     hook::Hook,
-    hop::{self, Loopback, Purpose},
+    hop::{self, Hops, Loopback, Purpose},
     interfaces::{self, Heard, Watch},
     link::Place,
     object::Object,
@@ -75,6 +76,7 @@ pub(super) struct Manner {
     pub(super) tier: Option<EgressTier>,
     pub(super) instance: Instance,
     pub(super) pins: Option<Pins>,
+    pub(super) hops: Hops,
 }
 
 /// A network namespace with hooks of ours.
@@ -193,7 +195,7 @@ impl Namespace {
             let mut open = hops.iter().filter(|(_, hop)| matches!(hop, Hop::Open(_)));
             let is_torn = torn(hooks, manner.instance).and_then(|is_torn| {
                 open.try_fold(is_torn, |is_torn, (purpose, _)| {
-                    Ok(is_torn | !hop::is_open(*purpose, manner.instance)?)
+                    Ok(is_torn | !manner.hops.is_open(*purpose, self.inode)?)
                 })
             });
             is_torn.map_err(|error| failed("look for our hooks in", self.inode, &error))
@@ -274,9 +276,12 @@ impl Namespace {
         self.hops.values().any(|hop| matches!(hop, Hop::Draining { .. }))
     }
 
-    /// Whether packets on the loopback are held.
-    pub(super) fn holds_on_loopback(&self) -> bool {
-        self.hops.get(&Purpose::Wait) == Some(&Hop::Open(Loopback::Holds))
+    /// Whether packets on the loopback are held, and how.
+    pub(super) fn loopback_hold(&self) -> Option<LoopbackHold> {
+        match self.hops.get(&Purpose::Wait) {
+            Some(Hop::Open(Loopback::Holds(hold))) => Some(*hold),
+            Some(Hop::Open(Loopback::Passes) | Hop::Draining { .. }) | None => None,
+        }
     }
 
     /// Makes a hop, if there is none.
@@ -290,8 +295,9 @@ impl Namespace {
             return Ok(());
         }
         let loopback = self.within(|| {
-            let opened = hop::open(purpose, manner.instance, object).and_then(|()| {
-                loopback(purpose).map_err(|error| format!("let the loopback hold: {error}"))
+            let opened = manner.hops.open(purpose, self.inode, object).and_then(|()| {
+                let taken = manner.hops.take_loopback(purpose);
+                taken.map_err(|error| format!("let the loopback hold: {error}"))
             });
             opened.map_err(|reason| KernelError::Hook {
                 what: "make a detour for packets (hop) in",
@@ -303,18 +309,21 @@ impl Namespace {
         Ok(())
     }
 
-    /// Takes over a hop that an earlier process left. False if there is none.
+    /// Takes over a hop that an earlier process left. False if there is none, and one should be: those that end
+    /// with their process are made anew.
     pub(super) fn adopt_hop(
         &mut self,
         purpose: Purpose,
         manner: &Manner,
     ) -> Result<bool, KernelError> {
-        if self.has_open_hop(purpose) {
+        if self.has_open_hop(purpose) || !manner.hops.is_lasting(purpose) {
             return Ok(true);
         }
+        let hops = &manner.hops;
         let found = self.within(|| {
-            let found = hop::is_open(purpose, manner.instance)
-                .and_then(|is_open| if is_open { loopback(purpose).map(Some) } else { Ok(None) });
+            let found = hops.is_open(purpose, self.inode).and_then(|is_open| {
+                if is_open { hops.take_loopback(purpose).map(Some) } else { Ok(None) }
+            });
             found.map_err(|error| failed("look for our hop in", self.inode, &error))
         })?;
         if let Some(loopback) = found {
@@ -336,7 +345,7 @@ impl Namespace {
             return Ok(());
         }
         let hops = self.within(|| {
-            drained(&self.hops, manner.instance, at_once)
+            drained(&self.hops, &manner.hops, self.inode, at_once)
                 .map_err(|error| failed("remove our hop from", self.inode, &error))
         })?;
         self.hops = hops;
@@ -407,29 +416,22 @@ impl Namespace {
     }
 }
 
-/// What becomes of the loopback with a hop.
-fn loopback(purpose: Purpose) -> io::Result<Loopback> {
-    match purpose {
-        Purpose::Wait => hop::take_loopback(),
-        Purpose::Spoil => Ok(Loopback::Taken),
-    }
-}
-
 /// The hops that are left after those were removed that are empty. Runs in the namespace.
 fn drained(
-    hops: &BTreeMap<Purpose, Hop>,
-    instance: Instance,
+    there: &BTreeMap<Purpose, Hop>,
+    hops: &Hops,
+    inode: u64,
     at_once: bool,
 ) -> io::Result<BTreeMap<Purpose, Hop>> {
-    let mut left = hops.clone();
-    for (purpose, hop) in hops {
+    let mut left = there.clone();
+    for (purpose, hop) in there {
         let Hop::Draining { empty } = *hop else { continue };
-        let empty = if hop::is_empty(*purpose, instance)? { empty + 1 } else { 0 };
+        let empty = if hops.is_empty(*purpose, inode)? { empty + 1 } else { 0 };
         if at_once || empty >= SURELY_EMPTY {
             if *purpose == Purpose::Wait {
-                hop::leave_loopback(instance)?;
+                hops.leave_loopback()?;
             }
-            hop::close(*purpose, instance)?;
+            hops.close(*purpose, inode)?;
             left.remove(purpose);
         } else {
             left.insert(*purpose, Hop::Draining { empty });

@@ -54,6 +54,10 @@ pub(super) enum HopProgram {
     Enter,
     /// At the exit.
     Leave,
+    /// Where packets go to user space.
+    EnterTap,
+    /// Where they come back from there.
+    LeaveTap,
     /// At the exit of the one that spoils checksums.
     Spoil,
 }
@@ -168,6 +172,8 @@ impl Object {
         let name = match program {
             HopProgram::Enter => "net_hop_enter",
             HopProgram::Leave => "net_hop_leave",
+            HopProgram::EnterTap => "net_tap_enter",
+            HopProgram::LeaveTap => "net_tap_leave",
             HopProgram::Spoil => "net_hop_spoil",
         };
         self.classifier(name).map_err(|error| innermost(&error))

@@ -5,11 +5,14 @@ use nix::net::if_::if_nametoindex;
 use super::{
     Instance, btf, clsact,
     error::innermost,
-    hop::{self, Purpose},
+    hop::{Hops, Purpose},
     namespace::{self, Side},
     object::{Counting, Object},
 };
-use crate::netns;
+use crate::{
+    fail_point::{self, Feature},
+    netns,
+};
 
 /// How outgoing packets reach our program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum EgressTier {
 pub enum HoldTier {
     /// In the `fq` of a pair of devices of ours.
     Fq,
+    /// In this process, behind a TAP device.
+    Tap,
 }
 
 /// What works, and why not what does not.
@@ -48,6 +53,11 @@ impl Support {
     pub(super) fn egress_tier(&self) -> Option<EgressTier> {
         self.egress.as_ref().ok().copied()
     }
+
+    /// Where packets wait, or would if they could.
+    pub(super) fn hold_tier(&self) -> HoldTier {
+        self.hold.as_ref().copied().unwrap_or(HoldTier::Fq)
+    }
 }
 
 pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
@@ -56,8 +66,8 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
     }
     Support {
         egress: egress(object, instance),
-        hold: hop(Purpose::Wait, object, instance).map(|()| HoldTier::Fq),
-        spoil: hop(Purpose::Spoil, object, instance),
+        hold: hold(object, instance),
+        spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
         ingress: object.ingress().map(drop).map_err(|error| innermost(&error)),
         counting: object.counting(),
@@ -94,9 +104,28 @@ fn arrival(object: &mut Object) -> Result<(), String> {
     }
 }
 
+/// The first tier that works.
+fn hold(object: &mut Object, instance: Instance) -> Result<HoldTier, String> {
+    let fq = if fail_point::is_withheld(Feature::Fq) {
+        Err("withheld by a test".into())
+    } else {
+        hop(Purpose::Wait, HoldTier::Fq, object, instance)
+    };
+    let Err(fq) = fq else { return Ok(HoldTier::Fq) };
+    let tap = hop(Purpose::Wait, HoldTier::Tap, object, instance);
+    tap.map(|()| HoldTier::Tap).map_err(|tap| format!("fq: {fq}; TAP: {tap}"))
+}
+
 /// Makes a hop in a network namespace made for it.
-fn hop(purpose: Purpose, object: &mut Object, instance: Instance) -> Result<(), String> {
-    netns::within_fresh(|| hop::open(purpose, instance, object))
+fn hop(
+    purpose: Purpose,
+    tier: HoldTier,
+    object: &mut Object,
+    instance: Instance,
+) -> Result<(), String> {
+    let hops = Hops::new(instance, tier);
+    // No namespace has this number.
+    netns::within_fresh(|| hops.open(purpose, 1, object))
         .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
 }
 

@@ -14,14 +14,14 @@ use std::{
 };
 
 use aya::maps::{HashMap as Table, MapData};
-use chaos_common::abi::Way;
+use chaos_common::abi::{LoopbackHold, Way};
 
 use super::{
-    EgressTier, Instance, KernelError, Pins, RuleId,
+    EgressTier, Instance, KernelError, Pins, RuleId, Support,
     claims::{Claims, Left},
     clsact,
     hook::{self, Hook},
-    hop::{self, Purpose},
+    hop::{self, Hops, Purpose},
     interfaces,
     namespace::{self, Manner, Namespace, Needs, Side},
     object::Object,
@@ -77,12 +77,17 @@ impl Sites {
         root: CgroupRoot,
         instance: Instance,
         pins: Option<Pins>,
-        tier: Option<EgressTier>,
+        support: &Support,
         object: &mut Object,
     ) -> Result<Self, KernelError> {
         Ok(Self {
             root,
-            manner: Manner { tier, instance, pins },
+            manner: Manner {
+                tier: support.egress_tier(),
+                instance,
+                pins,
+                hops: Hops::new(instance, support.hold_tier()),
+            },
             claims: Default::default(),
             located: HashMap::new(),
             namespaces: HashMap::new(),
@@ -229,7 +234,7 @@ impl Sites {
         }
         let kept = |inode: &u32| {
             let there = self.namespaces.get(&u64::from(*inode));
-            there.is_some_and(Namespace::holds_on_loopback)
+            there.is_some_and(|there| there.loopback_hold().is_some())
         };
         let strangers: Vec<u32> =
             self.loopbacks.keys().flatten().filter(|inode| !kept(inode)).collect();
@@ -354,8 +359,8 @@ impl Sites {
             for purpose in Purpose::ALL.into_iter().filter(|purpose| needs.detour(*purpose)) {
                 result = result.and(namespace.open_hop(purpose, &self.manner, object));
             }
-            if namespace.holds_on_loopback() {
-                result = result.and(mark(&mut self.loopbacks, *inode));
+            if let Some(hold) = namespace.loopback_hold() {
+                result = result.and(mark(&mut self.loopbacks, *inode, hold));
             }
             result = result.and(namespace.attach_missing(&self.manner, needs, object));
         }
@@ -416,8 +421,12 @@ pub(super) fn sweep_node() -> Result<(), KernelError> {
 }
 
 /// Notes that a namespace's loopback holds packets.
-fn mark(loopbacks: &mut Table<MapData, u32, u32>, inode: u64) -> Result<(), KernelError> {
-    let written = loopbacks.insert(&(inode as u32), &1, 0);
+fn mark(
+    loopbacks: &mut Table<MapData, u32, u32>,
+    inode: u64,
+    hold: LoopbackHold,
+) -> Result<(), KernelError> {
+    let written = loopbacks.insert(&(inode as u32), &(hold as u32), 0);
     written.map_err(|source| KernelError::Map { what: "mark a loopback", source })
 }
 

@@ -15,7 +15,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
-    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
+    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect, bpf_redirect_neigh},
     macros::{cgroup_skb, classifier},
     programs::{SkBuffContext, TcContext},
 };
@@ -110,6 +110,34 @@ fn net_hop_leave(ctx: TcContext) -> i32 {
     go_back(skb, &way)
 }
 
+/// What comes to a hop in user space takes along what is to be known of it there.
+#[classifier]
+fn net_tap_enter(ctx: TcContext) -> i32 {
+    // Nobody else has anything to send there.
+    if hop::label(Skb::of(&ctx)) { NEXT } else { nowhere() }
+}
+
+/// What comes back from there goes on as if nothing had been.
+#[classifier]
+fn net_tap_leave(ctx: TcContext) -> i32 {
+    let skb = Skb::of(&ctx);
+    if !hop::unlabel(skb) {
+        return nowhere();
+    }
+    let Some(way) = hop::way(skb) else { return nowhere() };
+    if way.spoils == 0 && way.interface == hop::LOOPBACK {
+        restore(skb, &way);
+        // As new: it gets a route again, without which the loopback has nobody to give it to.
+        // SAFETY: takes numbers, and no parameters that would be read.
+        return unsafe { bpf_redirect_neigh(hop::LOOPBACK, core::ptr::null_mut(), 0, 0) as i32 };
+    }
+    let (interface, flags) = if way.spoils == 0 { restore(skb, &way) } else { (spoiler(), 0) };
+    // The packet itself belongs to the socket of the device, by which an `fq` would take all for one connection.
+    // SAFETY: takes the context and numbers.
+    unsafe { bpf_clone_redirect(skb.raw(), interface, flags) };
+    nowhere()
+}
+
 /// What leaves the hop that computes checksums goes on with a wrong one.
 #[classifier]
 fn net_hop_spoil(ctx: TcContext) -> i32 {
@@ -127,14 +155,20 @@ fn net_hop_spoil(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn go_back(packet: Skb, way: &Way) -> i32 {
+    let (interface, flags) = restore(packet, way);
+    // SAFETY: takes two numbers.
+    unsafe { bpf_redirect(interface, flags) as i32 }
+}
+
+/// Makes a packet what it was, but judged. Where it was: the interface, and the side of it as flags.
+#[inline(always)]
+fn restore(packet: Skb, way: &Way) -> (u32, u64) {
     let skb = packet.raw();
     hop::leave(packet, way);
     let is_incoming = way.direction == Direction::In as u32;
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tc_index = if is_incoming { judged_in() } else { judged() } };
-    let flags = if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 };
-    // SAFETY: takes two numbers.
-    unsafe { bpf_redirect(way.interface, flags) as i32 }
+    (way.interface, if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 })
 }
 
 #[inline(always)]

@@ -3,6 +3,10 @@
 //!
 //! The loopback drops what was on another device, so it holds by itself where the daemon gave it an `fq`.
 //!
+//! Where the kernel has no `fq`, the entrance is the exit: a TAP device behind which the daemon holds packets. They
+//! carry departure and way there as VLAN tags, and come back with their way as the one tag. When the daemon dies the
+//! device is gone, and nothing waits any more.
+//!
 //! A second pair saves the stack nothing: there, checksums are computed and super-packets cut. What is to arrive with
 //! a wrong checksum goes through it, and is spoilt at its exit.
 //!
@@ -10,15 +14,16 @@
 //! TCP lets be queued on one machine, and a delay would be a brake.
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::{
-        bpf_clone_redirect, bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_head,
-        bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_ktime_get_ns, bpf_set_hash, bpf_set_hash_invalid,
+        bpf_skb_change_head, bpf_skb_change_type, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
-use chaos_common::abi::{Direction, Handover, Way, mix};
+use chaos_common::abi::{Direction, Handover, LABEL_ETHERTYPE, Label, LoopbackHold, Way, mix};
 
 use super::kernel;
 use crate::packet::Skb;
@@ -31,17 +36,19 @@ pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(4096, 0);
 #[map]
 pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0);
 
-/// Inodes of the network namespaces whose loopback holds packets.
+/// Inode of a network namespace → a [`LoopbackHold`], if packets on its loopback wait.
 #[map]
 pub static LOOPBACKS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
 /// Index of the loopback in every network namespace.
-const LOOPBACK: u32 = 1;
+pub const LOOPBACK: u32 = 1;
 /// Places at which a way is looked for.
 const TRIES: u32 = 8;
 /// `ERANGE`: the packet is on a device without link headers.
 const NO_LINK_HEADER: i64 = -34;
 const LINK_HEADER: u32 = 14;
+/// What is for this host, or has just left it.
+const PACKET_HOST: u32 = 0;
 
 /// Whether a packet is on the loopback.
 #[inline(always)]
@@ -61,12 +68,11 @@ pub fn hold(
     spoils: bool,
 ) -> bool {
     let skb = packet.raw();
-    let entrance = if !is_loopback(packet) {
-        entrance
-    } else if holds_itself(skb) {
-        LOOPBACK
-    } else {
-        return false;
+    let entrance = match loopback_hold(packet) {
+        None => entrance,
+        Some(hold) if hold == LoopbackHold::Itself as u32 => LOOPBACK,
+        Some(hold) if hold == LoopbackHold::Hop as u32 && is_at_home(skb) => entrance,
+        Some(_) => return false,
     };
     let Some(way) = way_of(skb, direction, spoils) else { return false };
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
@@ -105,6 +111,37 @@ pub fn enter(skb: Skb) -> Option<u32> {
     Some(way)
 }
 
+/// Writes departure and way onto a packet that this CPU is queueing for user space. False if it is none of ours.
+#[inline(always)]
+pub fn label(skb: Skb) -> bool {
+    let skb = skb.raw();
+    let Some(Handover { departure_ns, way, .. }) = handed_over() else { return false };
+    // SAFETY: takes no arguments.
+    let horizon = unsafe { bpf_ktime_get_ns() } + Label::HORIZON_NS;
+    let departure_ns = if departure_ns > horizon { horizon } else { departure_ns };
+    let [way, high, low] = Label::new(departure_ns, way as u16).tags();
+    let push = |tag| {
+        // SAFETY: takes the context and numbers.
+        unsafe { bpf_skb_vlan_push(skb, LABEL_ETHERTYPE.to_be(), tag) == 0 }
+    };
+    push(low) && push(high) && push(way)
+}
+
+/// Takes the way off a packet that comes back from user space, and puts it where [`way`] looks for it.
+#[inline(always)]
+pub fn unlabel(skb: Skb) -> bool {
+    let skb = skb.raw();
+    // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
+    unsafe {
+        if (*skb).vlan_present == 0 {
+            return false;
+        }
+        (*skb).tc_index = (*skb).vlan_tci;
+        // By its address it is for another host than this device, which is none of anybody's.
+        bpf_skb_vlan_pop(skb) == 0 && bpf_skb_change_type(skb, PACKET_HOST) == 0
+    }
+}
+
 /// The way of a packet that has come out.
 #[inline(always)]
 pub fn way(skb: Skb) -> Option<Way> {
@@ -122,6 +159,7 @@ pub fn leave(skb: Skb, way: &Way) {
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
     unsafe {
         (*skb).priority = way.priority;
+        (*skb).mark = way.mark;
         // A time that is left would be taken for the one of its arrival.
         (*skb).tstamp = 0;
         bpf_set_hash_invalid(skb);
@@ -135,19 +173,42 @@ fn handed_over() -> Option<Handover> {
     if handover.way == 0 { None } else { Some(*handover) }
 }
 
+/// How a packet on the loopback waits: a [`LoopbackHold`], or 0 if it does not. `None` on any other device.
 #[inline(always)]
-fn holds_itself(skb: *mut __sk_buff) -> bool {
-    let Some(inode) = kernel::namespace(skb.cast_const().cast()) else { return false };
-    // SAFETY: the value is not looked at.
-    unsafe { LOOPBACKS.get(&inode) }.is_some()
+fn loopback_hold(packet: Skb) -> Option<u32> {
+    if !is_loopback(packet) {
+        return None;
+    }
+    let Some(inode) = kernel::namespace(packet.raw().cast_const().cast()) else { return Some(0) };
+    // SAFETY: the value is copied at once.
+    Some(unsafe { LOOPBACKS.get(&inode) }.copied().unwrap_or(0))
+}
+
+/// Whether a packet is on its way to an address that every loopback has.
+#[inline(always)]
+fn is_at_home(skb: *mut __sk_buff) -> bool {
+    const ETH_P_IP: u16 = 0x0800;
+    const V4: (u32, u32) = (16, 4);
+    const V6: (u32, u32) = (24, 16);
+    let mut address = [0; 16];
+    // SAFETY: the context is valid while the program runs; the helper writes as many bytes as there are, or fails.
+    unsafe {
+        let is_v4 = (*skb).protocol as u16 == ETH_P_IP.to_be();
+        let (at, length) = if is_v4 { V4 } else { V6 };
+        let to = (&raw mut address).cast();
+        if bpf_skb_load_bytes_relative(skb.cast(), at, to, length, BPF_HDR_START_NET) != 0 {
+            return false;
+        }
+        if is_v4 { address[0] == 127 } else { u128::from_be_bytes(address) == 1 }
+    }
 }
 
 /// The number of the way that a packet would go; who comes first gives it.
 #[inline(always)]
 fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32> {
     // SAFETY: the context is valid while the program runs.
-    let (interface, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
-    match net_way(interface, direction as u32, priority, u32::from(spoils)) {
+    let (interface, priority, mark) = unsafe { ((*skb).ifindex, (*skb).priority, (*skb).mark) };
+    match net_way(interface, direction as u32, priority, u32::from(spoils), mark) {
         0 => None,
         number => Some(number),
     }
@@ -156,10 +217,16 @@ fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32
 /// The number of a way, or 0. A global function: see [`judge`](super::judge).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_way(interface: u32, direction: u32, priority: u32, spoils: u32) -> u32 {
-    let way = Way { interface, direction, priority, spoils };
+extern "C" fn net_way(
+    interface: u32,
+    direction: u32,
+    priority: u32,
+    spoils: u32,
+    mark: u32,
+) -> u32 {
+    let way = Way { interface, direction, priority, spoils, mark };
     let first = mix(u64::from(way.interface) << 32 | u64::from(way.priority), 0)
-        ^ mix(u64::from(way.spoils) << 32 | u64::from(way.direction), 1);
+        ^ mix(u64::from(way.spoils) << 32 | u64::from(way.direction), u64::from(way.mark) + 1);
     for at in 0..TRIES {
         let number = 1 + (first as u32).wrapping_add(at) % 0xffff;
         // SAFETY: entries are not removed while there are packets.

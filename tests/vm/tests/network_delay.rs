@@ -10,18 +10,28 @@ mod matrix;
 mod places;
 #[path = "network_delay/qdiscs.rs"]
 mod qdiscs;
+#[path = "network_delay/tap.rs"]
+mod tap;
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::harness::Probe;
+use crate::harness::{Probe, under_tap};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let parts =
-        [matrix::trials(), jitter::trials(), places::trials(), qdiscs::trials(), ending::trials()];
-    parts.into_iter().flatten().collect()
+    let all = || {
+        let parts = [
+            matrix::trials(),
+            jitter::trials(),
+            places::trials(),
+            qdiscs::trials(),
+            ending::trials(),
+        ];
+        parts.into_iter().flatten().collect()
+    };
+    [all(), under_tap(all), under_tap(tap::trials)].into_iter().flatten().collect()
 }
 
 /// Long enough to be told from a slow machine.

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Client, Place, Scratch, poll};
+use super::{Client, Fq, Place, Scratch, poll};
 
 /// A slow machine loads the programs in a few seconds.
 const READY: Duration = Duration::from_secs(30);
@@ -103,6 +103,9 @@ impl Daemon {
         }
         if let Some(failpoint) = settings.failpoint {
             command.env("CHAOS_FAILPOINT", failpoint);
+        }
+        if Fq::here() == Fq::Withheld {
+            command.env("CHAOS_WITHOUT", "fq");
         }
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         settings.place.apply(&mut command);

@@ -110,6 +110,11 @@ impl<'a> Datagrams<'a> {
         self.from.1
     }
 
+    /// The receiving socket.
+    pub(crate) fn receiver(&self) -> Socket {
+        self.to.1
+    }
+
     /// Fails when anything is lost, without waiting for what is late. For polling.
     pub(crate) fn all_arrive_now(&self) -> Result<()> {
         let round = self.round(self.usual(), 0)?;

@@ -20,6 +20,7 @@ pub(crate) mod skip;
 mod spec;
 mod stage;
 mod tcp_info;
+mod tier;
 mod unit;
 
 pub(crate) use agent::{Agent, Socket};
@@ -41,6 +42,7 @@ pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::{Loss, Network, delay, wire};
 pub(crate) use stage::{Stage, Transport, active, balanced, needs, phases, same};
 pub(crate) use tcp_info::TcpInfo;
+pub(crate) use tier::{Fq, holds_in_memory, under_tap};
 pub(crate) use unit::{Capability, Unit};
 
 use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Child, time::Duration};

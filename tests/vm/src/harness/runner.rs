@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use super::{
-    Skip, poll,
+    Fq, Skip, poll,
     skip::{kernel, own_machine, skip},
 };
 
@@ -36,13 +36,19 @@ fn trial_with(
     test: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Trial {
     let module = module.split_once("::").map_or(module, |(_, below)| below);
-    let name = format!("{module}::{name}");
+    let fq = Fq::here();
+    let name = match (fq, module.split_once("::")) {
+        (Fq::Used, _) => format!("{module}::{name}"),
+        (Fq::Withheld, None) => format!("{module}::tap::{name}"),
+        (Fq::Withheld, Some((kind, "tap"))) => format!("{kind}::tap::{name}"),
+        (Fq::Withheld, Some((kind, part))) => format!("{kind}::tap::{part}::{name}"),
+    };
     let shown = name.clone();
     Trial::ignorable_test(name, move || {
         let _permit = take();
         let _watch = announce_if_slow(shown.clone());
         let started = Instant::now();
-        let outcome = test();
+        let outcome = fq.during(test);
         if std::env::var_os("CHAOS_TEST_TIMES").is_some() {
             println!("TIME {:6.2} {shown}", started.elapsed().as_secs_f64());
         }

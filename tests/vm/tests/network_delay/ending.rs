@@ -1,4 +1,4 @@
-//! What waits arrives, whatever ends the fault.
+//! What waits arrives, whatever ends the fault; but what waits in a daemon ends with it.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use nix::sys::signal::Signal;
 
 use super::{all_late, all_soon};
 use crate::harness::{
-    Agent, Family, Network, Place, Settings, Socket, Stage, delay, needs, net, tests,
+    Agent, Family, Network, Place, Settings, Socket, Stage, delay, holds_in_memory, needs, net,
+    tests,
 };
 
 tests![
     what_waits_arrives_after_recovery,
-    what_waits_arrives_after_the_daemon_is_killed,
+    what_waits_in_the_kernel_arrives_after_the_daemon_is_killed,
     what_waits_arrives_after_its_process_has_ended,
     a_restart_goes_on_with_the_fault,
     a_daemon_that_stops_waits_for_what_is_held,
@@ -54,13 +55,23 @@ fn what_waits_arrives_after_recovery() -> Result<()> {
     stage.finish(daemon)
 }
 
-fn what_waits_arrives_after_the_daemon_is_killed() -> Result<()> {
+fn what_waits_in_the_kernel_arrives_after_the_daemon_is_killed() -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
+    let is_lasting = !holds_in_memory(&client)?;
     client.inject(Network::from(delay(LONG)).on(&stage.target))?;
-    while_held(&stage, &stage.victim, || daemon.signal(Signal::SIGKILL))?;
+    if is_lasting {
+        while_held(&stage, &stage.victim, || daemon.signal(Signal::SIGKILL))?;
+    } else {
+        let flow = stage.victim_udp()?;
+        let sent = stage.victim.send(flow.sender(), flow.receiver().local, 1 << 32, 20)?;
+        ensure!(sent.failed.is_empty(), "{sent:?}");
+        daemon.signal(Signal::SIGKILL)?;
+        let arrivals = stage.far.arrivals(flow.receiver(), 1, LONG + LONG)?;
+        ensure!(arrivals.is_empty(), "what waited is not lost: {arrivals:?}");
+    }
     // The next one finds the fault and its hop, and ends both.
     let daemon = stage.daemon()?;
     daemon.client()?.recover_all()?;
@@ -89,8 +100,9 @@ fn a_restart_goes_on_with_the_fault() -> Result<()> {
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
     let injection = client.inject(Network::from(delay(super::LATENCY)).on(&stage.target))?;
-    daemon.signal(Signal::SIGKILL)?;
-    all_late(&flow)?;
+    let is_lasting = !holds_in_memory(&client)?;
+    daemon.kill()?;
+    if is_lasting { all_late(&flow) } else { all_soon(&flow) }?;
     let daemon = stage.daemon_with(settings())?;
     let client = daemon.client()?;
     crate::harness::active(&client.get(&injection.id)?)?;

@@ -1,0 +1,357 @@
+//! Packets that wait in this process's memory, for all network namespaces, on one thread of its own. The thread
+//! begins with the first TAP device and sleeps while nothing comes and nothing is due.
+//!
+//! Guarantees: a packet leaves at its time or after it, those of the same time in the order in which they came. What
+//! there is no room for is lost and counted, as an `fq` would lose it. With the process go the devices, and with
+//! these the packets; nothing is sent to a device that is not there.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    io,
+    os::fd::AsFd as _,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        time::TimeSpec,
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+    time::clock_gettime,
+};
+use parking_lot::Mutex;
+
+use super::tap::{FRAME, Frame, Tap};
+
+/// Packets that may wait, of all namespaces together.
+const PACKETS: usize = 1_000_000;
+/// Bytes that they may take.
+const BYTES: usize = 256 << 20;
+/// What the memory of a packet costs besides its bytes.
+const OVERHEAD: usize = 64;
+
+/// Frames that are read from one device before others have their turn.
+const BATCH: usize = 64;
+/// Word of packets that were lost comes so often at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// The token of the timer; devices have the inodes of their namespaces.
+const TIMER: u64 = 0;
+
+/// The packets that wait, and the devices that they come from and go back to.
+pub(super) struct Holder {
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    desk: Arc<Desk>,
+    thread: JoinHandle<()>,
+}
+
+/// What the thread shares with those who give it work.
+struct Desk {
+    epoll: Epoll,
+    timer: TimerFd,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the inode of their network namespace.
+    taps: HashMap<u64, Tap>,
+    waiting: Waiting,
+    is_ending: bool,
+}
+
+impl Holder {
+    /// Does nothing until there is a device.
+    pub(super) const fn new() -> Self {
+        Self { running: Mutex::new(None) }
+    }
+
+    /// Holds what is sent into a device from now on.
+    pub(super) fn add(&self, namespace: u64, tap: Tap) -> io::Result<()> {
+        let mut running = self.running.lock();
+        let running = match &mut *running {
+            Some(running) => running,
+            none @ None => none.insert(Running::start()?),
+        };
+        let mut state = running.desk.state.lock();
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, namespace);
+        running.desk.epoll.add(&tap, event)?;
+        state.taps.insert(namespace, tap);
+        Ok(())
+    }
+
+    /// Whether there is a device.
+    pub(super) fn has(&self, namespace: u64) -> bool {
+        self.look(|state| state.taps.contains_key(&namespace)).unwrap_or(false)
+    }
+
+    /// Whether nothing waits in a namespace.
+    pub(super) fn is_empty(&self, namespace: u64) -> io::Result<bool> {
+        let found = self.look(|state| {
+            let Some(tap) = state.taps.get(&namespace) else { return Ok(true) };
+            let mut fds = [PollFd::new(tap.as_fd(), PollFlags::POLLIN)];
+            let is_unread = poll(&mut fds, PollTimeout::ZERO)? > 0;
+            Ok(!is_unread && !state.waiting.has(namespace))
+        });
+        found.unwrap_or(Ok(true))
+    }
+
+    /// Lets go of a device, which ends with that; what still waits is lost.
+    pub(super) fn remove(&self, namespace: u64) {
+        self.look(|state| {
+            state.taps.remove(&namespace);
+            state.waiting.forget(namespace);
+        });
+    }
+
+    fn look<T>(&self, work: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let running = self.running.lock();
+        running.as_ref().map(|running| work(&mut running.desk.state.lock()))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let Some(Running { desk, thread }) = self.running.lock().take() else { return };
+        desk.state.lock().is_ending = true;
+        // It wakes up, and ends; if it cannot be woken, the process's end ends it.
+        if desk.arm(Some(1)).is_ok() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Running {
+    fn start() -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        let desk = Arc::new(Desk { epoll, timer, state: Mutex::default() });
+        let work = Arc::clone(&desk);
+        let thread = thread::Builder::new().name("holder".into()).spawn(move || work.run())?;
+        Ok(Self { desk, thread })
+    }
+}
+
+impl Desk {
+    fn run(&self) {
+        let mut buffer = Box::new([0; FRAME]);
+        let mut events = [EpollEvent::empty(); 16];
+        let mut armed = None;
+        let mut complained = None;
+        loop {
+            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "packets that wait are no longer seen to");
+                    return;
+                }
+            };
+            let mut state = self.state.lock();
+            if state.is_ending {
+                return;
+            }
+            let mut has_fired = false;
+            for event in &events[..count] {
+                match event.data() {
+                    TIMER => has_fired = true,
+                    namespace => self.take_in(&mut state, namespace, &mut buffer),
+                }
+            }
+            state.release(now_ns());
+            let next = state.waiting.next_departure();
+            if (has_fired || next != armed) && self.arm(next).is_ok() {
+                armed = next;
+            }
+            let lost = state.waiting.lost;
+            drop(state);
+            if lost > 0 && complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAIN_EVERY) {
+                complained = Some(Instant::now());
+                self.state.lock().waiting.lost -= lost;
+                tracing::warn!(packets = lost, "packets that were to wait are lost: no room");
+            }
+        }
+    }
+
+    /// Reads what was sent into a device.
+    fn take_in(&self, state: &mut State, namespace: u64, buffer: &mut [u8; FRAME]) {
+        let State { taps, waiting, .. } = state;
+        let Some(tap) = taps.get(&namespace) else { return };
+        for _ in 0..BATCH {
+            match tap.read(buffer) {
+                Ok(Some(read)) => {
+                    if let Some(frame) = Frame::of(read, now_ns()) {
+                        waiting.put(namespace, frame);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    // Somebody deleted the device; that is noticed elsewhere.
+                    tracing::debug!(%error, namespace, "a device can no longer be read");
+                    let _ = self.epoll.delete(tap);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Wakes the thread at a time of the monotonic clock, even if that is past, or not at all.
+    fn arm(&self, at_ns: Option<u64>) -> nix::Result<()> {
+        match at_ns {
+            Some(at) => {
+                let at = TimeSpec::from_duration(Duration::from_nanos(at.max(1)));
+                self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+            }
+            // Takes back what has fired, too.
+            None => self.timer.unset(),
+        }
+    }
+}
+
+impl State {
+    /// Sends back what is due.
+    fn release(&mut self, now_ns: u64) {
+        while let Some(Held { namespace, bytes, .. }) = self.waiting.take_due(now_ns) {
+            let Some(tap) = self.taps.get(&namespace) else { continue };
+            if let Err(error) = tap.write(&bytes) {
+                tracing::debug!(%error, namespace, "a packet that has waited is lost");
+            }
+        }
+    }
+}
+
+/// The packets that wait.
+#[derive(Default)]
+struct Waiting {
+    queue: BinaryHeap<Reverse<Held>>,
+    /// How many wait, by namespace.
+    counts: HashMap<u64, usize>,
+    bytes: usize,
+    came: u64,
+    /// For which there was no room, since somebody was told.
+    lost: u64,
+}
+
+/// A packet that waits. They are ordered by departure, and then by the number of those that came before.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    departure_ns: u64,
+    number: u64,
+    namespace: u64,
+    bytes: Box<[u8]>,
+}
+
+impl Held {
+    fn size(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
+impl Waiting {
+    fn put(&mut self, namespace: u64, Frame { departure_ns, bytes }: Frame) {
+        let held = Held { departure_ns, number: self.came, namespace, bytes };
+        if self.queue.len() >= PACKETS || self.bytes + held.size() > BYTES {
+            self.lost += 1;
+            return;
+        }
+        self.came += 1;
+        self.bytes += held.size();
+        *self.counts.entry(namespace).or_default() += 1;
+        self.queue.push(Reverse(held));
+    }
+
+    /// The next that may leave by now.
+    fn take_due(&mut self, now_ns: u64) -> Option<Held> {
+        if self.next_departure()? > now_ns {
+            return None;
+        }
+        let Reverse(held) = self.queue.pop()?;
+        self.bytes -= held.size();
+        if let Some(count) = self.counts.get_mut(&held.namespace) {
+            *count -= 1;
+        }
+        Some(held)
+    }
+
+    fn next_departure(&self) -> Option<u64> {
+        self.queue.peek().map(|Reverse(held)| held.departure_ns)
+    }
+
+    fn has(&self, namespace: u64) -> bool {
+        self.counts.get(&namespace).is_some_and(|count| *count > 0)
+    }
+
+    fn forget(&mut self, namespace: u64) {
+        self.counts.remove(&namespace);
+        self.queue.retain(|Reverse(held)| held.namespace != namespace);
+        self.bytes = self.queue.iter().map(|Reverse(held)| held.size()).sum();
+    }
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| Duration::from(now).as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(departure_ns: u64, name: u8, length: usize) -> Frame {
+        Frame { departure_ns, bytes: vec![name; length].into() }
+    }
+
+    fn leave(waiting: &mut Waiting, now_ns: u64) -> Vec<u8> {
+        std::iter::from_fn(|| waiting.take_due(now_ns)).map(|held| held.bytes[0]).collect()
+    }
+
+    #[test]
+    fn packets_leave_in_the_order_of_their_times_and_then_of_their_coming() {
+        let mut waiting = Waiting::default();
+        for (departure, name) in [(30, b'd'), (10, b'a'), (20, b'b'), (20, b'c')] {
+            waiting.put(1, frame(departure, name, 1));
+        }
+        assert_eq!(waiting.next_departure(), Some(10));
+        assert_eq!(leave(&mut waiting, 9), b"");
+        assert_eq!(leave(&mut waiting, 20), b"abc");
+        assert!(waiting.has(1));
+        assert_eq!(leave(&mut waiting, 30), b"d");
+        assert!(!waiting.has(1) && waiting.bytes == 0 && waiting.next_departure().is_none());
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_lost_and_counted() {
+        let mut waiting = Waiting::default();
+        for _ in 0..10_000 {
+            waiting.put(1, frame(60_000_000_000, 0, 1_500));
+        }
+        assert_eq!(waiting.lost, 0);
+        let room = (BYTES - waiting.bytes) / (60_000 + OVERHEAD);
+        for _ in 0..room + 3 {
+            waiting.put(1, frame(1, 0, 60_000));
+        }
+        assert_eq!(waiting.lost, 3);
+        assert_eq!(leave(&mut waiting, 1).len(), room);
+    }
+
+    #[test]
+    fn a_namespace_that_is_forgotten_has_nothing_that_waits() {
+        let mut waiting = Waiting::default();
+        waiting.put(1, frame(1, b'a', 10));
+        waiting.put(2, frame(2, b'b', 10));
+        waiting.forget(1);
+        assert!(!waiting.has(1) && waiting.has(2));
+        assert_eq!(leave(&mut waiting, 5), b"b");
+        assert_eq!(waiting.bytes, 0);
+    }
+}
