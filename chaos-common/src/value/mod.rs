@@ -17,7 +17,7 @@ pub use duration::Lifetime;
 pub use every::Every;
 pub use interface::InterfaceName;
 pub use percent::Percent;
-pub use ports::{PortRange, PortRanges};
+pub use ports::{PortList, PortRange, PortRanges};
 pub use quantity::{BitRate, Bytes, Wait};
 pub use ranges::{Range, Ranges};
 pub use remote::{Cidr, Remotes};

@@ -44,6 +44,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     boot_clock::BootTime,
+    effect::REMOVED,
     fail_point::{FailPoint, reached},
     fault::{self, Capability},
     kernel,
@@ -80,13 +81,13 @@ impl Engine {
         let protected = self.policy.protected_around(&self.root, &target.path)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
-        world.kernel.admit(&target)?;
         let limits = fault::Limits {
             deadline: BootTime::NEVER,
             times: spec.times,
             seed: spec.seed.unwrap_or(0),
         };
         let effects = fault::plan(&spec.fault, &limits, world.kernel.support())?;
+        world.admit(&effects, &target)?;
         Ok(Plan { cgroup: target.path, effects: effects.iter().map(ToString::to_string).collect() })
     }
 
@@ -375,7 +376,7 @@ impl Engine {
         tracing::error!("pins were removed from outside; ending everything");
         for id in world.ids() {
             if world.live.get(&id).is_some_and(Live::is_settled) {
-                self.end(world, &id, Ending::interrupted(recovery::REMOVED), keeper::SELF);
+                self.end(world, &id, Ending::interrupted(REMOVED), keeper::SELF);
             }
         }
     }

@@ -68,6 +68,9 @@ pub(super) fn of(error: &EngineError) -> Status {
             &message,
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
+        EngineError::PortHeld { id, .. } => {
+            with(Code::FailedPrecondition, "PORT_TAKEN", &message, [("id", id.to_string())])
+        }
         EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
         EngineError::HalfDone { id, .. } | EngineError::RuleTaken { id, .. } => {
             with(Code::Internal, "KERNEL", &message, [("id", id.to_string())])
@@ -102,12 +105,17 @@ fn kernel(error: &KernelError) -> Status {
         | KernelError::NodeFull { .. }
         | KernelError::PrefixesFull
         | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
+        KernelError::PortTaken { .. } | KernelError::PortHeld { .. } => {
+            (Code::FailedPrecondition, "PORT_TAKEN")
+        }
+        KernelError::TargetEmpty { .. } => (Code::FailedPrecondition, "TARGET_EMPTY"),
         KernelError::NoTypes { .. } => (Code::FailedPrecondition, "UNSUPPORTED"),
         KernelError::Load(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }
         | KernelError::Map { .. }
         | KernelError::Hook { .. }
+        | KernelError::Port { .. }
         | KernelError::Pin { .. }
         | KernelError::PinsInUse(_)
         | KernelError::ForeignPins(_)

@@ -24,6 +24,8 @@ mod network_delay;
 mod network_duplicate;
 #[path = "../tests/network_loss.rs"]
 mod network_loss;
+#[path = "../tests/network_occupy.rs"]
+mod network_occupy;
 #[path = "../tests/network_partition.rs"]
 mod network_partition;
 #[path = "../tests/network_rate.rs"]
@@ -59,6 +61,7 @@ fn main() -> Result<ExitCode> {
                 network_corrupt::all_trials(),
                 network_rate::trials(),
                 network_partition::trials(),
+                network_occupy::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),
