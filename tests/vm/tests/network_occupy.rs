@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::{
     harness::{
         Agent, Client, Daemon, Family, Network, Place, Settings, Socket, Stage, active, chaos,
-        field, net, own_binary, poll, refused, tests,
+        chaos_to, field, net, own_binary, poll, refused, run_command, tests,
     },
     victim::{PortOptions, Then},
 };
@@ -33,6 +33,7 @@ tests![
     it_follows_the_target_to_another_namespace,
     without_processes_there_is_no_network,
     there_is_nothing_to_count_or_draw,
+    people_are_shown_no_counts,
     a_command_cannot_bind,
 ];
 
@@ -424,6 +425,22 @@ fn there_is_nothing_to_count_or_draw() -> Result<()> {
             "{status:?}"
         );
     }
+    end(&stage, daemon)
+}
+
+fn people_are_shown_no_counts() -> Result<()> {
+    let (stage, daemon, client) = ready()?;
+    client.inject_as("shown", all_of(PORT).on(&stage.target))?;
+    let shown = run_command(chaos_to(daemon.socket(), ["get", "shown"])?, "")?;
+    ensure!(shown.code == 0 && shown.out.contains("occupy tcp+udp 8080"), "{shown:?}");
+    ensure!(!shown.out.contains("matched") && !shown.out.contains("seed"), "{shown:?}");
+    client.recover("shown")?;
+    let own = own_binary()?;
+    let own = own.to_str().context("the path of this program is no text")?;
+    let occupy = ["exec", "network", "occupy", "--port", "8080", "--summary", "--", own];
+    let words = [&occupy[..], &["child", "exit", "0"]].concat();
+    let ran = run_command(chaos(Place::default().netns(&stage.net.near)?, words)?, "")?;
+    ensure!(ran.code == 0 && ran.err.trim() == "chaos: network occupy tcp 8080", "{ran:?}");
     end(&stage, daemon)
 }
 
