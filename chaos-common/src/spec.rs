@@ -27,7 +27,7 @@ pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, Y
 
 /// Everything that makes an injection, but its id.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
     /// Where.
     pub target: Target,
@@ -46,7 +46,7 @@ pub struct Spec {
 
 /// What goes wrong and how often, the place being given by something else (`chaos exec`).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Untargeted {
     /// What.
     pub fault: Fault,
@@ -59,6 +59,65 @@ pub struct Untargeted {
     /// Which sequence; the same seed gives the same.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
     pub seed: Option<u64>,
+}
+
+impl Spec {
+    /// The same, if its fields go together.
+    ///
+    /// # Errors
+    /// When a limit means nothing to the fault.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        check_limits(&self.fault, self.times, self.seed).map(|()| self)
+    }
+}
+
+impl Untargeted {
+    /// The same, if its fields go together.
+    ///
+    /// # Errors
+    /// When a limit means nothing to the fault.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        check_limits(&self.fault, self.times, self.seed).map(|()| self)
+    }
+}
+
+fn check_limits(fault: &Fault, times: Option<Times>, seed: Option<u64>) -> Result<(), Invalid> {
+    let kind = fault.kind();
+    let field = match (times, seed) {
+        (Some(_), _) => "times",
+        (None, Some(_)) => "seed",
+        (None, None) => return Ok(()),
+    };
+    if kind.has_events() {
+        return Ok(());
+    }
+    let problem =
+        format!("{kind} is there all the time: nothing is counted or drawn; leave it out");
+    Err(Invalid::new(problem).at(field))
+}
+
+impl serde::Serialize for Spec {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Spec {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)?.checked().map_err(serde::de::Error::custom)
+    }
+}
+
+impl serde::Serialize for Untargeted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Untargeted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)?.checked().map_err(serde::de::Error::custom)
+    }
 }
 
 fn seed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -223,6 +282,14 @@ fault:
             (LOSS.replace("5432", "99999"), "port"),
             (LOSS.replace("except: [10.0.0.1]", "except: [10.0.0.0/8]"), "both"),
             (LOSS.replace("networkLoss", "networkLoose"), "networkLoose"),
+            (
+                LOSS.replace("networkLoss:", "networkOccupy: {ports: [80]}")
+                    .split("    percent")
+                    .next()
+                    .unwrap()
+                    .into(),
+                "times: network occupy is there all the time",
+            ),
             (String::new(), "no fault"),
             ("\0".into(), ""),
             ("a".repeat(2 << 20), "bytes"),

@@ -21,7 +21,7 @@ fn refusal(fault: &str) -> String {
 }
 
 /// What is written, and how it is said.
-const FAULTS: [(&str, &str); 33] = [
+const FAULTS: [(&str, &str); 36] = [
     ("{networkLoss: {percent: 30}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 0}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 25}}", "loss 30 % (correlation 25 %), out"),
@@ -78,6 +78,15 @@ const FAULTS: [(&str, &str); 33] = [
     ("{networkPartition: {}}", "partition both"),
     ("{networkPartition: {filter: {direction: in}}}", "partition in"),
     ("{networkPartition: {filter: {remote: [10.0.0.5]}}}", "partition both, remote 10.0.0.5"),
+    ("{networkOccupy: {ports: [8080]}}", "occupy tcp 8080"),
+    (
+        "{networkOccupy: {ports: ['9000-9010', 53], protocols: [udp, tcp], address: '::1'}}",
+        "occupy tcp+udp 9000-9010,53 at ::1",
+    ),
+    (
+        "{networkOccupy: {ports: [53], protocols: [udp], address: 0.0.0.0}}",
+        "occupy udp 53 at 0.0.0.0",
+    ),
     ("{networkLoss: {every: 2, filter: {interface: eth0}}}", "loss one in 2, out, interface eth0"),
     (
         "{networkLoss: {every: 2, filter: {dscp: [ef, 10, 63, 46]}}}",
@@ -233,6 +242,27 @@ fn every_mistake_is_named_with_its_field() {
             "either `drop` or `queue`",
         ),
         ("{networkPartition: {percent: 1}}", "networkPartition", "write filter"),
+        ("{networkOccupy: {}}", "networkOccupy.ports", "is missing"),
+        ("{networkOccupy: {ports: []}}", "networkOccupy.ports", "without a port"),
+        ("{networkOccupy: {ports: [0]}}", "networkOccupy.ports", "stands for any"),
+        ("{networkOccupy: {ports: ['1-2000']}}", "networkOccupy.ports", "2000 ports are too many"),
+        (
+            "{networkOccupy: {ports: [80], protocols: [icmp]}}",
+            "networkOccupy.protocols",
+            "icmp has no ports",
+        ),
+        ("{networkOccupy: {ports: [80], address: eth0}}", "networkOccupy.address", "no address"),
+        (
+            "{networkOccupy: {ports: [80], address: '::ffff:10.0.0.1'}}",
+            "networkOccupy.address",
+            "write it as one",
+        ),
+        (
+            "{networkOccupy: {ports: [80], address: 'fe80::1'}}",
+            "networkOccupy.address",
+            "each interface",
+        ),
+        ("{networkOccupy: {ports: [80], filter: {}}}", "networkOccupy", "filter"),
         (
             "{networkPartition: {filter: {remote: ['::1'], except: ['::1']}}}",
             "networkPartition.filter.except",

@@ -11,6 +11,8 @@ pub(crate) enum FailPoint {
     HopMade,
     /// A hook is attached.
     HookAttached,
+    /// Ports are taken.
+    PortsTaken,
     /// The rule is in the kernel.
     RuleWritten,
     /// It is active, and nobody knows yet.
@@ -19,6 +21,8 @@ pub(crate) enum FailPoint {
     RecoverBegun,
     /// The rule is gone.
     RuleRemoved,
+    /// Ports are free again.
+    PortsFreed,
     /// The place to wait is not used any more.
     HopLeft,
     /// A hook is detached, if nothing else needs it.
@@ -36,10 +40,12 @@ impl FailPoint {
             Self::Journalled => "journal-written",
             Self::HopMade => "hop-made",
             Self::HookAttached => "hook-attached",
+            Self::PortsTaken => "ports-taken",
             Self::RuleWritten => "rule-written",
             Self::Active => "active",
             Self::RecoverBegun => "recover-begun",
             Self::RuleRemoved => "rule-removed",
+            Self::PortsFreed => "ports-freed",
             Self::HopLeft => "hop-left",
             Self::HookDetached => "hook-detached",
             Self::JournalRemoved => "journal-removed",

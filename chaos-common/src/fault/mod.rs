@@ -5,6 +5,7 @@ mod network_delay;
 mod network_duplicate;
 mod network_filter;
 mod network_loss;
+mod network_occupy;
 mod network_partition;
 mod network_rate;
 mod network_reorder;
@@ -14,6 +15,7 @@ pub use network_delay::{DelayParts, Distribution, Jitter, NetworkDelay, Table};
 pub use network_duplicate::{Copies, NetworkDuplicate};
 pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, Protocol};
 pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
+pub use network_occupy::{BindAddress, NetworkOccupy, Transports};
 pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
 pub use network_reorder::{NetworkReorder, ReorderModel};
@@ -43,6 +45,8 @@ pub enum Fault {
     NetworkRate(NetworkRate),
     /// Nothing passes.
     NetworkPartition(NetworkPartition),
+    /// Ports are taken.
+    NetworkOccupy(NetworkOccupy),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -62,11 +66,13 @@ pub enum FaultKind {
     NetworkRate,
     /// `network partition`
     NetworkPartition,
+    /// `network occupy`
+    NetworkOccupy,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -74,6 +80,7 @@ impl FaultKind {
         Self::NetworkCorrupt,
         Self::NetworkRate,
         Self::NetworkPartition,
+        Self::NetworkOccupy,
     ];
 
     /// Family and kind, the words of the command line.
@@ -87,6 +94,23 @@ impl FaultKind {
             Self::NetworkCorrupt => ("network", "corrupt"),
             Self::NetworkRate => ("network", "rate"),
             Self::NetworkPartition => ("network", "partition"),
+            Self::NetworkOccupy => ("network", "occupy"),
+        }
+    }
+
+    /// Whether it happens now and again, so that it can be counted and drawn. What is just there has no use
+    /// for `times` and `seed`.
+    #[must_use]
+    pub const fn has_events(self) -> bool {
+        match self {
+            Self::NetworkLoss
+            | Self::NetworkDelay
+            | Self::NetworkDuplicate
+            | Self::NetworkReorder
+            | Self::NetworkCorrupt
+            | Self::NetworkRate
+            | Self::NetworkPartition => true,
+            Self::NetworkOccupy => false,
         }
     }
 
@@ -117,6 +141,7 @@ impl Fault {
             Self::NetworkCorrupt(_) => FaultKind::NetworkCorrupt,
             Self::NetworkRate(_) => FaultKind::NetworkRate,
             Self::NetworkPartition(_) => FaultKind::NetworkPartition,
+            Self::NetworkOccupy(_) => FaultKind::NetworkOccupy,
         }
     }
 }
@@ -133,6 +158,7 @@ impl Fault {
             Self::NetworkCorrupt(corrupt) => Some(&corrupt.filter),
             Self::NetworkRate(rate) => Some(&rate.filter),
             Self::NetworkPartition(partition) => Some(&partition.filter),
+            Self::NetworkOccupy(_) => None,
         }
     }
 
@@ -149,6 +175,7 @@ impl Fault {
             Self::NetworkCorrupt(corrupt) => &mut corrupt.filter,
             Self::NetworkRate(rate) => &mut rate.filter,
             Self::NetworkPartition(partition) => &mut partition.filter,
+            Self::NetworkOccupy(_) => return Ok(self),
         };
         *filter = std::mem::take(filter).aimed_at(addresses).at("filter")?;
         Ok(self)
@@ -166,6 +193,7 @@ impl fmt::Display for Fault {
             Self::NetworkCorrupt(corrupt) => write!(f, " {corrupt}"),
             Self::NetworkRate(rate) => write!(f, " {rate}"),
             Self::NetworkPartition(partition) => write!(f, " {partition}"),
+            Self::NetworkOccupy(occupy) => write!(f, " {occupy}"),
         }
     }
 }
@@ -196,6 +224,9 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::NetworkPartition(partition)) => {
                 partition.try_into().map(Self::NetworkPartition).at("networkPartition")
             }
+            Some(v1::fault::Fault::NetworkOccupy(occupy)) => {
+                occupy.try_into().map(Self::NetworkOccupy).at("networkOccupy")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -215,6 +246,7 @@ impl From<&Fault> for v1::Fault {
             Fault::NetworkPartition(partition) => {
                 v1::fault::Fault::NetworkPartition(partition.into())
             }
+            Fault::NetworkOccupy(occupy) => v1::fault::Fault::NetworkOccupy(occupy.into()),
         };
         Self { fault: Some(fault) }
     }

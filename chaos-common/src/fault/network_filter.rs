@@ -2,6 +2,8 @@
 
 mod wire;
 
+pub(super) use wire::protocol;
+
 use std::{collections::HashSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;

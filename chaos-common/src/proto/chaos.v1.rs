@@ -104,7 +104,7 @@ pub mod target {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fault {
-    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
     pub fault: ::core::option::Option<fault::Fault>,
 }
 /// Nested message and enum types in `Fault`.
@@ -125,6 +125,8 @@ pub mod fault {
         NetworkRate(super::NetworkRate),
         #[prost(message, tag = "7")]
         NetworkPartition(super::NetworkPartition),
+        #[prost(message, tag = "20")]
+        NetworkOccupy(super::NetworkOccupy),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -307,6 +309,20 @@ pub struct NetworkPartition {
     /// Its direction, where there is none, is both.
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<NetworkFilter>,
+}
+/// Ports are taken in the network namespaces of the target's processes, so that nobody there can bind to them.
+/// `times` and `seed` of the spec are refused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkOccupy {
+    /// 1 to 65535, at most 1024 of them.
+    #[prost(message, repeated, tag = "1")]
+    pub ports: ::prost::alloc::vec::Vec<PortRange>,
+    /// TCP, UDP or both; none is TCP.
+    #[prost(enumeration = "Protocol", repeated, tag = "2")]
+    pub protocols: ::prost::alloc::vec::Vec<i32>,
+    /// Only at this address; 0.0.0.0 is all of IPv4, :: all of IPv6, absent is both.
+    #[prost(string, optional, tag = "3")]
+    pub address: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Which packets of a target. An empty list is no condition.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -19,7 +19,7 @@ pub use every::Every;
 pub use host::HostName;
 pub use interface::InterfaceName;
 pub use percent::Percent;
-pub use ports::{PortRange, PortRanges};
+pub use ports::{PortList, PortRange, PortRanges};
 pub use quantity::{BitRate, Bytes, Wait};
 pub use ranges::{Range, Ranges};
 pub use remote::{Cidr, Remotes};

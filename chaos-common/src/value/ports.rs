@@ -1,10 +1,11 @@
 //! Ports and ranges of ports.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use crate::{
     abi::{self, MAX_PORT_RANGES},
     invalid::{Invalid, shown},
+    proto::v1,
     value::ranges::{Range, Ranges},
 };
 
@@ -108,6 +109,24 @@ impl<'de> serde::Deserialize<'de> for PortRange {
     }
 }
 
+impl TryFrom<v1::PortRange> for PortRange {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::PortRange) -> Result<Self, Invalid> {
+        let port = |number: u32| {
+            u16::try_from(number)
+                .map_err(|_| Invalid::new(format!("{number} is no port; the highest is 65535")))
+        };
+        Self::new(port(wire.first)?, port(wire.last.unwrap_or(wire.first))?)
+    }
+}
+
+impl From<PortRange> for v1::PortRange {
+    fn from(range: PortRange) -> Self {
+        Self { first: range.first.into(), last: Some(range.last.into()) }
+    }
+}
+
 /// Up to eight ranges; none is no condition.
 pub type PortRanges = Ranges<PortRange>;
 
@@ -135,6 +154,63 @@ impl PortRanges {
     }
 }
 
+/// Ports one by one: at least one, at most 1024, and not 0, which stands for any.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<PortRange>", into = "Vec<PortRange>")]
+pub struct PortList(Vec<PortRange>);
+
+impl PortList {
+    const MAX: usize = 1024;
+
+    /// The ranges in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = PortRange> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Each port once, the lowest first.
+    #[must_use]
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.iter().flat_map(|range| range.first..=range.last).collect()
+    }
+}
+
+impl TryFrom<Vec<PortRange>> for PortList {
+    type Error = Invalid;
+
+    fn try_from(ranges: Vec<PortRange>) -> Result<Self, Invalid> {
+        if ranges.is_empty() {
+            return Err(Invalid::new("without a port nothing would happen; give some"));
+        }
+        if ranges.iter().any(|range| range.first == 0) {
+            return Err(Invalid::new("port 0 stands for any; give ports from 1 to 65535"));
+        }
+        let sizes = ranges.iter().map(|range| usize::from(range.last - range.first) + 1);
+        let ports: usize = sizes.sum();
+        if ports > Self::MAX {
+            return Err(Invalid::new(format!(
+                "{ports} ports are too many; a fault takes {}, and several faults can run on one target",
+                Self::MAX
+            )));
+        }
+        Ok(Self(ranges))
+    }
+}
+
+impl From<PortList> for Vec<PortRange> {
+    fn from(list: PortList) -> Self {
+        list.0
+    }
+}
+
+impl fmt::Display for PortList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, range) in self.iter().enumerate() {
+            write!(f, "{}{range}", if n > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,5 +229,27 @@ mod tests {
         let range: PortRange = "1".parse().unwrap();
         assert!(PortRanges::try_from(vec![range; 8]).is_ok());
         assert!(PortRanges::try_from(vec![range; 9]).is_err());
+    }
+
+    #[test]
+    fn a_list_is_some_ports_each_once() {
+        let list = |text: &str| -> Result<PortList, Invalid> {
+            let ranges = text.split_terminator(',').map(str::parse);
+            ranges.collect::<Result<Vec<_>, _>>()?.try_into()
+        };
+        let ports = list("80,8000-8002,8001").unwrap();
+        assert_eq!(ports.to_string(), "80,8000-8002,8001");
+        assert_eq!(ports.ports().into_iter().collect::<Vec<_>>(), [80, 8000, 8001, 8002]);
+        assert_eq!(list("1-1024").unwrap().ports().len(), 1024);
+        for (text, word) in [
+            ("", "without a port"),
+            ("0", "any"),
+            ("0-9", "any"),
+            ("1-1025", "1025 ports"),
+            ("1-65535,1-65535", "131070"),
+        ] {
+            let problem = list(text).unwrap_err().problem;
+            assert!(problem.contains(word), "{text}: {problem}");
+        }
     }
 }

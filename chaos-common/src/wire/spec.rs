@@ -12,13 +12,14 @@ impl TryFrom<v1::Spec> for Spec {
     type Error = Invalid;
 
     fn try_from(wire: v1::Spec) -> Result<Self, Invalid> {
-        Ok(Self {
+        Self {
             target: wire.target.unwrap_or_default().try_into().at("target")?,
             fault: wire.fault.unwrap_or_default().try_into().at("fault")?,
             duration: wire.duration.map_or(Ok(Lifetime::DEFAULT), from_duration).at("duration")?,
             times: wire.times.map(Times::try_from).transpose().at("times")?,
             seed: wire.seed,
-        })
+        }
+        .checked()
     }
 }
 

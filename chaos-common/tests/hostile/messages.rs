@@ -78,6 +78,7 @@ fn fault() -> impl Strategy<Value = v1::Fault> {
         option::of(filter())
             .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
             .boxed(),
+        occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ];
     option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
 }
@@ -196,6 +197,17 @@ fn rate() -> impl Strategy<Value = v1::NetworkRate> {
     )
 }
 
+fn occupy() -> impl Strategy<Value = v1::NetworkOccupy> {
+    let address = prop_oneof![
+        Just("0.0.0.0".to_owned()),
+        Just("::1".to_owned()),
+        any::<std::net::IpAddr>().prop_map(|address| address.to_string()),
+        texts::text()
+    ];
+    (ports(), vec(-1..5, 0..4), option::of(address))
+        .prop_map(|(ports, protocols, address)| v1::NetworkOccupy { ports, protocols, address })
+}
+
 fn count() -> impl Strategy<Value = u64> {
     prop_oneof![3 => 0..100u64, 1 => Just(u64::MAX), 1 => any::<u64>()]
 }
@@ -233,6 +245,13 @@ fn duration() -> impl Strategy<Value = Duration> {
     (seconds, nanos).prop_map(|(seconds, nanos)| Duration { seconds, nanos })
 }
 
+fn ports() -> impl Strategy<Value = Vec<v1::PortRange>> {
+    let port = || prop_oneof![0..=65536u32, any::<u32>()];
+    let range =
+        (port(), option::of(port())).prop_map(|(first, last)| v1::PortRange { first, last });
+    prop_oneof![4 => vec(range.clone(), 0..2), 1 => vec(range, 0..12)]
+}
+
 fn filter() -> BoxedStrategy<v1::NetworkFilter> {
     let remotes = || {
         let few = vec(
@@ -241,12 +260,6 @@ fn filter() -> BoxedStrategy<v1::NetworkFilter> {
         );
         let many = Just((0..1025).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect());
         prop_oneof![20 => few, 1 => many]
-    };
-    let ports = || {
-        let port = || prop_oneof![0..=65536u32, any::<u32>()];
-        let range =
-            (port(), option::of(port())).prop_map(|(first, last)| v1::PortRange { first, last });
-        prop_oneof![4 => vec(range.clone(), 0..2), 1 => vec(range, 0..12)]
     };
     let volume = || {
         use v1::volume::Volume;

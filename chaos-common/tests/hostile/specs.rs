@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use chaos_common::{
     fault::{
-        Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess, Fault,
-        FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate, NetworkFilter,
-        NetworkLoss, NetworkPartition, NetworkRate, NetworkReorder, Protocol, Region, ReorderModel,
-        Table,
+        BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess,
+        Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate,
+        NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReorder,
+        Protocol, Region, ReorderModel, Table, Transports,
     },
     spec::{Spec, Times},
     target::{Target, pid},
     value::{
         BitRate, Bytes, Cidr, Dscp, Dscps, Every, HostName, InterfaceName, Lifetime, Percent,
-        PortRange, PortRanges, Remotes, Share, Volume, Wait,
+        PortList, PortRange, PortRanges, Remotes, Share, Volume, Wait,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -21,7 +21,11 @@ use proptest::{collection::vec, option, prelude::*};
 pub(crate) fn spec() -> impl Strategy<Value = Spec> {
     let times = (1..u64::MAX).prop_map(|times| Times::try_from(times).unwrap());
     (target(), fault(), lifetime(), option::of(times), option::of(any::<u64>())).prop_map(
-        |(target, fault, duration, times, seed)| Spec { target, fault, duration, times, seed },
+        |(target, fault, duration, times, seed)| {
+            let has_events = fault.kind().has_events();
+            let (times, seed) = (times.filter(|_| has_events), seed.filter(|_| has_events));
+            Spec { target, fault, duration, times, seed }
+        },
     )
 }
 
@@ -82,7 +86,23 @@ fn fault() -> impl Strategy<Value = Fault> {
         filter().prop_map(|filter| {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
+        occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ]
+}
+
+fn occupy() -> impl Strategy<Value = NetworkOccupy> {
+    let range = (1..=65_000u16, 0..100u16)
+        .prop_map(|(first, more)| PortRange::new(first, first + more).unwrap());
+    let ports = vec(range, 1..10).prop_map(|ranges| PortList::try_from(ranges).unwrap());
+    let protocols =
+        prop_oneof![Just(Transports::Tcp), Just(Transports::Udp), Just(Transports::Both)];
+    let address = any::<std::net::IpAddr>()
+        .prop_filter_map("refused", |address| BindAddress::try_from(address).ok());
+    (ports, protocols, option::of(address)).prop_map(|(ports, protocols, address)| NetworkOccupy {
+        ports,
+        protocols,
+        address,
+    })
 }
 
 fn loss_model() -> impl Strategy<Value = LossModel> {

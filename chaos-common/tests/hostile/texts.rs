@@ -52,7 +52,7 @@ const WORDS: [&str; 45] = [
 ];
 
 /// Names that a document has, so that trees reach into every corner.
-const FIELDS: [&str; 52] = [
+const FIELDS: [&str; 55] = [
     "target",
     "fault",
     "duration",
@@ -70,6 +70,7 @@ const FIELDS: [&str; 52] = [
     "networkCorrupt",
     "networkRate",
     "networkPartition",
+    "networkOccupy",
     "percent",
     "correlation",
     "every",
@@ -89,6 +90,8 @@ const FIELDS: [&str; 52] = [
     "drop",
     "perConnection",
     "fourStates",
+    "ports",
+    "address",
     "enter",
     "leave",
     "inside",
@@ -108,7 +111,7 @@ const FIELDS: [&str; 52] = [
 ];
 
 /// Kinds, each with what it cannot do without.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("networkLoss", "every: 2"),
     ("networkDelay", "latency: 1s, jitter: 1ms"),
     ("networkDuplicate", "percent: 1"),
@@ -116,6 +119,7 @@ const KINDS: [(&str, &str); 7] = [
     ("networkCorrupt", "percent: 1"),
     ("networkRate", "rate: 1Mbit"),
     ("networkPartition", "filter: {}"),
+    ("networkOccupy", "ports: [80]"),
 ];
 
 /// A word, anything, or far too much.
@@ -149,7 +153,7 @@ pub(crate) fn document() -> impl Strategy<Value = String> {
     let loss = (tree(), tree()).prop_map(|(percent, filter)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: {percent}, filter: {filter}}}}}}}")
     });
-    let filter = (prop::sample::select(&FIELDS[41..]), tree()).prop_map(|(field, tree)| {
+    let filter = (prop::sample::select(&FIELDS[44..]), tree()).prop_map(|(field, tree)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: 1, filter: {{{field}: {tree}}}}}}}}}")
     });
     let kind = (prop::sample::select(&KINDS[..]), prop::sample::select(&FIELDS[..]), tree())

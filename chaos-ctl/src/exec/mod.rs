@@ -146,10 +146,13 @@ fn say(line: impl fmt::Display) {
 fn describe(engine: &Engine) -> Vec<String> {
     let injections = engine.list(Which::AlsoEnded);
     let line = |injection: &chaos_common::injection::Injection| {
-        let counters = injection.counters;
+        let (fault, counters) = (&injection.spec.fault, injection.counters);
+        if !fault.kind().has_events() {
+            return format!("chaos: {fault}");
+        }
         format!(
-            "chaos: {} (seed {}): matched {}, fired {}",
-            injection.spec.fault, injection.seed, counters.matched, counters.fired
+            "chaos: {fault} (seed {}): matched {}, fired {}",
+            injection.seed, counters.matched, counters.fired
         )
     };
     injections.iter().map(line).collect()

@@ -5,6 +5,7 @@ mod network_delay;
 mod network_duplicate;
 mod network_filter;
 mod network_loss;
+mod network_occupy;
 mod network_partition;
 mod network_rate;
 mod network_reorder;
@@ -40,6 +41,7 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::NetworkCorrupt => network_corrupt::Flags::augment_args(command),
         FaultKind::NetworkRate => network_rate::Flags::augment_args(command),
         FaultKind::NetworkPartition => network_partition::define(command),
+        FaultKind::NetworkOccupy => network_occupy::Flags::augment_args(command),
     }
 }
 
@@ -57,6 +59,7 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::NetworkPartition => {
             network_partition::Flags::from_arg_matches(matches)?.try_into()
         }
+        FaultKind::NetworkOccupy => network_occupy::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -70,7 +73,8 @@ fn about_family(kind: FaultKind) -> &'static str {
         | FaultKind::NetworkReorder
         | FaultKind::NetworkCorrupt
         | FaultKind::NetworkRate
-        | FaultKind::NetworkPartition => "What happens to the target's packets",
+        | FaultKind::NetworkPartition
+        | FaultKind::NetworkOccupy => "What happens to the target's packets and ports",
     }
 }
 
@@ -80,7 +84,7 @@ fn above_zero(text: &str) -> Result<Percent, Invalid> {
 }
 
 /// What is wrong with a field, in the words of its flag: `burst.enter` is `--burst-enter`.
-fn of_flag(invalid: Invalid) -> Invalid {
+pub(crate) fn of_flag(invalid: Invalid) -> Invalid {
     let Invalid { field, problem } = invalid;
     if field.is_empty() {
         return Invalid::new(problem);

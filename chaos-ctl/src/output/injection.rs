@@ -253,8 +253,14 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
     if let Some(times) = spec.times {
         line("times", &format!("at most {}", times.get()))?;
     }
-    line("seed", &seed.to_string())?;
+    let has_events = spec.fault.kind().has_events();
+    if has_events {
+        line("seed", &seed.to_string())?;
+    }
     line("requested by", requested_by)?;
+    if !has_events {
+        return Ok(());
+    }
     let RuleStats { matched, fired, past_deadline, past_lease, over_budget, spared } = *counters;
     for (name, count, meaning) in [
         ("matched", matched, "passed the fault's conditions"),

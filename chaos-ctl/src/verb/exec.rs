@@ -8,7 +8,7 @@ use chaos_common::spec::Untargeted;
 use crate::{
     error::Usage,
     exec::{self, Job, Summary},
-    fault::FaultCommand,
+    fault::{FaultCommand, of_flag},
     file,
     life::LifeArgs,
 };
@@ -67,8 +67,9 @@ fn job(args: Args) -> anyhow::Result<Job> {
     match args {
         Args { file: None, fault: Some(FaultCommand { fault, rest }), .. } => {
             let LifeArgs { duration, times, seed } = rest.life;
-            let faults = vec![Untargeted { fault, duration, times, seed }];
-            Ok(Job { faults, command: rest.command, summary: summary(rest.summary) })
+            let fault = Untargeted { fault, duration, times, seed }.checked();
+            let fault = fault.map_err(|invalid| Usage::of(of_flag(invalid)))?;
+            Ok(Job { faults: vec![fault], command: rest.command, summary: summary(rest.summary) })
         }
         Args { file: Some(path), fault: None, command, summary: asked } => {
             let faults = file::documents(&path, &file::read(&path)?)?;

@@ -18,7 +18,7 @@ use crate::{
     call::CallError,
     client::Client,
     error::{Usage, note, show},
-    fault::FaultCommand,
+    fault::{FaultCommand, of_flag},
     file, id,
     life::LifeArgs,
     outcome::{Outcome, Tally, untried},
@@ -168,6 +168,7 @@ fn jobs(args: Args) -> anyhow::Result<Vec<Job>> {
             let given = if duration.is_some() { Duration::Given } else { BY_FLAG };
             let duration = duration.unwrap_or(Lifetime::DEFAULT);
             let spec = Spec { target, fault, duration, times, seed };
+            let spec = spec.checked().map_err(|invalid| Usage::of(of_flag(invalid)))?;
             Ok(vec![Job { id, named, spec, duration: given }])
         }
         (Some(path), None) => {

@@ -6,18 +6,21 @@
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
 //!   is whole; if not, `undo` is due.
+//! * `admit` answers before anything is done whether it could be applied, as far as a look can tell.
 //! * `observe` answers whether the effect is still as it was applied, and changes nothing. Of what an
 //!   earlier process applied and nobody adopted yet it answers whether it could go on.
 //!
 //! Crash safety, dry runs and residue checks rest on these four and are written nowhere else.
 
 mod hold_packets;
+mod hold_ports;
 mod hook_arrival;
 mod hook_egress;
 mod hook_ingress;
 mod put_rule;
 mod spoil_checksums;
 
+pub use hold_ports::HoldPorts;
 pub use put_rule::PutRule;
 
 use std::fmt;
@@ -29,6 +32,9 @@ use crate::{
     kernel::{Kernel, KernelError, RuleId},
     target::Cgroup,
 };
+
+/// Rules and hooks are ours alone: whoever removed them wanted an end of it.
+pub(crate) const REMOVED: &str = "its rule or hooks were removed from outside";
 
 /// One undoable change.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +49,8 @@ pub enum Effect {
     HookEgress,
     /// What the target receives passes our program.
     HookIngress,
+    /// Nobody can bind to some ports where the target is.
+    HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
     PutRule(PutRule),
 }
@@ -57,6 +65,22 @@ pub struct Owner<'a> {
 }
 
 impl Effect {
+    /// Whether it could be applied to a target.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn admit(&self, target: &Cgroup, kernel: &Kernel) -> Result<(), KernelError> {
+        match self {
+            Self::HoldPackets
+            | Self::SpoilChecksums
+            | Self::HookArrival
+            | Self::HookEgress
+            | Self::HookIngress => Ok(()),
+            Self::HoldPorts(ports) => ports.admit(target, kernel),
+            Self::PutRule(_) => kernel.admit(target),
+        }
+    }
+
     /// Makes it so.
     ///
     /// # Errors
@@ -68,6 +92,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
             Self::HookIngress => hook_ingress::apply(owner, kernel),
+            Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -78,12 +103,13 @@ impl Effect {
     /// When the kernel refuses.
     pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
-            // Hooks know no time, and are followed by whoever needs them.
+            // Hooks and ports know no time, and are followed by whoever needs them.
             Self::HoldPackets
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress => Ok(()),
+            | Self::HookIngress
+            | Self::HoldPorts(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -103,6 +129,10 @@ impl Effect {
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
             Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
+            Self::HoldPorts(_) => {
+                hold_ports::undo(owner, kernel);
+                Ok(None)
+            }
             Self::PutRule(_) => put_rule::undo(owner, kernel),
         }
     }
@@ -118,6 +148,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
             Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
+            Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
     }
@@ -131,7 +162,22 @@ impl Effect {
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
             Self::HookIngress => hook_ingress::observe(owner, kernel),
+            // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
+            Self::HoldPorts(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
+        }
+    }
+
+    /// Why it is not whole any more, if it is not.
+    pub(crate) const fn lost(&self) -> &'static str {
+        match self {
+            Self::HoldPackets
+            | Self::SpoilChecksums
+            | Self::HookArrival
+            | Self::HookEgress
+            | Self::HookIngress
+            | Self::PutRule(_) => REMOVED,
+            Self::HoldPorts(_) => hold_ports::LOST,
         }
     }
 
@@ -140,6 +186,7 @@ impl Effect {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
             Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
+            Self::HoldPorts(_) => FailPoint::PortsTaken,
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
     }
@@ -149,6 +196,7 @@ impl Effect {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
             Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
+            Self::HoldPorts(_) => FailPoint::PortsFreed,
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
     }
@@ -162,6 +210,7 @@ impl fmt::Display for Effect {
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
             Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
+            Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
         }
     }

@@ -59,6 +59,14 @@ pub enum EngineError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Another injection has a port.
+    #[error("{port} is held by injection {id} already; recover it first, or take another port")]
+    PortHeld {
+        /// Which.
+        port: String,
+        /// Whose it is.
+        id: InjectionId,
+    },
     /// It was not applied, and not undone either.
     #[error("injection {id}: {source}; {undo}")]
     HalfDone {

@@ -45,6 +45,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     boot_clock::BootTime,
+    effect::REMOVED,
     fail_point::{FailPoint, reached},
     fault::{self, Capability},
     kernel,
@@ -85,13 +86,13 @@ impl Engine {
         let addresses = self.addresses(spec, &target)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
-        world.kernel.admit(&target)?;
         let limits = fault::Limits {
             deadline: BootTime::NEVER,
             times: spec.times,
             seed: spec.seed.unwrap_or(0),
         };
         let effects = world.plan_fault(&spec.fault, &addresses, &limits)?;
+        world.admit(&effects, &target)?;
         Ok(Plan { cgroup: target.path, effects: effects.iter().map(ToString::to_string).collect() })
     }
 
@@ -410,7 +411,7 @@ impl Engine {
         tracing::error!("pins were removed from outside; ending everything");
         for id in world.ids() {
             if world.live.get(&id).is_some_and(Live::is_settled) {
-                self.end(world, &id, Ending::interrupted(recovery::REMOVED), keeper::SELF);
+                self.end(world, &id, Ending::interrupted(REMOVED), keeper::SELF);
             }
         }
     }

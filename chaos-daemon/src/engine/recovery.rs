@@ -20,8 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) is_recovering: bool,
     /// The target's cgroup is there and is still the same one.
     pub(super) target_is_there: bool,
-    /// All its effects are as they were applied.
-    pub(super) is_whole: bool,
+    /// Why one of its effects is not as it was applied, if so.
+    pub(super) lost: Option<&'static str>,
 }
 
 /// What to do about an injection.
@@ -35,8 +35,6 @@ pub(super) enum Decision {
 
 const REBOOTED: &str = "the machine was restarted";
 const LAPSED: &str = "the daemon was away for longer than its lease";
-/// Rules and hooks are ours alone: whoever removed them wanted an end of it.
-pub(super) const REMOVED: &str = "its rule or hooks were removed from outside";
 
 pub(super) fn decide(record: &Record, facts: &Facts<'_>) -> Decision {
     let end = if record.boot_id != facts.boot_id {
@@ -50,8 +48,8 @@ pub(super) fn decide(record: &Record, facts: &Facts<'_>) -> Decision {
     } else if facts.now >= facts.lease {
         // The fault was over for its target, and must not come back unasked.
         Ending::interrupted(LAPSED)
-    } else if !facts.is_whole {
-        Ending::interrupted(REMOVED)
+    } else if let Some(reason) = facts.lost {
+        Ending::interrupted(reason)
     } else {
         return Decision::GoOn;
     };
@@ -87,24 +85,24 @@ mod tests {
         let end = |why: End| Decision::End(why.into());
         let interrupted = |reason| Decision::End(Ending::interrupted(reason));
         const NEVER: u64 = u64::MAX;
-        // boot, now, lease, recovering, target there, whole
-        for (boot_id, now, lease, is_recovering, target_is_there, is_whole, wanted) in [
-            ("this", 99, NEVER, false, true, true, goes_on),
-            ("this", 99, 100, false, true, true, goes_on),
-            ("this", 99, 99, false, true, true, interrupted(LAPSED)),
-            ("this", 99, 0, false, true, false, interrupted(LAPSED)),
-            ("this", 99, NEVER, false, true, false, interrupted(REMOVED)),
-            ("this", 99, NEVER, false, false, true, end(End::TargetGone)),
-            ("this", 99, 0, false, false, false, end(End::TargetGone)),
-            ("this", 100, NEVER, false, true, true, end(End::Expired)),
-            ("this", 100, 0, false, false, false, end(End::Expired)),
-            ("this", 99, NEVER, true, true, true, end(End::Recovered)),
-            ("this", 100, 0, true, false, false, end(End::Recovered)),
-            ("other", 99, NEVER, false, true, true, interrupted(REBOOTED)),
-            ("other", 0, 0, true, true, false, interrupted(REBOOTED)),
+        // boot, now, lease, recovering, target there, lost
+        for (boot_id, now, lease, is_recovering, target_is_there, lost, wanted) in [
+            ("this", 99, NEVER, false, true, None, goes_on),
+            ("this", 99, 100, false, true, None, goes_on),
+            ("this", 99, 99, false, true, None, interrupted(LAPSED)),
+            ("this", 99, 0, false, true, Some("gone"), interrupted(LAPSED)),
+            ("this", 99, NEVER, false, true, Some("gone"), interrupted("gone")),
+            ("this", 99, NEVER, false, false, None, end(End::TargetGone)),
+            ("this", 99, 0, false, false, Some("gone"), end(End::TargetGone)),
+            ("this", 100, NEVER, false, true, None, end(End::Expired)),
+            ("this", 100, 0, false, false, Some("gone"), end(End::Expired)),
+            ("this", 99, NEVER, true, true, None, end(End::Recovered)),
+            ("this", 100, 0, true, false, Some("gone"), end(End::Recovered)),
+            ("other", 99, NEVER, false, true, None, interrupted(REBOOTED)),
+            ("other", 0, 0, true, true, Some("gone"), interrupted(REBOOTED)),
         ] {
             let (now, lease) = (BootTime::from_nanos(now), BootTime::from_nanos(lease));
-            let facts = Facts { boot_id, now, lease, is_recovering, target_is_there, is_whole };
+            let facts = Facts { boot_id, now, lease, is_recovering, target_is_there, lost };
             assert_eq!(decide(&record(), &facts), wanted, "{facts:?}");
         }
     }

@@ -15,12 +15,12 @@ use super::{
     injection::{Ending, Phase},
     journal::{Entry, Journal},
     keeper::{Keeper, SELF},
-    recovery::{Decision, REMOVED, decide},
+    recovery::{Decision, decide},
     world::World,
 };
 use crate::{
     boot_clock::{self, BootTime},
-    effect::Owner,
+    effect::{Owner, REMOVED},
     kernel::{Instance, Kernel, Pins},
     policy::Policy,
     target::{CgroupRoot, Extent},
@@ -134,14 +134,16 @@ fn take_up(world: &mut World, journal: &Journal) -> Result<(), StartError> {
         let Some(live) = world.live.get(&id) else { continue };
         match decide(&live.record, &world.facts(live, now, lease, is_recovering)) {
             Decision::End(ending) => over.push((id, ending)),
-            Decision::GoOn if adopt(world, &id) => {
-                tracing::info!(injection = %id, "adopted");
-                if let Err(error) = world.kernel.lease().extend() {
-                    tracing::error!(%error, "could not renew the lease");
+            Decision::GoOn => match adopt(world, &id) {
+                None => {
+                    tracing::info!(injection = %id, "adopted");
+                    if let Err(error) = world.kernel.lease().extend() {
+                        tracing::error!(%error, "could not renew the lease");
+                    }
+                    world.audit(SELF, Action::Adopt { id: &id });
                 }
-                world.audit(SELF, Action::Adopt { id: &id });
-            }
-            Decision::GoOn => over.push((id, Ending::interrupted(REMOVED))),
+                Some(reason) => over.push((id, Ending::interrupted(reason))),
+            },
         }
     }
     for (id, ending) in over {
@@ -154,17 +156,19 @@ fn take_up(world: &mut World, journal: &Journal) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Makes the effects of an earlier process this one's own. False if not all of them are whole.
-fn adopt(world: &mut World, id: &InjectionId) -> bool {
-    let Some(live) = world.live.get(id) else { return false };
+/// Makes the effects of an earlier process this one's own. If one of them is not whole, says why.
+fn adopt(world: &mut World, id: &InjectionId) -> Option<&'static str> {
+    let Some(live) = world.live.get(id) else { return Some(REMOVED) };
     let (target, effects) = (live.record.target(), live.effects.clone());
     let owner = Owner { rule: live.record.rule, target: &target };
-    effects.iter().all(|effect| {
-        effect.adopt(owner, &mut world.kernel).unwrap_or_else(|error| {
+    let mut adopted = effects.iter().map(|effect| {
+        let is_whole = effect.adopt(owner, &mut world.kernel).unwrap_or_else(|error| {
             tracing::warn!(injection = %id, %error, "could not adopt");
             false
-        })
-    })
+        });
+        (!is_whole).then(|| effect.lost())
+    });
+    adopted.find_map(|lost| lost)
 }
 
 /// Old kernels count maps as locked memory, and every target that is received for is a descriptor.

@@ -53,7 +53,10 @@ impl World {
                 self.set_phase(id, Phase::Active);
                 self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
             }
-            Err(error) => Err(self.fail(id, error.into(), journal)),
+            Err(error) => {
+                let error = self.refusal(error);
+                Err(self.fail(id, error, journal))
+            }
         }
     }
 

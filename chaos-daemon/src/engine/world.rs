@@ -97,6 +97,7 @@ impl World {
             created_at_ms: now_ms(),
             requested_by: who.to_owned(),
         };
+        self.admit(&self.plan(&record)?, &record.target())?;
         self.insert(record.clone(), Phase::Applying)?;
         Ok(record)
     }
@@ -149,6 +150,22 @@ impl World {
         Ok(fault::plan(&fault.clone().aimed_at(addresses)?, limits, support)?)
     }
 
+    /// Looks whether effects could be applied to a target.
+    pub(super) fn admit(&self, effects: &[Effect], target: &Cgroup) -> Result<(), EngineError> {
+        let mut admitted = effects.iter().map(|effect| effect.admit(target, &self.kernel));
+        admitted.try_for_each(|admitted| admitted.map_err(|error| self.refusal(error)))
+    }
+
+    /// Why the kernel refused, with the injection's id where a rule was named.
+    pub(super) fn refusal(&self, error: KernelError) -> EngineError {
+        if let KernelError::PortHeld { port, rule } = &error
+            && let Some(owner) = self.owner(*rule)
+        {
+            return EngineError::PortHeld { port: port.clone(), id: owner.record.id.clone() };
+        }
+        error.into()
+    }
+
     /// What there is to know for a decision about an injection, with its effects as they were seen last.
     pub(super) fn facts(
         &self,
@@ -165,7 +182,11 @@ impl World {
             lease,
             is_recovering,
             target_is_there: self.target_is_there(&live.record),
-            is_whole: live.effects.iter().all(|effect| effect.observe(owner, &self.kernel)),
+            lost: live
+                .effects
+                .iter()
+                .find(|effect| !effect.observe(owner, &self.kernel))
+                .map(Effect::lost),
         }
     }
 

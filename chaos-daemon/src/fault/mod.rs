@@ -5,6 +5,7 @@ mod network_corrupt;
 mod network_delay;
 mod network_duplicate;
 mod network_loss;
+mod network_occupy;
 mod network_partition;
 mod network_rate;
 mod network_reorder;
@@ -77,6 +78,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkCorrupt(corrupt) => network_corrupt::plan(corrupt, limits, support),
         Fault::NetworkRate(rate) => network_rate::plan(rate, limits, support),
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
+        Fault::NetworkOccupy(occupy) => Ok(network_occupy::plan(occupy)),
     }
 }
 
@@ -91,6 +93,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkCorrupt => network_corrupt::capabilities(support),
         FaultKind::NetworkRate => network_rate::capabilities(support),
         FaultKind::NetworkPartition => network_partition::capabilities(support),
+        FaultKind::NetworkOccupy => network_occupy::capabilities(),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

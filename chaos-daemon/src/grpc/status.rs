@@ -70,6 +70,9 @@ pub(super) fn of(error: &EngineError) -> Status {
         ),
         EngineError::Peer(_) => with(Code::FailedPrecondition, "PEER_NOT_FOUND", &message, []),
         EngineError::TooManyAddresses(problem) => invalid(problem),
+        EngineError::PortHeld { id, .. } => {
+            with(Code::FailedPrecondition, "PORT_TAKEN", &message, [("id", id.to_string())])
+        }
         EngineError::Storage(_) => with(Code::Internal, "STORAGE", &message, []),
         EngineError::HalfDone { id, .. } | EngineError::RuleTaken { id, .. } => {
             with(Code::Internal, "KERNEL", &message, [("id", id.to_string())])
@@ -104,12 +107,17 @@ fn kernel(error: &KernelError) -> Status {
         | KernelError::NodeFull { .. }
         | KernelError::PrefixesFull
         | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
+        KernelError::PortTaken { .. } | KernelError::PortHeld { .. } => {
+            (Code::FailedPrecondition, "PORT_TAKEN")
+        }
+        KernelError::TargetEmpty { .. } => (Code::FailedPrecondition, "TARGET_EMPTY"),
         KernelError::NoTypes { .. } => (Code::FailedPrecondition, "UNSUPPORTED"),
         KernelError::Load(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }
         | KernelError::Map { .. }
         | KernelError::Hook { .. }
+        | KernelError::Port { .. }
         | KernelError::Pin { .. }
         | KernelError::PinsInUse(_)
         | KernelError::ForeignPins(_)

@@ -3,6 +3,9 @@
 use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use nix::errno::Errno;
+
+use super::RuleId;
 
 /// A change to the kernel that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,38 @@ pub enum KernelError {
         /// Why not.
         reason: String,
     },
+    /// Somebody has a port.
+    #[error("{port} is taken{by}; free it first, or take another port")]
+    PortTaken {
+        /// Which.
+        port: String,
+        /// By whom, as far as it can be found out.
+        by: String,
+    },
+    /// A rule has a port already.
+    #[error("{port} is held for rule {rule} already", rule = .rule.0)]
+    PortHeld {
+        /// Which.
+        port: String,
+        /// For which rule.
+        rule: RuleId,
+    },
+    /// A port was not taken.
+    #[error("take {port}: {source}{hint}", hint = port_hint(source))]
+    Port {
+        /// Which.
+        port: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A target without processes has no network namespace.
+    #[error(
+        "no process is in cgroup {cgroup}, so there is no network in which to take a port; start one first"
+    )]
+    TargetEmpty {
+        /// The cgroup's path.
+        cgroup: String,
+    },
     /// Something under bpffs.
     #[error("{what} {path}: {source}", path = path.display())]
     Pin {
@@ -111,6 +146,15 @@ fn privilege_hint(error: &EbpfError) -> &'static str {
         " (run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN; before Linux 5.11 also with an unlimited RLIMIT_MEMLOCK)"
     } else {
         ""
+    }
+}
+
+fn port_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        Some(Errno::EADDRNOTAVAIL) => " (the target's network has no such address)",
+        Some(Errno::EMFILE) => " (raise the daemon's limit of open files)",
+        Some(_) | None => "",
     }
 }
 

@@ -21,6 +21,7 @@ mod namespace;
 mod netlink;
 mod object;
 mod pins;
+mod ports;
 mod probe;
 mod rules;
 mod sites;
@@ -38,7 +39,7 @@ pub use sites::Need;
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
 
-use chaos_common::abi::RuleStats;
+use chaos_common::{abi::RuleStats, fault::NetworkOccupy};
 
 use crate::{
     boot_clock::BootTime,
@@ -65,6 +66,7 @@ pub struct Kernel {
     rules: rules::Rules,
     sites: sites::Sites,
     ingress: ingress::Ingress,
+    ports: ports::Ports,
     events: events::Events,
     lease: Arc<Lease>,
     layout: layout::Layout,
@@ -95,6 +97,7 @@ impl Kernel {
             rules: rules::Rules::take(&mut object)?,
             sites: sites::Sites::new(root.clone(), instance, pins.clone(), &support, &mut object)?,
             ingress: ingress::Ingress::new(root.clone(), pins.clone()),
+            ports: ports::Ports::new(root.clone()),
             events: events::Events::take(&mut object)?,
             layout: layout::Layout::take(&mut object)?,
             lease: Arc::new(Lease::new(rules::typed(object.take_map("LEASE")?)?, lease)),
@@ -229,14 +232,14 @@ impl Kernel {
     }
 
     /// Follows the targets' processes into the network namespaces they use now, and attaches what could
-    /// not be attached before.
+    /// not be attached before. Ports are taken there too.
     ///
     /// # Errors
     /// When something could not be attached or detached; everything else was.
     pub fn refresh_hooks(&mut self) -> Result<(), KernelError> {
         let sites =
             if self.sites.has_claims() { self.sites.refresh(&mut self.object) } else { Ok(()) };
-        sites.and(self.ingress.refresh(&mut self.object))
+        sites.and(self.ingress.refresh(&mut self.object)).and(self.ports.refresh())
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
@@ -282,6 +285,45 @@ impl Kernel {
     /// When a hook could not be detached, or one below it not be attached in its place.
     pub fn release_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         self.ingress.release(rule, target, &mut self.object)
+    }
+
+    /// Whether ports are free in every network namespace of a target's processes, as far as the kernel shows it.
+    ///
+    /// # Errors
+    /// When one is taken, or the target has no process.
+    pub fn admit_ports(&self, target: &Cgroup, wanted: &NetworkOccupy) -> Result<(), KernelError> {
+        self.ports.admit(target, wanted)
+    }
+
+    /// Takes ports in every network namespace of a target's processes, now and later.
+    ///
+    /// # Errors
+    /// When one is not to be had, or the target has no process; none is held then.
+    pub fn hold_ports(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        wanted: &NetworkOccupy,
+    ) -> Result<(), KernelError> {
+        self.ports.hold(rule, target, wanted)
+    }
+
+    /// As [`Kernel::hold_ports`], for a rule that had them in an earlier process; its target may be empty now.
+    ///
+    /// # Errors
+    /// When one is not to be had; none is held then.
+    pub fn hold_ports_again(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        wanted: &NetworkOccupy,
+    ) -> Result<(), KernelError> {
+        self.ports.hold_again(rule, target, wanted)
+    }
+
+    /// Undoes [`Kernel::hold_ports`].
+    pub fn free_ports(&mut self, rule: RuleId) {
+        self.ports.free(rule);
     }
 
     /// Detaches hooks that an earlier process left and that nothing claimed since.

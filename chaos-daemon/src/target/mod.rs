@@ -27,5 +27,5 @@ pub use resolve::resolve;
 pub(crate) use resolve::{ancestors, is_below};
 pub(crate) use root::normal;
 pub use root::{Cgroup, CgroupRoot, Extent};
-pub use sockets::{SocketCount, SocketSurvey};
+pub use sockets::{BoundSocket, SocketCount, SocketSurvey, bound_sockets, process_of_socket};
 pub(crate) use walk::walk;

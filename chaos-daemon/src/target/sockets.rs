@@ -20,6 +20,8 @@
 
 mod diag;
 
+pub use diag::{BoundSocket, bound_sockets};
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
@@ -138,6 +140,17 @@ fn held(pid: u32) -> Result<Vec<u64>, TargetError> {
         }
     }
     Ok(sockets)
+}
+
+/// A process that has a socket open, with its name.
+#[must_use]
+pub fn process_of_socket(inode: u32) -> Option<(u32, String)> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pid =
+        pids.find(|pid| held(*pid).is_ok_and(|sockets| sockets.contains(&u64::from(inode))))?;
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some((pid, String::from_utf8_lossy(&comm).trim_end().to_owned()))
 }
 
 /// `socket:[4711]`, as `sockfs_dname` writes it.

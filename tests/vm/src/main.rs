@@ -24,6 +24,8 @@ mod network_delay;
 mod network_duplicate;
 #[path = "../tests/network_loss.rs"]
 mod network_loss;
+#[path = "../tests/network_occupy.rs"]
+mod network_occupy;
 #[path = "../tests/network_partition.rs"]
 mod network_partition;
 #[path = "../tests/network_rate.rs"]
@@ -61,6 +63,7 @@ fn main() -> Result<ExitCode> {
                 network_rate::trials(),
                 harness::under_tap(network_rate::trials),
                 network_partition::all_trials(),
+                network_occupy::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -44,18 +44,7 @@ impl TryFrom<v1::NetworkFilter> for NetworkFilter {
 impl From<&NetworkFilter> for v1::NetworkFilter {
     fn from(filter: &NetworkFilter) -> Self {
         let texts = |remotes: &Remotes| remotes.iter().map(|cidr| cidr.to_string()).collect();
-        let ranges = |ports: &PortRanges| {
-            let range = |range: PortRange| v1::PortRange {
-                first: range.first().into(),
-                last: Some(range.last().into()),
-            };
-            ports.iter().map(range).collect()
-        };
-        let protocol = |protocol: &Protocol| match protocol {
-            Protocol::Tcp => v1::Protocol::Tcp,
-            Protocol::Udp => v1::Protocol::Udp,
-            Protocol::Icmp => v1::Protocol::Icmp,
-        };
+        let ranges = |ports: &PortRanges| ports.iter().map(Into::into).collect();
         Self {
             direction: match filter.direction {
                 None => v1::Direction::Unspecified,
@@ -70,7 +59,7 @@ impl From<&NetworkFilter> for v1::NetworkFilter {
             except: texts(&filter.except),
             remote_ports: ranges(&filter.remote_ports),
             local_ports: ranges(&filter.local_ports),
-            protocols: filter.protocols.iter().map(|p| protocol(p).into()).collect(),
+            protocols: filter.protocols.iter().map(|p| v1::Protocol::from(p).into()).collect(),
             interface: filter.interface.as_ref().map(ToString::to_string).unwrap_or_default(),
             dscp: filter.dscp.iter().map(|dscp| dscp.get().into()).collect(),
             connections: match filter.connections {
@@ -109,7 +98,17 @@ fn connections(number: i32) -> Result<Option<Connections>, Invalid> {
     }
 }
 
-fn protocol(number: i32) -> Result<Protocol, Invalid> {
+impl From<&Protocol> for v1::Protocol {
+    fn from(protocol: &Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+            Protocol::Icmp => Self::Icmp,
+        }
+    }
+}
+
+pub(in crate::fault) fn protocol(number: i32) -> Result<Protocol, Invalid> {
     match v1::Protocol::try_from(number) {
         Ok(v1::Protocol::Tcp) => Ok(Protocol::Tcp),
         Ok(v1::Protocol::Udp) => Ok(Protocol::Udp),
@@ -121,12 +120,5 @@ fn protocol(number: i32) -> Result<Protocol, Invalid> {
 }
 
 fn ports(wire: Vec<v1::PortRange>) -> Result<PortRanges, Invalid> {
-    let port = |number: u32| {
-        u16::try_from(number)
-            .map_err(|_| Invalid::new(format!("{number} is no port; the highest is 65535")))
-    };
-    list(wire, |range| {
-        PortRange::new(port(range.first)?, port(range.last.unwrap_or(range.first))?)
-    })?
-    .try_into()
+    list(wire, PortRange::try_from)?.try_into()
 }

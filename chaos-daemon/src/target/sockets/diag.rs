@@ -1,6 +1,8 @@
 //! `sock_diag`: all internet sockets of the current network namespace, with the cgroup of each.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, net};
+
+use chaos_common::fault::Protocol;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -9,13 +11,20 @@ use netlink_packet_core::{
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP},
-    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+    inet::{
+        ExtensionFlags, InetRequest, InetResponse, InetResponseHeader, SocketId, StateFlags,
+        nlas::Nla,
+    },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 use nix::errno::Errno;
 
 /// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`, since Linux 5.9.
 const CGROUP_ID: u16 = 21;
+
+/// States of `net/tcp_states.h`.
+const TCP_CLOSE: u8 = 7;
+const TCP_LISTEN: u8 = 10;
 
 /// More than the kernel puts into one answer of a dump.
 const BUFFER: usize = 64 << 10;
@@ -45,6 +54,48 @@ pub(super) fn sockets() -> io::Result<Option<HashMap<u64, u64>>> {
     Ok(Some(found))
 }
 
+/// A socket that has a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundSocket {
+    /// Its own end.
+    pub address: net::SocketAddr,
+    /// As in `socket:[4711]`.
+    pub inode: u32,
+    /// It has its port at `::` for IPv6 only.
+    pub only_v6: bool,
+    /// It listens, or is of UDP and connected to nobody.
+    pub receives: bool,
+}
+
+/// All sockets of a protocol in the current network namespace. Those of TCP that are bound and nothing else are
+/// among them since Linux 6.8.
+///
+/// # Errors
+/// What the kernel said; it may have been built without `INET_DIAG`.
+pub fn bound_sockets(protocol: Protocol) -> io::Result<Vec<BoundSocket>> {
+    let protocol = match protocol {
+        Protocol::Tcp => IPPROTO_TCP,
+        Protocol::Udp => IPPROTO_UDP,
+        // It has no ports.
+        Protocol::Icmp => return Ok(Vec::new()),
+    };
+    let mut found = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        each(family, protocol, |socket| found.push(bound(socket)))?;
+    }
+    Ok(found)
+}
+
+fn bound(socket: &InetResponse) -> BoundSocket {
+    let InetResponseHeader { socket_id, state, inode, .. } = &socket.header;
+    BoundSocket {
+        address: net::SocketAddr::new(socket_id.source_address, socket_id.source_port),
+        inode: *inode,
+        only_v6: socket.nlas.contains(&Nla::SkV6Only(true)),
+        receives: matches!(*state, TCP_CLOSE | TCP_LISTEN),
+    }
+}
+
 /// Whether the kernel said where each socket was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -52,13 +103,22 @@ pub(super) enum Known {
     No,
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
 pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<Known> {
+    let mut known = Known::Yes;
+    each(family, protocol, |socket| {
+        if let Known::No = note(socket, found) {
+            known = Known::No;
+        }
+    })?;
+    Ok(known)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
+fn each(family: u8, protocol: u8, mut each: impl FnMut(&InetResponse)) -> io::Result<()> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&request(family, protocol), 0)?;
     let mut buffer: Vec<u8> = Vec::with_capacity(BUFFER);
-    let mut known = Known::Yes;
     loop {
         buffer.clear();
         socket.recv(&mut buffer, 0)?;
@@ -70,14 +130,12 @@ pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> i
                 NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => {
-                    if let Known::No = note(&socket, found) {
-                        known = Known::No;
-                    }
+                    each(&socket);
                 }
                 NetlinkPayload::Done(done) if done.code < 0 => {
                     return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
                 }
-                NetlinkPayload::Done(_) => return Ok(known),
+                NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::Overrun(_) => return Err(io::Error::from(Errno::ENOBUFS)),
                 _ => {}
@@ -133,7 +191,6 @@ fn note(socket: &InetResponse, found: &mut HashMap<u64, u64>) -> Known {
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::DefaultNla;
-    use netlink_packet_sock_diag::inet::InetResponseHeader;
 
     use super::*;
 

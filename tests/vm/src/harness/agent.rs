@@ -11,9 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::errno::Errno;
 
 use super::{NetNs, Place};
-use crate::victim::{Answer, Arrival, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
+use crate::victim::{
+    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, UdpOptions,
+};
 
 /// Longer than any single answer may take, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,6 +132,20 @@ impl Agent {
         self.socket(&Ask::Listen { bind })
     }
 
+    /// Takes a port, or gives the kernel's word why not.
+    pub(crate) fn bind(
+        &self,
+        stream: bool,
+        bind: SocketAddr,
+        options: PortOptions,
+    ) -> Result<Result<Socket, Errno>> {
+        match self.ask(&Ask::Bind { stream, bind, options })? {
+            Answer::Socket { socket, local } => Ok(Ok(Socket { handle: socket, local })),
+            Answer::Refused { errno } => Ok(Err(Errno::from_raw(errno))),
+            other => unexpected(&other),
+        }
+    }
+
     fn socket(&self, ask: &Ask) -> Result<Socket> {
         match self.ask(ask)? {
             Answer::Socket { socket, local } => Ok(Socket { handle: socket, local }),
@@ -153,7 +170,7 @@ impl Agent {
             // On a wire that loses packets, a connection is never refused: it just takes too long.
             Answer::Refused { errno } if errno == nix::libc::ETIMEDOUT => Ok(None),
             Answer::Refused { errno } => {
-                bail!("connecting to {to} failed with {}", nix::errno::Errno::from_raw(errno))
+                bail!("connecting to {to} failed with {}", Errno::from_raw(errno))
             }
             other => unexpected(&other),
         }

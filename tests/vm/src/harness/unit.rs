@@ -25,6 +25,7 @@ const UNIT: &str = include_str!("../../../../packaging/systemd/chaos-daemon.serv
 pub(crate) enum Capability {
     Chown = 0,
     DacReadSearch = 2,
+    NetBindService = 10,
     NetAdmin = 12,
     SysPtrace = 19,
     SysAdmin = 21,
@@ -37,6 +38,7 @@ impl FromStr for Capability {
         Ok(match name {
             "CAP_CHOWN" => Self::Chown,
             "CAP_DAC_READ_SEARCH" => Self::DacReadSearch,
+            "CAP_NET_BIND_SERVICE" => Self::NetBindService,
             "CAP_NET_ADMIN" => Self::NetAdmin,
             "CAP_SYS_PTRACE" => Self::SysPtrace,
             "CAP_SYS_ADMIN" => Self::SysAdmin,

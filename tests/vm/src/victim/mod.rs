@@ -1,6 +1,7 @@
 //! The other side of the tests: `vm-tests victim` does what it is told on its standard input, in
 //! whatever cgroup and namespace it was started; `vm-tests child` is a command for `chaos exec`.
 
+mod bound;
 mod child;
 mod datagram;
 mod protocol;
@@ -19,14 +20,16 @@ use anyhow::{Context as _, Result, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
     sched::{CloneFlags, setns},
+    sys::socket::SockType,
 };
 
 pub(crate) use child::run as child;
 pub(crate) use protocol::{
-    Answer, Arrival, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions,
+    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, Then, UdpOptions,
 };
 
 use self::{
+    bound::Bound,
     datagram::Datagrams,
     steady::Steady,
     stream::{Connection, Server},
@@ -36,6 +39,7 @@ enum Socket {
     Datagrams(Datagrams),
     Server(Server),
     Connection(Connection),
+    Bound(#[expect(dead_code, reason = "it is there to be held")] Bound),
 }
 
 #[derive(Default)]
@@ -103,6 +107,13 @@ impl Victim {
                 let local = server.local()?;
                 Ok(self.open(Socket::Server(server), local))
             }
+            Ask::Bind { stream, bind, options } => {
+                let kind = if stream { SockType::Stream } else { SockType::Datagram };
+                Ok(match Bound::open(kind, bind, options)? {
+                    Ok(bound) => self.open(Socket::Bound(bound), bind),
+                    Err(errno) => Answer::Refused { errno: errno as i32 },
+                })
+            }
             Ask::Connect { bind, to, within_ms } => match Connection::open(bind, to, within_ms)? {
                 Ok(connection) => {
                     let local = connection.local()?;
@@ -114,13 +125,13 @@ impl Victim {
                 Socket::Connection(connection) => {
                     Ok(Answer::Exchanged(connection.exchange(bytes, within_ms)?))
                 }
-                Socket::Datagrams(_) | Socket::Server(_) => {
+                Socket::Datagrams(_) | Socket::Server(_) | Socket::Bound(_) => {
                     bail!("socket {socket} is no connection")
                 }
             },
             Ask::Served { socket } => match self.socket(socket)? {
                 Socket::Server(server) => Ok(Answer::Served(server.served()?)),
-                Socket::Datagrams(_) | Socket::Connection(_) => {
+                Socket::Datagrams(_) | Socket::Connection(_) | Socket::Bound(_) => {
                     bail!("socket {socket} is no server")
                 }
             },
@@ -165,7 +176,9 @@ impl Victim {
     fn datagrams(&mut self, socket: Handle) -> Result<&mut Datagrams> {
         match self.socket(socket)? {
             Socket::Datagrams(datagrams) => Ok(datagrams),
-            Socket::Server(_) | Socket::Connection(_) => bail!("socket {socket} is for streams"),
+            Socket::Server(_) | Socket::Connection(_) | Socket::Bound(_) => {
+                bail!("socket {socket} is for no datagrams")
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Ask {
     Errors { socket: Handle },
     /// Serve echo on a TCP port. Answer: `Socket`.
     Listen { bind: SocketAddr },
+    /// Take a port. Answer: `Socket`, or `Refused`.
+    Bind { stream: bool, bind: SocketAddr, options: PortOptions },
     /// Connect. Answer: `Socket`, or `Refused` when there is no connection in time.
     Connect { bind: Option<SocketAddr>, to: SocketAddr, within_ms: u64 },
     /// Send bytes to an echo server and read them back, with what it owes from before.
@@ -70,6 +72,27 @@ pub(crate) struct UdpOptions {
     pub(crate) dscp: u8,
     /// Send packets of this priority (`SO_PRIORITY`).
     pub(crate) priority: Option<i32>,
+}
+
+/// How a port is taken.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PortOptions {
+    /// `SO_REUSEADDR`.
+    pub(crate) reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub(crate) reuse_port: bool,
+    /// That of IPv4 too (`IPV6_V6ONLY` off).
+    pub(crate) dual: bool,
+    /// What comes then.
+    pub(crate) then: Then,
+}
+
+/// What is done with a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Then {
+    #[default]
+    Nothing,
+    Listen,
 }
 
 /// An answer.

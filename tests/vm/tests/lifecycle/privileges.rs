@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use chaos_common::proto::v1::{Direction, SocketCount, fault_capability::Support};
+use chaos_common::proto::v1::{self, Direction, SocketCount, fault_capability::Support};
 use tonic::Code;
 
 use super::service::get;
 use crate::harness::{
-    Agent, Capability, Client, Daemon, Datagrams, Family, Loss, Place, Probe, Settings, Stage,
-    TestGroup, Unit, net, phases, refused, skip, tests,
+    Agent, Capability, Client, Daemon, Datagrams, Family, Loss, Network, Place, Probe, Settings,
+    Stage, TestGroup, Unit, net, phases, refused, skip, tests,
 };
 
 tests![
@@ -21,6 +21,7 @@ tests![
     without_sys_admin_it_does_not_start,
     without_net_admin_only_newer_kernels_work,
     without_sys_ptrace_outgoing_loss_is_refused,
+    without_net_bind_service_low_ports_are_refused,
     without_dac_read_search_sockets_of_others_are_not_seen,
     without_chown_no_group_gets_the_socket,
 ];
@@ -108,6 +109,8 @@ fn the_units_privileges_suffice() -> Result<()> {
     for direction in [Direction::Out, Direction::In] {
         loses(&stage, &client, &victim, direction)?;
     }
+    let taken = client.inject(low_port(&stage))?;
+    client.recover(&taken.id)?;
     ensure!(get(address, "/metrics")?.starts_with("HTTP/1.1 200"));
     let member = Agent::start(Place::default().user(NOBODY, TestGroup::ID))?;
     let (code, message) = member.list(daemon.socket())?;
@@ -194,6 +197,21 @@ fn without_sys_ptrace_outgoing_loss_is_refused() -> Result<()> {
         }
     }
     flow.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// A port that only the privileged may take.
+fn low_port(stage: &Stage) -> v1::Spec {
+    let ports = vec![v1::PortRange { first: 7, last: None }];
+    Network::from(v1::NetworkOccupy { ports, ..Default::default() }).on(&stage.target)
+}
+
+fn without_net_bind_service_low_ports_are_refused() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(settings(&stage, Some(Capability::NetBindService))?)?;
+    let status = refused(daemon.client()?.inject(low_port(&stage)), "KERNEL")?;
+    ensure!(status.message().contains("CAP_NET_BIND_SERVICE"), "{status:?}");
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
