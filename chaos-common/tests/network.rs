@@ -78,6 +78,11 @@ const FAULTS: [(&str, &str); 33] = [
     ("{networkPartition: {}}", "partition both"),
     ("{networkPartition: {filter: {direction: in}}}", "partition in"),
     ("{networkPartition: {filter: {remote: [10.0.0.5]}}}", "partition both, remote 10.0.0.5"),
+    ("{networkReject: {}}", "reject reset, out"),
+    (
+        "{networkReject: {answer: hostUnreachable, percent: 5, filter: {direction: both}}}",
+        "reject 5 % hostUnreachable, both",
+    ),
     ("{networkLoss: {every: 2, filter: {interface: eth0}}}", "loss one in 2, out, interface eth0"),
     (
         "{networkLoss: {every: 2, filter: {dscp: [ef, 10, 63, 46]}}}",
@@ -233,6 +238,8 @@ fn every_mistake_is_named_with_its_field() {
             "either `drop` or `queue`",
         ),
         ("{networkPartition: {percent: 1}}", "networkPartition", "write filter"),
+        ("{networkReject: {percent: 0}}", "networkReject.percent", "would do nothing"),
+        ("{networkReject: {answer: no}}", "networkReject.answer", "portUnreachable"),
         (
             "{networkPartition: {filter: {remote: ['::1'], except: ['::1']}}}",
             "networkPartition.filter.except",

@@ -12,14 +12,71 @@ pub const PARAMETERS: usize = 6;
 pub enum Action {
     /// It vanishes.
     Drop = 0,
+    /// Its sender gets an answer instead: [`Reject`].
+    Reject = 1,
     /// It comes several times: [`Duplicate`].
-    Duplicate = 1,
+    Duplicate = 2,
     /// Bits of it change: [`Corrupt`].
-    Corrupt = 2,
+    Corrupt = 3,
     /// It waits for its turn on a slow line: [`Rate`].
-    Rate = 3,
+    Rate = 4,
     /// It waits: [`Hold`].
-    Hold = 4,
+    Hold = 5,
+}
+
+/// Parameters of [`Action::Reject`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reject {
+    /// An [`Answer`].
+    pub answer: u64,
+}
+
+/// What the sender of a rejected packet gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// The end of its TCP connection; over UDP as [`Answer::PortUnreachable`].
+    Reset = 1,
+    /// ICMP: nobody listens there.
+    PortUnreachable = 2,
+    /// ICMP: no such host.
+    HostUnreachable = 3,
+    /// ICMP: no way to it.
+    NetworkUnreachable = 4,
+    /// ICMP: an administrator forbade it.
+    Prohibited = 5,
+}
+
+impl Answer {
+    /// The code of an ICMP or ICMPv6 "destination unreachable".
+    #[inline(always)]
+    #[must_use]
+    pub const fn code(answer: u32, is_v4: bool) -> u8 {
+        match (answer, is_v4) {
+            (3, true) => 1,
+            (3, false) => 3,
+            (4, _) => 0,
+            (5, true) => 13,
+            (5, false) => 1,
+            (_, true) => 3,
+            (_, false) => 4,
+        }
+    }
+}
+
+impl Reject {
+    /// As a rule has them.
+    #[must_use]
+    pub const fn words(self) -> [u64; PARAMETERS] {
+        [self.answer, 0, 0, 0, 0, 0]
+    }
+
+    /// From a rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(words: &[u64; PARAMETERS]) -> Self {
+        Self { answer: words[0] }
+    }
 }
 
 /// Parameters of [`Action::Hold`].
@@ -242,6 +299,7 @@ mod tests {
         let corrupt = Corrupt { bits: 1, region: 2, fixes_checksum: 1 };
         assert_eq!(Corrupt::of(&corrupt.words()), corrupt);
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
+        assert_eq!(Reject::of(&Reject { answer: 3 }.words()).answer, 3);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ mod network_filter;
 mod network_loss;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
@@ -16,6 +17,7 @@ pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, P
 pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
 pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
+pub use network_reject::{Answer, NetworkReject};
 pub use network_reorder::{NetworkReorder, ReorderModel};
 
 use std::fmt;
@@ -43,6 +45,8 @@ pub enum Fault {
     NetworkRate(NetworkRate),
     /// Nothing passes.
     NetworkPartition(NetworkPartition),
+    /// Packets are answered with an error.
+    NetworkReject(NetworkReject),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -62,11 +66,13 @@ pub enum FaultKind {
     NetworkRate,
     /// `network partition`
     NetworkPartition,
+    /// `network reject`
+    NetworkReject,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -74,6 +80,7 @@ impl FaultKind {
         Self::NetworkCorrupt,
         Self::NetworkRate,
         Self::NetworkPartition,
+        Self::NetworkReject,
     ];
 
     /// Family and kind, the words of the command line.
@@ -87,6 +94,7 @@ impl FaultKind {
             Self::NetworkCorrupt => ("network", "corrupt"),
             Self::NetworkRate => ("network", "rate"),
             Self::NetworkPartition => ("network", "partition"),
+            Self::NetworkReject => ("network", "reject"),
         }
     }
 
@@ -117,6 +125,7 @@ impl Fault {
             Self::NetworkCorrupt(_) => FaultKind::NetworkCorrupt,
             Self::NetworkRate(_) => FaultKind::NetworkRate,
             Self::NetworkPartition(_) => FaultKind::NetworkPartition,
+            Self::NetworkReject(_) => FaultKind::NetworkReject,
         }
     }
 }
@@ -132,6 +141,7 @@ impl fmt::Display for Fault {
             Self::NetworkCorrupt(corrupt) => write!(f, " {corrupt}"),
             Self::NetworkRate(rate) => write!(f, " {rate}"),
             Self::NetworkPartition(partition) => write!(f, " {partition}"),
+            Self::NetworkReject(reject) => write!(f, " {reject}"),
         }
     }
 }
@@ -162,6 +172,9 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::NetworkPartition(partition)) => {
                 partition.try_into().map(Self::NetworkPartition).at("networkPartition")
             }
+            Some(v1::fault::Fault::NetworkReject(reject)) => {
+                reject.try_into().map(Self::NetworkReject).at("networkReject")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -181,6 +194,7 @@ impl From<&Fault> for v1::Fault {
             Fault::NetworkPartition(partition) => {
                 v1::fault::Fault::NetworkPartition(partition.into())
             }
+            Fault::NetworkReject(reject) => v1::fault::Fault::NetworkReject(reject.into()),
         };
         Self { fault: Some(fault) }
     }

@@ -78,6 +78,11 @@ fn fault() -> impl Strategy<Value = v1::Fault> {
         option::of(filter())
             .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
             .boxed(),
+        (-1..7, option::of(number()), option::of(filter()))
+            .prop_map(|(answer, percent, filter)| {
+                Fault::NetworkReject(v1::NetworkReject { answer, percent, filter })
+            })
+            .boxed(),
     ];
     option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chaos_common::{
     fault::{
-        Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess, Fault,
+        Answer, Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess, Fault,
         FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate, NetworkFilter,
-        NetworkLoss, NetworkPartition, NetworkRate, NetworkReorder, Protocol, Region, ReorderModel,
-        Table,
+        NetworkLoss, NetworkPartition, NetworkRate, NetworkReject, NetworkReorder, Protocol,
+        Region, ReorderModel, Table,
     },
     spec::{Spec, Times},
     target::{Target, pid},
@@ -82,6 +82,11 @@ fn fault() -> impl Strategy<Value = Fault> {
         filter().prop_map(|filter| {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
+        (prop::sample::select(&Answer::ALL[..]), percent(), filter()).prop_map(
+            |(answer, percent, filter)| {
+                Fault::NetworkReject(NetworkReject { answer, percent, filter })
+            }
+        ),
     ]
 }
 

@@ -70,6 +70,8 @@ const FIELDS: [&str; 52] = [
     "networkCorrupt",
     "networkRate",
     "networkPartition",
+    "networkReject",
+    "answer",
     "percent",
     "correlation",
     "every",
@@ -108,7 +110,7 @@ const FIELDS: [&str; 52] = [
 ];
 
 /// Kinds, each with what it cannot do without.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("networkLoss", "every: 2"),
     ("networkDelay", "latency: 1s, jitter: 1ms"),
     ("networkDuplicate", "percent: 1"),
@@ -116,6 +118,7 @@ const KINDS: [(&str, &str); 7] = [
     ("networkCorrupt", "percent: 1"),
     ("networkRate", "rate: 1Mbit"),
     ("networkPartition", "filter: {}"),
+    ("networkReject", "answer: reset"),
 ];
 
 /// A word, anything, or far too much.

@@ -7,6 +7,7 @@ mod network_filter;
 mod network_loss;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 use chaos_common::{
@@ -40,6 +41,7 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::NetworkCorrupt => network_corrupt::Flags::augment_args(command),
         FaultKind::NetworkRate => network_rate::Flags::augment_args(command),
         FaultKind::NetworkPartition => network_partition::define(command),
+        FaultKind::NetworkReject => network_reject::Flags::augment_args(command),
     }
 }
 
@@ -57,6 +59,7 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::NetworkPartition => {
             network_partition::Flags::from_arg_matches(matches)?.try_into()
         }
+        FaultKind::NetworkReject => network_reject::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -70,7 +73,8 @@ fn about_family(kind: FaultKind) -> &'static str {
         | FaultKind::NetworkReorder
         | FaultKind::NetworkCorrupt
         | FaultKind::NetworkRate
-        | FaultKind::NetworkPartition => "What happens to the target's packets",
+        | FaultKind::NetworkPartition
+        | FaultKind::NetworkReject => "What happens to the target's packets",
     }
 }
 

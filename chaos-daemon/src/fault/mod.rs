@@ -7,6 +7,7 @@ mod network_duplicate;
 mod network_loss;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 use chaos_common::{
@@ -77,6 +78,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkCorrupt(corrupt) => network_corrupt::plan(corrupt, limits, support),
         Fault::NetworkRate(rate) => network_rate::plan(rate, limits, support),
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
+        Fault::NetworkReject(reject) => network_reject::plan(reject, limits, support),
     }
 }
 
@@ -91,6 +93,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkCorrupt => network_corrupt::capabilities(support),
         FaultKind::NetworkRate => network_rate::capabilities(support),
         FaultKind::NetworkPartition => network_partition::capabilities(support),
+        FaultKind::NetworkReject => network_reject::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

@@ -34,7 +34,9 @@ pub(super) enum Means {
     Verdict,
     /// It is changed or copied where it is.
     Change,
-    /// It waits.
+    /// It becomes an answer where it is.
+    Answer,
+    /// It waits, or what it became does.
     Hold,
     /// It is changed, and its checksum becomes wrong.
     Spoil,
@@ -76,7 +78,7 @@ impl Network<'_> {
                     need(IN, support.egress.as_ref().map(drop), Effect::HookEgress)?;
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
-                Means::Change | Means::Spoil => {
+                Means::Change | Means::Answer | Means::Spoil => {
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
             }
@@ -128,6 +130,10 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
                 .map(|()| "cgroup_skb ingress link on the target's cgroup".into()),
         ),
         Means::Change => (egress("packets changed in place"), arrival("packets changed in place")),
+        Means::Answer => {
+            let what = "packets answered in their place";
+            (egress(what), arrival(what))
+        }
         Means::Spoil => {
             let what = "packets changed in place, and sent through a pair of devices of ours";
             let spoil = || support.spoil.clone();

@@ -3,7 +3,8 @@
 //! * Out: `tc` egress of every interface of the target's network namespaces. A packet that is to be
 //!   lost is redirected to interface 0, which never exists: the kernel frees it and tells the sender
 //!   that it went out (`skb_do_redirect`, `NET_XMIT_SUCCESS`), as if a wire had lost it. The same
-//!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`.
+//!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`. One that is to be answered becomes its
+//!   answer, and is redirected to the interface's other side.
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
@@ -15,11 +16,11 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
-    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
+    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_ktime_get_ns, bpf_redirect},
     macros::{cgroup_skb, classifier},
     programs::{SkBuffContext, TcContext},
 };
-use chaos_common::abi::{Direction, MAX_COPIES, Way};
+use chaos_common::abi::{Answer, Direction, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
@@ -27,6 +28,7 @@ use chaos_ebpf::{
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
         receiver::Receiver,
+        reject,
     },
     packet::{Skb, Verdict},
 };
@@ -193,7 +195,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     };
     match judge::<C>(Hook::Egress, own(ctx), begin) {
         Fate::Untouched => NEXT,
-        Fate::Lost => nowhere(),
+        Fate::Lost => end(ctx, Hook::Egress),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
     }
 }
@@ -218,9 +220,67 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     };
     match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin) {
         Fate::Untouched => NEXT,
-        Fate::Lost => nowhere(),
+        Fate::Lost => end(ctx, Hook::Ingress),
         Fate::GoesOn => go_on(ctx, Hook::Ingress),
     }
+}
+
+/// Ends a packet, or what it became: the answer to it.
+#[inline(always)]
+fn end(ctx: &TcContext, hook: Hook) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    match net_end(skb, hook as u32) {
+        NOTHING_LEFT => nowhere(),
+        STAYS => NEXT,
+        _ => {
+            // What went out comes in, and the other way round.
+            let flags = if hook == Hook::Egress { u64::from(BPF_F_INGRESS) } else { 0 };
+            // SAFETY: takes two numbers; the context is valid while the program runs.
+            unsafe { bpf_redirect((*skb).ifindex, flags) as i32 }
+        }
+    }
+}
+
+/// It goes nowhere.
+const NOTHING_LEFT: u32 = 0;
+/// It goes on its way.
+const STAYS: u32 = 1;
+/// It goes back.
+const GOES_BACK: u32 = 2;
+/// How long an ICMP answer to the first packet of a connection takes: until `connect` has let go of its socket, which
+/// else takes note of the error only when it has tried again, a second later (`sock_owned_by_user` in `tcp_v4_err`).
+const ANSWER_NS: u64 = 1_000_000;
+
+/// What is left of a packet that ends. A global function: see `chaos_ebpf::net::judge`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
+    // SAFETY: called with the context of the program that runs.
+    let context = unsafe { Skb::new(skb) };
+    let hook = Hook::of(hook);
+    let Some(packet) = PACKET.get(hook as u32) else { return NOTHING_LEFT };
+    if packet.verdict.answer == 0 || !reject::turn_round(context, hook, packet) {
+        return NOTHING_LEFT;
+    }
+    let (back, mark) = match hook {
+        Hook::Egress => (Hook::Ingress, judged_in()),
+        Hook::Ingress | Hook::Socket => (Hook::Egress, judged()),
+    };
+    let on_loopback = hop::is_loopback(context);
+    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
+    unsafe {
+        // On the loopback, where it stays, it is yet to come in.
+        (*skb).tc_index = if on_loopback { judged_in() } else { mark };
+        (*skb).tstamp = 0;
+    }
+    if packet.opens != 0 && packet.verdict.answer != Answer::Reset as u32 {
+        // SAFETY: takes no arguments and only reads the clock.
+        let at = unsafe { bpf_ktime_get_ns() } + ANSWER_NS;
+        if net_send(skb, back as u32, 0, at, 0) != 0 {
+            return NOTHING_LEFT;
+        }
+    }
+    if on_loopback { STAYS } else { GOES_BACK }
 }
 
 /// Carries out what the rules want of a packet that is not lost.

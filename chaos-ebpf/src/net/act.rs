@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Shape,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Shape,
 };
 
 use super::flow;
@@ -42,6 +42,10 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
         action if action == Action::Hold as u32 => {
             hold(id, rule, packet, firing);
             false
+        }
+        action if action == Action::Reject as u32 => {
+            packet.verdict.answer = Reject::of(&rule.parameters).answer as u32;
+            true
         }
         _ => true,
     }

@@ -28,6 +28,8 @@ mod network_loss;
 mod network_partition;
 #[path = "../tests/network_rate.rs"]
 mod network_rate;
+#[path = "../tests/network_reject.rs"]
+mod network_reject;
 #[path = "../tests/network_reorder.rs"]
 mod network_reorder;
 #[path = "../tests/targets.rs"]
@@ -59,6 +61,7 @@ fn main() -> Result<ExitCode> {
                 network_corrupt::all_trials(),
                 network_rate::trials(),
                 network_partition::trials(),
+                network_reject::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::errno::Errno;
 
 use super::{NetNs, Place};
 use crate::victim::{Answer, Arrival, Ask, Errors, Exchanged, Handle, Sent, Served, UdpOptions};
@@ -153,8 +154,22 @@ impl Agent {
             // On a wire that loses packets, a connection is never refused: it just takes too long.
             Answer::Refused { errno } if errno == nix::libc::ETIMEDOUT => Ok(None),
             Answer::Refused { errno } => {
-                bail!("connecting to {to} failed with {}", nix::errno::Errno::from_raw(errno))
+                bail!("connecting to {to} failed with {}", Errno::from_raw(errno))
             }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Why no connection comes about, or `None` if one does. It is closed at once. `ETIMEDOUT` also stands for what
+    /// is not decided in time.
+    pub(crate) fn refusal(&self, to: SocketAddr, within: Duration) -> Result<Option<Errno>> {
+        let within_ms = within.as_millis() as u64;
+        match self.ask(&Ask::Connect { bind: None, to, within_ms })? {
+            Answer::Socket { socket, local } => {
+                self.close(Socket { handle: socket, local })?;
+                Ok(None)
+            }
+            Answer::Refused { errno } => Ok(Some(Errno::from_raw(errno))),
             other => unexpected(&other),
         }
     }

@@ -102,6 +102,12 @@ impl From<v1::NetworkPartition> for Network {
     }
 }
 
+impl From<v1::NetworkReject> for Network {
+    fn from(reject: v1::NetworkReject) -> Self {
+        Self::new(Fault::NetworkReject(reject))
+    }
+}
+
 impl Network {
     fn new(fault: Fault) -> Self {
         let (filter, duration) = (v1::NetworkFilter::default(), Duration::from_secs(60));
@@ -179,6 +185,7 @@ impl Network {
             Fault::NetworkCorrupt(corrupt) => corrupt.filter = filter,
             Fault::NetworkRate(rate) => rate.filter = filter,
             Fault::NetworkPartition(partition) => partition.filter = filter,
+            Fault::NetworkReject(reject) => reject.filter = filter,
         }
         v1::Spec {
             target: Some(v1::Target { target: Some(target) }),
