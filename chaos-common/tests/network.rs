@@ -83,6 +83,10 @@ const FAULTS: [(&str, &str); 33] = [
         "{networkReject: {answer: hostUnreachable, percent: 5, filter: {direction: both}}}",
         "reject 5 % hostUnreachable, both",
     ),
+    (
+        "{networkReject: {connect: ETIMEDOUT, percent: 50, filter: {protocols: [udp]}}}",
+        "reject 50 % connect ETIMEDOUT, out, udp",
+    ),
     ("{networkLoss: {every: 2, filter: {interface: eth0}}}", "loss one in 2, out, interface eth0"),
     (
         "{networkLoss: {every: 2, filter: {dscp: [ef, 10, 63, 46]}}}",
@@ -240,6 +244,32 @@ fn every_mistake_is_named_with_its_field() {
         ("{networkPartition: {percent: 1}}", "networkPartition", "write filter"),
         ("{networkReject: {percent: 0}}", "networkReject.percent", "would do nothing"),
         ("{networkReject: {answer: no}}", "networkReject.answer", "portUnreachable"),
+        ("{networkReject: {connect: EDOOFUS}}", "networkReject.connect", "ECONNREFUSED"),
+        (
+            "{networkReject: {answer: reset, connect: EPERM}}",
+            "networkReject",
+            "either `answer` or `connect`",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {direction: both}}}",
+            "networkReject.filter.direction",
+            "leave it out",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {protocols: [icmp]}}}",
+            "networkReject.filter.protocols",
+            "tcp or udp",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {interface: eth0}}}",
+            "networkReject.filter.interface",
+            "not known yet",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {connectionPercent: 5}}}",
+            "networkReject.filter.connectionPercent",
+            "`percent` is of connections",
+        ),
         (
             "{networkPartition: {filter: {remote: ['::1'], except: ['::1']}}}",
             "networkPartition.filter.except",

@@ -14,14 +14,16 @@ pub enum Action {
     Drop = 0,
     /// Its sender gets an answer instead: [`Reject`].
     Reject = 1,
+    /// There is none: the attempt to send it fails. [`Refuse`].
+    Refuse = 2,
     /// It comes several times: [`Duplicate`].
-    Duplicate = 2,
+    Duplicate = 3,
     /// Bits of it change: [`Corrupt`].
-    Corrupt = 3,
+    Corrupt = 4,
     /// It waits for its turn on a slow line: [`Rate`].
-    Rate = 4,
+    Rate = 5,
     /// It waits: [`Hold`].
-    Hold = 5,
+    Hold = 6,
 }
 
 /// Parameters of [`Action::Reject`].
@@ -29,6 +31,28 @@ pub enum Action {
 pub struct Reject {
     /// An [`Answer`].
     pub answer: u64,
+}
+
+/// Parameters of [`Action::Refuse`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refuse {
+    /// How the call fails; more than 0.
+    pub errno: u64,
+}
+
+impl Refuse {
+    /// As a rule has them.
+    #[must_use]
+    pub const fn words(self) -> [u64; PARAMETERS] {
+        [self.errno, 0, 0, 0, 0, 0]
+    }
+
+    /// From a rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(words: &[u64; PARAMETERS]) -> Self {
+        Self { errno: words[0] }
+    }
 }
 
 /// What the sender of a rejected packet gets.
@@ -299,6 +323,7 @@ mod tests {
         let corrupt = Corrupt { bits: 1, region: 2, fixes_checksum: 1 };
         assert_eq!(Corrupt::of(&corrupt.words()), corrupt);
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
+        assert_eq!(Refuse::of(&Refuse { errno: 111 }.words()).errno, 111);
         assert_eq!(Reject::of(&Reject { answer: 3 }.words()).answer, 3);
     }
 

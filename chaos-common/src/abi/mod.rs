@@ -13,7 +13,7 @@ mod net;
 
 pub use action::{
     Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate,
-    Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
+    Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;

@@ -17,7 +17,7 @@ pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, P
 pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
 pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
-pub use network_reject::{Answer, NetworkReject};
+pub use network_reject::{Answer, NetworkReject, With};
 pub use network_reorder::{NetworkReorder, ReorderModel};
 
 use std::fmt;

@@ -310,16 +310,30 @@ pub struct NetworkPartition {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<NetworkFilter>,
 }
-/// Packets are answered with an error instead of delivered.
+/// Packets are answered with an error instead of delivered, or there are none: connecting fails.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetworkReject {
-    #[prost(enumeration = "RejectAnswer", tag = "1")]
-    pub answer: i32,
-    /// Each packet alone: more than 0, at most 100; absent is 100.
+    /// Each packet, or each call, alone: more than 0, at most 100; absent is 100.
     #[prost(double, optional, tag = "2")]
     pub percent: ::core::option::Option<f64>,
+    /// Calls have a remote address, remote ports and a protocol only.
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<NetworkFilter>,
+    /// Neither is `answer: RESET`.
+    #[prost(oneof = "network_reject::With", tags = "1, 4")]
+    pub with: ::core::option::Option<network_reject::With>,
+}
+/// Nested message and enum types in `NetworkReject`.
+pub mod network_reject {
+    /// Neither is `answer: RESET`.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum With {
+        #[prost(enumeration = "super::RejectAnswer", tag = "1")]
+        Answer(i32),
+        /// How calls fail that would connect, or send without a connection: the name of an errno, "ECONNREFUSED".
+        #[prost(string, tag = "4")]
+        Connect(::prost::alloc::string::String),
+    }
 }
 /// Which packets of a target. An empty list is no condition.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -2,6 +2,7 @@
 
 mod dscp;
 mod duration;
+mod errno;
 mod every;
 mod interface;
 mod percent;
@@ -14,6 +15,7 @@ mod volume;
 
 pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;
+pub use errno::Errno;
 pub use every::Every;
 pub use interface::InterfaceName;
 pub use percent::Percent;

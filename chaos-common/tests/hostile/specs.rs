@@ -12,8 +12,8 @@ use chaos_common::{
     spec::{Spec, Times},
     target::{Target, pid},
     value::{
-        BitRate, Bytes, Cidr, Dscp, Dscps, Every, InterfaceName, Lifetime, Percent, PortRange,
-        PortRanges, Remotes, Share, Volume, Wait,
+        BitRate, Bytes, Cidr, Dscp, Dscps, Errno, Every, InterfaceName, Lifetime, Percent,
+        PortRange, PortRanges, Remotes, Share, Volume, Wait,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -82,12 +82,19 @@ fn fault() -> impl Strategy<Value = Fault> {
         filter().prop_map(|filter| {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
-        (prop::sample::select(&Answer::ALL[..]), percent(), filter()).prop_map(
-            |(answer, percent, filter)| {
-                Fault::NetworkReject(NetworkReject { answer, percent, filter })
-            }
-        ),
+        reject().prop_map(Fault::NetworkReject).boxed(),
     ]
+}
+
+fn reject() -> impl Strategy<Value = NetworkReject> {
+    let answer = prop::sample::select(&Answer::ALL[..]).prop_map(With::Answer);
+    let answers = (answer, percent(), filter()).boxed();
+    let errno = prop::sample::select(Errno::all().collect::<Vec<_>>()).prop_map(With::Connect);
+    let plain = NetworkFilter::default().checked().unwrap();
+    let calls = (errno, percent(), Just(plain)).boxed();
+    prop_oneof![answers, calls].prop_map(|(with, percent, filter)| {
+        NetworkReject::new(with, Some(percent), filter).unwrap()
+    })
 }
 
 fn loss_model() -> impl Strategy<Value = LossModel> {

@@ -72,6 +72,7 @@ const FIELDS: [&str; 52] = [
     "networkPartition",
     "networkReject",
     "answer",
+    "connect",
     "percent",
     "correlation",
     "every",

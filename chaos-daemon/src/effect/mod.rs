@@ -13,6 +13,7 @@
 
 mod hold_packets;
 mod hook_arrival;
+mod hook_attempts;
 mod hook_egress;
 mod hook_ingress;
 mod put_rule;
@@ -43,6 +44,8 @@ pub enum Effect {
     HookEgress,
     /// What the target receives passes our program.
     HookIngress,
+    /// What the target attempts passes our programs.
+    HookAttempts,
     /// The programs have a rule for the target.
     PutRule(PutRule),
 }
@@ -68,6 +71,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
             Self::HookIngress => hook_ingress::apply(owner, kernel),
+            Self::HookAttempts => hook_attempts::apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -83,7 +87,8 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress => Ok(()),
+            | Self::HookIngress
+            | Self::HookAttempts => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -103,6 +108,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
             Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
+            Self::HookAttempts => hook_attempts::undo(owner, kernel).map(|()| None),
             Self::PutRule(_) => put_rule::undo(owner, kernel),
         }
     }
@@ -118,6 +124,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
             Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
+            Self::HookAttempts => Ok(hook_attempts::adopt(owner, kernel)),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
     }
@@ -131,6 +138,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
             Self::HookIngress => hook_ingress::observe(owner, kernel),
+            Self::HookAttempts => hook_attempts::observe(owner, kernel),
             Self::PutRule(_) => put_rule::observe(owner, kernel),
         }
     }
@@ -139,7 +147,9 @@ impl Effect {
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
+                FailPoint::HookAttached
+            }
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
     }
@@ -148,7 +158,9 @@ impl Effect {
     pub(crate) const fn undone(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
+                FailPoint::HookDetached
+            }
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
     }
@@ -162,6 +174,7 @@ impl fmt::Display for Effect {
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
             Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
+            Self::HookAttempts => f.write_str(hook_attempts::DESCRIPTION),
             Self::PutRule(rule) => rule.fmt(f),
         }
     }

@@ -7,6 +7,8 @@
 //!   answer, and is redirected to the interface's other side.
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
+//! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, or sends without a
+//!   connection. See `chaos_ebpf::net::attempt`.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
@@ -17,13 +19,14 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
     helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_ktime_get_ns, bpf_redirect},
-    macros::{cgroup_skb, classifier},
-    programs::{SkBuffContext, TcContext},
+    macros::{cgroup_skb, cgroup_sock_addr, classifier},
+    programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{Answer, Direction, MAX_COPIES, Way};
+use chaos_common::abi::{Answer, Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
+        attempt,
         corrupt::{self, Corrupted},
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
@@ -87,6 +90,34 @@ fn net_in(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb]
 fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
+}
+
+/// Programs for attempts over one family: to connect, or to send without a connection. Of each there are those that
+/// say any errno, and those for older kernels, which know `EPERM` only.
+macro_rules! attempts {
+    ($($family:ident: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
+        #[cgroup_sock_addr($attach)]
+        fn $name(ctx: SockAddrContext) -> i32 {
+            attempt::$verdict::<$counter, $family>(&ctx)
+        }
+    )*)*};
+}
+
+attempts! {
+    FAMILY_V4:
+        net_connect4(connect4) = refuse::<Exact>,
+        net_connect4_eperm(connect4) = forbid::<Exact>,
+        net_connect4_eperm_close(connect4) = forbid::<Close>,
+        net_sendmsg4(sendmsg4) = refuse::<Exact>,
+        net_sendmsg4_eperm(sendmsg4) = forbid::<Exact>,
+        net_sendmsg4_eperm_close(sendmsg4) = forbid::<Close>;
+    FAMILY_V6:
+        net_connect6(connect6) = refuse::<Exact>,
+        net_connect6_eperm(connect6) = forbid::<Exact>,
+        net_connect6_eperm_close(connect6) = forbid::<Close>,
+        net_sendmsg6(sendmsg6) = refuse::<Exact>,
+        net_sendmsg6_eperm(sendmsg6) = forbid::<Exact>,
+        net_sendmsg6_eperm_close(sendmsg6) = forbid::<Close>;
 }
 
 /// What comes to the entrance of a hop waits until its time has come.
@@ -264,7 +295,7 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
     }
     let (back, mark) = match hook {
         Hook::Egress => (Hook::Ingress, judged_in()),
-        Hook::Ingress | Hook::Socket => (Hook::Egress, judged()),
+        Hook::Ingress | Hook::Socket | Hook::Attempt => (Hook::Egress, judged()),
     };
     let on_loopback = hop::is_loopback(context);
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.

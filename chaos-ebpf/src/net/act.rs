@@ -4,7 +4,8 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Shape,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Refuse, Reject,
+    Shape,
 };
 
 use super::flow;
@@ -45,6 +46,10 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
         }
         action if action == Action::Reject as u32 => {
             packet.verdict.answer = Reject::of(&rule.parameters).answer as u32;
+            true
+        }
+        action if action == Action::Refuse as u32 => {
+            packet.verdict.answer = Refuse::of(&rule.parameters).errno as u32;
             true
         }
         _ => true,

@@ -5,6 +5,7 @@
 //! [`hop`], and what is to be answered is turned round by [`reject`].
 
 pub mod act;
+pub mod attempt;
 pub mod corrupt;
 pub mod filter;
 pub mod flow;

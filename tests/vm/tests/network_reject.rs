@@ -1,5 +1,7 @@
 //! `network reject`: who sends is told at once, in a cgroup and nowhere else.
 
+#[path = "network_reject/calls.rs"]
+mod calls;
 #[path = "network_reject/connecting.rs"]
 mod connecting;
 #[path = "network_reject/established.rs"]
@@ -25,6 +27,7 @@ const SOON: Duration = Duration::from_millis(900);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let groups = [
+        calls::trials(),
         connecting::trials(),
         established::trials(),
         messages::trials(),
@@ -43,7 +46,11 @@ const ANSWERS: [RejectAnswer; 5] = [
 ];
 
 fn reject(answer: RejectAnswer) -> Network {
-    v1::NetworkReject { answer: answer.into(), ..Default::default() }.into()
+    with(v1::network_reject::With::Answer(answer.into()))
+}
+
+fn with(with: v1::network_reject::With) -> Network {
+    v1::NetworkReject { with: Some(with), ..Default::default() }.into()
 }
 
 /// What Linux makes of an answer.
