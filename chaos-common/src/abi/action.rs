@@ -31,6 +31,8 @@ pub enum Action {
 pub struct Reject {
     /// An [`Answer`].
     pub answer: u64,
+    /// How long the answer to the first packet of a connection waits; 0 is not at all.
+    pub wait_ns: u64,
 }
 
 /// Parameters of [`Action::Refuse`].
@@ -92,14 +94,14 @@ impl Reject {
     /// As a rule has them.
     #[must_use]
     pub const fn words(self) -> [u64; PARAMETERS] {
-        [self.answer, 0, 0, 0, 0, 0]
+        [self.answer, self.wait_ns, 0, 0, 0, 0]
     }
 
     /// From a rule.
     #[inline(always)]
     #[must_use]
     pub const fn of(words: &[u64; PARAMETERS]) -> Self {
-        Self { answer: words[0] }
+        Self { answer: words[0], wait_ns: words[1] }
     }
 }
 
@@ -324,7 +326,8 @@ mod tests {
         assert_eq!(Corrupt::of(&corrupt.words()), corrupt);
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
         assert_eq!(Refuse::of(&Refuse { errno: 111 }.words()).errno, 111);
-        assert_eq!(Reject::of(&Reject { answer: 3 }.words()).answer, 3);
+        let reject = Reject { answer: 3, wait_ns: 4 };
+        assert_eq!(Reject::of(&reject.words()), reject);
     }
 
     proptest! {

@@ -15,6 +15,10 @@ use crate::{
     kernel::{Refusal, Support},
 };
 
+/// How long an ICMP answer to the first packet of a connection takes: until `connect` has let go of its socket, which
+/// else takes note of the error only when it has tried again, a second later (`sock_owned_by_user` in `tcp_v4_err`).
+const WAIT_NS: u64 = 1_000_000;
+
 const CONNECT: &str = "connect";
 const EPERM_ONLY: &str =
     "this kernel lets calls fail with EPERM only (any errno from Linux 6.1 on)";
@@ -26,9 +30,12 @@ pub(super) fn plan(
 ) -> Result<Vec<Effect>, Unsupported> {
     let (action, parameters, means) = match reject.with {
         With::Answer(answer) => {
-            // An ICMP error that comes at once finds `connect` still holding its socket.
             let waits = answer != Answer::Reset && support.hold.is_ok();
-            let parameters = abi::Reject { answer: answer.to_abi() as u64 }.words();
+            let parameters = abi::Reject {
+                answer: answer.to_abi() as u64,
+                wait_ns: if waits { WAIT_NS } else { 0 },
+            }
+            .words();
             (Action::Reject, parameters, if waits { Means::Hold } else { Means::Answer })
         }
         With::Connect(errno) => {

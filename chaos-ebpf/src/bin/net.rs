@@ -18,11 +18,11 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
-    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_ktime_get_ns, bpf_redirect},
+    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
     macros::{cgroup_skb, cgroup_sock_addr, classifier},
     programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{Answer, Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
@@ -278,9 +278,6 @@ const NOTHING_LEFT: u32 = 0;
 const STAYS: u32 = 1;
 /// It goes back.
 const GOES_BACK: u32 = 2;
-/// How long an ICMP answer to the first packet of a connection takes: until `connect` has let go of its socket, which
-/// else takes note of the error only when it has tried again, a second later (`sock_owned_by_user` in `tcp_v4_err`).
-const ANSWER_NS: u64 = 1_000_000;
 
 /// What is left of a packet that ends. A global function: see `chaos_ebpf::net::judge`.
 #[unsafe(no_mangle)]
@@ -304,12 +301,9 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
         (*skb).tc_index = if on_loopback { judged_in() } else { mark };
         (*skb).tstamp = 0;
     }
-    if packet.opens != 0 && packet.verdict.answer != Answer::Reset as u32 {
-        // SAFETY: takes no arguments and only reads the clock.
-        let at = unsafe { bpf_ktime_get_ns() } + ANSWER_NS;
-        if net_send(skb, back as u32, 0, at, 0) != 0 {
-            return NOTHING_LEFT;
-        }
+    let at = packet.verdict.departure_ns;
+    if at != 0 && net_send(skb, back as u32, 0, at, 0) != 0 {
+        return NOTHING_LEFT;
     }
     if on_loopback { STAYS } else { GOES_BACK }
 }

@@ -45,7 +45,10 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
             false
         }
         action if action == Action::Reject as u32 => {
-            packet.verdict.answer = Reject::of(&rule.parameters).answer as u32;
+            let Reject { answer, wait_ns } = Reject::of(&rule.parameters);
+            packet.verdict.answer = answer as u32;
+            packet.verdict.departure_ns =
+                if packet.opens == 0 || wait_ns == 0 { 0 } else { departure(packet) + wait_ns };
             true
         }
         action if action == Action::Refuse as u32 => {

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::{connects, is_refused, with};
 use crate::harness::{
     Agent, Client, Family, Network, Place, Settings, Stage, Transport, active, balanced, needs,
-    net, refused, tests,
+    net, poll, refused, tests,
 };
 
 tests![
@@ -60,15 +60,21 @@ fn connecting_fails_as_it_should() -> Result<()> {
     for family in net::families() {
         let server = stage.far.listen(SocketAddr::new(net::far(family), 0))?;
         connects(&stage.victim, server.local)?;
+        let mut opened = 1;
         for (name, errno) in errnos(&client)? {
-            let before = stage.far.served(server)?.accepted;
             let injection = client.inject(connect(name).on(&stage.target))?;
             is_refused(&stage.victim, server.local, errno)?;
-            ensure!(stage.far.served(server)?.accepted == before, "a connection came about");
             connects(&stage.bystander, server.local)?;
+            opened += 1;
+            poll::until_ok("the bystander's connection, and no other", super::SOON, || {
+                let accepted = stage.far.served(server)?.accepted;
+                ensure!(accepted == opened, "{accepted} connections came, not {opened}");
+                Ok(())
+            })?;
             let counters = balanced(&client.recover(&injection.id)?)?;
             ensure!(counters.fired == 1 && counters.matched == 1, "{counters:?}");
             connects(&stage.victim, server.local)?;
+            opened += 1;
         }
     }
     stage.idle(&daemon)?;
