@@ -21,7 +21,7 @@ fn refusal(fault: &str) -> String {
 }
 
 /// What is written, and how it is said.
-const FAULTS: [(&str, &str); 33] = [
+const FAULTS: [(&str, &str); 36] = [
     ("{networkLoss: {percent: 30}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 0}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 25}}", "loss 30 % (correlation 25 %), out"),

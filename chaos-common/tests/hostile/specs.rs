@@ -7,7 +7,7 @@ use chaos_common::{
         Answer, Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess, Fault,
         FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate, NetworkFilter,
         NetworkLoss, NetworkPartition, NetworkRate, NetworkReject, NetworkReorder, Protocol,
-        Region, ReorderModel, Table,
+        Region, ReorderModel, Table, With,
     },
     spec::{Spec, Times},
     target::{Target, pid},

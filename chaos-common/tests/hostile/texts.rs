@@ -52,7 +52,7 @@ const WORDS: [&str; 45] = [
 ];
 
 /// Names that a document has, so that trees reach into every corner.
-const FIELDS: [&str; 52] = [
+const FIELDS: [&str; 55] = [
     "target",
     "fault",
     "duration",
