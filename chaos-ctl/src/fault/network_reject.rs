@@ -15,9 +15,9 @@ use super::{above_zero, network_filter::FilterFlags, of_flag};
     next_help_heading = "What"
 )]
 pub(super) struct Flags {
-    /// reset, portUnreachable, hostUnreachable, networkUnreachable or prohibited [default: reset]
+    /// What answers a packet: a reset or an error of ICMP [default: reset]
     ///
-    /// A reset ends a TCP connection; over UDP it is portUnreachable. The others are ICMP errors, of which an
+    /// One of reset, portUnreachable, hostUnreachable, networkUnreachable, prohibited. A reset ends a TCP connection; over UDP it is portUnreachable. The others are ICMP errors, of which an
     /// established connection takes no notice: its packets are lost.
     #[arg(long, value_name = "ANSWER", allow_hyphen_values = true)]
     answer: Option<Answer>,
@@ -29,7 +29,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ERRNO", allow_hyphen_values = true, conflicts_with = "answer")]
     connect: Option<Errno>,
 
-    /// Each packet, or call, is rejected with this chance: more than 0, at most 100 [default: 100]
+    /// How many packets or calls, each with this chance: above 0, to 100 [default: 100]
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = above_zero)]
     percent: Option<Percent>,
 
