@@ -21,7 +21,7 @@ fn refusal(fault: &str) -> String {
 }
 
 /// What is written, and how it is said.
-const FAULTS: [(&str, &str); 36] = [
+const FAULTS: [(&str, &str); 39] = [
     ("{networkLoss: {percent: 30}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 0}}", "loss 30 %, out"),
     ("{networkLoss: {percent: 30, correlation: 25}}", "loss 30 % (correlation 25 %), out"),
@@ -78,6 +78,15 @@ const FAULTS: [(&str, &str); 36] = [
     ("{networkPartition: {}}", "partition both"),
     ("{networkPartition: {filter: {direction: in}}}", "partition in"),
     ("{networkPartition: {filter: {remote: [10.0.0.5]}}}", "partition both, remote 10.0.0.5"),
+    ("{networkReject: {}}", "reject reset, out"),
+    (
+        "{networkReject: {answer: hostUnreachable, percent: 5, filter: {direction: both}}}",
+        "reject 5 % hostUnreachable, both",
+    ),
+    (
+        "{networkReject: {connect: ETIMEDOUT, percent: 50, filter: {protocols: [udp]}}}",
+        "reject 50 % connect ETIMEDOUT, out, udp",
+    ),
     ("{networkOccupy: {ports: [8080]}}", "occupy tcp 8080"),
     (
         "{networkOccupy: {ports: ['9000-9010', 53], protocols: [udp, tcp], address: '::1'}}",
@@ -242,6 +251,34 @@ fn every_mistake_is_named_with_its_field() {
             "either `drop` or `queue`",
         ),
         ("{networkPartition: {percent: 1}}", "networkPartition", "write filter"),
+        ("{networkReject: {percent: 0}}", "networkReject.percent", "would do nothing"),
+        ("{networkReject: {answer: no}}", "networkReject.answer", "portUnreachable"),
+        ("{networkReject: {connect: EDOOFUS}}", "networkReject.connect", "ECONNREFUSED"),
+        (
+            "{networkReject: {answer: reset, connect: EPERM}}",
+            "networkReject",
+            "either `answer` or `connect`",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {direction: both}}}",
+            "networkReject.filter.direction",
+            "leave it out",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {protocols: [icmp]}}}",
+            "networkReject.filter.protocols",
+            "tcp or udp",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {interface: eth0}}}",
+            "networkReject.filter.interface",
+            "not known yet",
+        ),
+        (
+            "{networkReject: {connect: EPERM, filter: {connectionPercent: 5}}}",
+            "networkReject.filter.connectionPercent",
+            "`percent` is of connections",
+        ),
         ("{networkOccupy: {}}", "networkOccupy.ports", "is missing"),
         ("{networkOccupy: {ports: []}}", "networkOccupy.ports", "without a port"),
         ("{networkOccupy: {ports: [0]}}", "networkOccupy.ports", "stands for any"),

@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
-    helpers::generated::bpf_skb_load_bytes_relative,
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
 };
 use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, INTERFACE_NAME, Protocol, mix};
 
@@ -24,6 +24,11 @@ const IPPROTO_FRAGMENT: u8 = 44;
 const IPPROTO_AH: u8 = 51;
 const IPPROTO_ICMPV6: u8 = 58;
 const IPPROTO_DSTOPTS: u8 = 60;
+
+/// Bytes of the link header of most devices.
+pub const ETHERNET: u32 = 14;
+/// The same with a VLAN tag.
+const VLAN: u32 = 18;
 
 /// IPv6 extension headers that are walked; a packet with more of them has no ports for us.
 const MAX_EXTENSIONS: usize = 6;
@@ -96,8 +101,8 @@ pub struct Verdict {
     pub departure_ns: u64,
     /// Which line it waits in; 0 is that of its connection, in which none overtakes another.
     pub line: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// What its sender gets instead of it: an [`Answer`](chaos_common::abi::Answer), of an attempt an errno, or 0.
+    pub answer: u32,
     /// How many come besides itself.
     pub copies: u32,
     /// The rule that corrupts it, or 0.
@@ -116,6 +121,21 @@ impl Packet {
             IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
             _ => 0,
         }
+    }
+
+    /// Stands for an attempt to send to an address, of which there is no packet yet.
+    #[inline(always)]
+    pub fn attempt(&mut self, family: u32, protocol: u32, remote: [u32; 4], port: u16) {
+        (self.family, self.protocol) = (family, protocol);
+        (self.length, self.wire_length, self.link_length) = (0, 0, 0);
+        (self.has_ports, self.local_port, self.remote_port) = (1, 0, port);
+        (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
+        self.local = [0; 16];
+        for (at, word) in remote.iter().enumerate() {
+            self.remote[4 * at..4 * at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        self.interface = [0; INTERFACE_NAME];
+        self.verdict = Verdict::default();
     }
 
     /// Reads the headers. `None` for what is not IP, is cut short, or is the kernel's own.
@@ -141,10 +161,10 @@ impl Packet {
     fn read_v4(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
         // Nearly every header has no options, and the ports behind it: one copy for both. What is too short
         // for that can have no ports.
-        let header: [u8; 24] = match load(skb, 0) {
+        let header: [u8; 24] = match relative(skb, 0) {
             Some(header) => header,
             None => {
-                let short: [u8; 20] = load(skb, 0)?;
+                let short: [u8; 20] = relative(skb, 0)?;
                 let mut header = [0; 24];
                 header[..20].copy_from_slice(&short);
                 header
@@ -169,7 +189,7 @@ impl Packet {
             let ports = if words == 5 {
                 Some([header[20], header[21], header[22], header[23]])
             } else {
-                load(skb, u32::from(words) * 4)
+                relative(skb, u32::from(words) * 4)
             };
             self.set_ports(ports, direction);
             self.read_flags(skb, u32::from(words) * 4);
@@ -179,7 +199,7 @@ impl Packet {
 
     #[inline(always)]
     fn read_v6(&mut self, skb: *mut __sk_buff, direction: Direction) -> Option<()> {
-        let header: [u8; 40] = load(skb, 0)?;
+        let header: [u8; 40] = relative(skb, 0)?;
         self.family = FAMILY_V6;
         // The traffic class lies across two bytes; the DSCP is its upper six bits.
         self.dscp = u32::from((header[0] & 0x0f) << 2 | header[1] >> 6);
@@ -200,7 +220,7 @@ impl Packet {
             let length = match protocol {
                 IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH
                 | IPPROTO_FRAGMENT => {
-                    let extension: [u8; 4] = load(skb, at)?;
+                    let extension: [u8; 4] = relative(skb, at)?;
                     let length = match protocol {
                         IPPROTO_AH => (u32::from(extension[1]) + 2) * 4,
                         IPPROTO_FRAGMENT => {
@@ -222,11 +242,11 @@ impl Packet {
         }
         self.transport = at;
         if protocol == IPPROTO_ICMPV6 {
-            let [kind] = load::<1>(skb, at)?;
+            let [kind] = relative::<1>(skb, at)?;
             return (!is_link_upkeep(kind)).then_some(());
         }
         if has_ports(protocol) {
-            self.set_ports(load(skb, at), direction);
+            self.set_ports(relative(skb, at), direction);
             self.read_flags(skb, at);
         }
         Some(())
@@ -254,7 +274,7 @@ impl Packet {
     fn read_flags(&mut self, skb: *mut __sk_buff, transport: u32) {
         const SYN: u8 = 2;
         if self.protocol as u8 == IPPROTO_TCP
-            && let Some([flags]) = load::<1>(skb, transport + 13)
+            && let Some([flags]) = relative::<1>(skb, transport + 13)
         {
             self.opens = u32::from(flags & SYN != 0);
         }
@@ -293,7 +313,7 @@ fn is_link_upkeep(kind: u8) -> bool {
 
 /// Copies bytes from behind the start of the network header.
 #[inline(always)]
-fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
+pub fn relative<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the helper writes `N` bytes, zeroes if it fails; the destination has `N`.
     let status = unsafe {
@@ -307,4 +327,32 @@ fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     };
     // SAFETY: written in any case, see above.
     (status == 0).then(|| unsafe { bytes.assume_init() })
+}
+
+/// Where the network header begins; a program cannot ask, but it can compare.
+#[inline(always)]
+pub fn network(skb: *mut __sk_buff) -> Option<u32> {
+    let header = u128::from_ne_bytes(relative::<16>(skb, 0)?);
+    let is_at =
+        |at: u32| absolute::<16>(skb, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
+    if is_at(ETHERNET) {
+        Some(ETHERNET)
+    } else if is_at(0) {
+        Some(0)
+    } else if is_at(VLAN) {
+        Some(VLAN)
+    } else {
+        None
+    }
+}
+
+/// Copies bytes from behind the start of the packet.
+#[inline(always)]
+pub fn absolute<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: as in `relative`.
+    unsafe {
+        let status = bpf_skb_load_bytes(skb.cast(), at, bytes.as_mut_ptr().cast(), N as u32);
+        (status == 0).then(|| bytes.assume_init())
+    }
 }

@@ -13,8 +13,8 @@ mod label;
 mod net;
 
 pub use action::{
-    Action, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate, Region,
-    SHAPE_ONE, SHAPE_PARTS, Shape,
+    Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate,
+    Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;

@@ -8,6 +8,7 @@ mod network_loss;
 mod network_occupy;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
@@ -18,6 +19,7 @@ pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
 pub use network_occupy::{BindAddress, NetworkOccupy, Transports};
 pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
+pub use network_reject::{Answer, NetworkReject, With};
 pub use network_reorder::{NetworkReorder, ReorderModel};
 
 use std::{fmt, net::IpAddr};
@@ -45,6 +47,8 @@ pub enum Fault {
     NetworkRate(NetworkRate),
     /// Nothing passes.
     NetworkPartition(NetworkPartition),
+    /// Packets are answered with an error.
+    NetworkReject(NetworkReject),
     /// Ports are taken.
     NetworkOccupy(NetworkOccupy),
 }
@@ -66,13 +70,15 @@ pub enum FaultKind {
     NetworkRate,
     /// `network partition`
     NetworkPartition,
+    /// `network reject`
+    NetworkReject,
     /// `network occupy`
     NetworkOccupy,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -80,6 +86,7 @@ impl FaultKind {
         Self::NetworkCorrupt,
         Self::NetworkRate,
         Self::NetworkPartition,
+        Self::NetworkReject,
         Self::NetworkOccupy,
     ];
 
@@ -94,6 +101,7 @@ impl FaultKind {
             Self::NetworkCorrupt => ("network", "corrupt"),
             Self::NetworkRate => ("network", "rate"),
             Self::NetworkPartition => ("network", "partition"),
+            Self::NetworkReject => ("network", "reject"),
             Self::NetworkOccupy => ("network", "occupy"),
         }
     }
@@ -109,7 +117,8 @@ impl FaultKind {
             | Self::NetworkReorder
             | Self::NetworkCorrupt
             | Self::NetworkRate
-            | Self::NetworkPartition => true,
+            | Self::NetworkPartition
+            | Self::NetworkReject => true,
             Self::NetworkOccupy => false,
         }
     }
@@ -141,6 +150,7 @@ impl Fault {
             Self::NetworkCorrupt(_) => FaultKind::NetworkCorrupt,
             Self::NetworkRate(_) => FaultKind::NetworkRate,
             Self::NetworkPartition(_) => FaultKind::NetworkPartition,
+            Self::NetworkReject(_) => FaultKind::NetworkReject,
             Self::NetworkOccupy(_) => FaultKind::NetworkOccupy,
         }
     }
@@ -158,6 +168,7 @@ impl Fault {
             Self::NetworkCorrupt(corrupt) => Some(&corrupt.filter),
             Self::NetworkRate(rate) => Some(&rate.filter),
             Self::NetworkPartition(partition) => Some(&partition.filter),
+            Self::NetworkReject(reject) => Some(&reject.filter),
             Self::NetworkOccupy(_) => None,
         }
     }
@@ -175,6 +186,7 @@ impl Fault {
             Self::NetworkCorrupt(corrupt) => &mut corrupt.filter,
             Self::NetworkRate(rate) => &mut rate.filter,
             Self::NetworkPartition(partition) => &mut partition.filter,
+            Self::NetworkReject(reject) => &mut reject.filter,
             Self::NetworkOccupy(_) => return Ok(self),
         };
         *filter = std::mem::take(filter).aimed_at(addresses).at("filter")?;
@@ -193,6 +205,7 @@ impl fmt::Display for Fault {
             Self::NetworkCorrupt(corrupt) => write!(f, " {corrupt}"),
             Self::NetworkRate(rate) => write!(f, " {rate}"),
             Self::NetworkPartition(partition) => write!(f, " {partition}"),
+            Self::NetworkReject(reject) => write!(f, " {reject}"),
             Self::NetworkOccupy(occupy) => write!(f, " {occupy}"),
         }
     }
@@ -224,6 +237,9 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::NetworkPartition(partition)) => {
                 partition.try_into().map(Self::NetworkPartition).at("networkPartition")
             }
+            Some(v1::fault::Fault::NetworkReject(reject)) => {
+                reject.try_into().map(Self::NetworkReject).at("networkReject")
+            }
             Some(v1::fault::Fault::NetworkOccupy(occupy)) => {
                 occupy.try_into().map(Self::NetworkOccupy).at("networkOccupy")
             }
@@ -246,6 +262,7 @@ impl From<&Fault> for v1::Fault {
             Fault::NetworkPartition(partition) => {
                 v1::fault::Fault::NetworkPartition(partition.into())
             }
+            Fault::NetworkReject(reject) => v1::fault::Fault::NetworkReject(reject.into()),
             Fault::NetworkOccupy(occupy) => v1::fault::Fault::NetworkOccupy(occupy.into()),
         };
         Self { fault: Some(fault) }

@@ -104,7 +104,7 @@ pub mod target {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fault {
-    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
+    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7, 21, 20")]
     pub fault: ::core::option::Option<fault::Fault>,
 }
 /// Nested message and enum types in `Fault`.
@@ -125,6 +125,8 @@ pub mod fault {
         NetworkRate(super::NetworkRate),
         #[prost(message, tag = "7")]
         NetworkPartition(super::NetworkPartition),
+        #[prost(message, tag = "21")]
+        NetworkReject(super::NetworkReject),
         #[prost(message, tag = "20")]
         NetworkOccupy(super::NetworkOccupy),
     }
@@ -309,6 +311,31 @@ pub struct NetworkPartition {
     /// Its direction, where there is none, is both.
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<NetworkFilter>,
+}
+/// Packets are answered with an error instead of delivered, or there are none: connecting fails.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetworkReject {
+    /// Each packet, or each call, alone: more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "2")]
+    pub percent: ::core::option::Option<f64>,
+    /// Calls have a remote address, remote ports and a protocol only.
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<NetworkFilter>,
+    /// Neither is `answer: RESET`.
+    #[prost(oneof = "network_reject::With", tags = "1, 4")]
+    pub with: ::core::option::Option<network_reject::With>,
+}
+/// Nested message and enum types in `NetworkReject`.
+pub mod network_reject {
+    /// Neither is `answer: RESET`.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum With {
+        #[prost(enumeration = "super::RejectAnswer", tag = "1")]
+        Answer(i32),
+        /// How calls fail that would connect, or send without a connection: the name of an errno, "ECONNREFUSED".
+        #[prost(string, tag = "4")]
+        Connect(::prost::alloc::string::String),
+    }
 }
 /// Ports are taken in the network namespaces of the target's processes, so that nobody there can bind to them.
 /// `times` and `seed` of the spec are refused.
@@ -727,6 +754,47 @@ impl Checksum {
             "CHECKSUM_UNSPECIFIED" => Some(Self::Unspecified),
             "CHECKSUM_BROKEN" => Some(Self::Broken),
             "CHECKSUM_FIXED" => Some(Self::Fixed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RejectAnswer {
+    /// As RESET.
+    Unspecified = 0,
+    /// The end of a TCP connection; over UDP as PORT_UNREACHABLE; nothing else is answered.
+    Reset = 1,
+    /// The others are errors of ICMP and ICMPv6.
+    PortUnreachable = 2,
+    HostUnreachable = 3,
+    NetworkUnreachable = 4,
+    Prohibited = 5,
+}
+impl RejectAnswer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REJECT_ANSWER_UNSPECIFIED",
+            Self::Reset => "REJECT_ANSWER_RESET",
+            Self::PortUnreachable => "REJECT_ANSWER_PORT_UNREACHABLE",
+            Self::HostUnreachable => "REJECT_ANSWER_HOST_UNREACHABLE",
+            Self::NetworkUnreachable => "REJECT_ANSWER_NETWORK_UNREACHABLE",
+            Self::Prohibited => "REJECT_ANSWER_PROHIBITED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REJECT_ANSWER_UNSPECIFIED" => Some(Self::Unspecified),
+            "REJECT_ANSWER_RESET" => Some(Self::Reset),
+            "REJECT_ANSWER_PORT_UNREACHABLE" => Some(Self::PortUnreachable),
+            "REJECT_ANSWER_HOST_UNREACHABLE" => Some(Self::HostUnreachable),
+            "REJECT_ANSWER_NETWORK_UNREACHABLE" => Some(Self::NetworkUnreachable),
+            "REJECT_ANSWER_PROHIBITED" => Some(Self::Prohibited),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod dscp;
 mod duration;
+mod errno;
 mod every;
 mod host;
 mod interface;
@@ -15,6 +16,7 @@ mod volume;
 
 pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;
+pub use errno::Errno;
 pub use every::Every;
 pub use host::HostName;
 pub use interface::InterfaceName;

@@ -78,6 +78,7 @@ fn fault() -> impl Strategy<Value = v1::Fault> {
         option::of(filter())
             .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
             .boxed(),
+        reject().prop_map(Fault::NetworkReject).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ];
     option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
@@ -177,6 +178,15 @@ fn corrupt() -> impl Strategy<Value = v1::NetworkCorrupt> {
             filter,
         },
     )
+}
+
+fn reject() -> impl Strategy<Value = v1::NetworkReject> {
+    use v1::network_reject::With;
+
+    let connect = prop_oneof![Just("EPERM".to_owned()), texts::text()];
+    let with = prop_oneof![(-1..7).prop_map(With::Answer), connect.prop_map(With::Connect)];
+    (option::of(with), option::of(number()), option::of(filter()))
+        .prop_map(|(with, percent, filter)| v1::NetworkReject { with, percent, filter })
 }
 
 fn rate() -> impl Strategy<Value = v1::NetworkRate> {

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use chaos_common::{
     fault::{
-        BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution, Excess,
-        Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate,
-        NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReorder,
-        Protocol, Region, ReorderModel, Table, Transports,
+        Answer, BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution,
+        Excess, Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate,
+        NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReject,
+        NetworkReorder, Protocol, Region, ReorderModel, Table, Transports, With,
     },
     spec::{Spec, Times},
     target::{Target, pid},
     value::{
-        BitRate, Bytes, Cidr, Dscp, Dscps, Every, HostName, InterfaceName, Lifetime, Percent,
-        PortList, PortRange, PortRanges, Remotes, Share, Volume, Wait,
+        BitRate, Bytes, Cidr, Dscp, Dscps, Errno, Every, HostName, InterfaceName, Lifetime,
+        Percent, PortList, PortRange, PortRanges, Remotes, Share, Volume, Wait,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -86,6 +86,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         filter().prop_map(|filter| {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
+        reject().prop_map(Fault::NetworkReject).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ]
 }
@@ -102,6 +103,17 @@ fn occupy() -> impl Strategy<Value = NetworkOccupy> {
         ports,
         protocols,
         address,
+    })
+}
+
+fn reject() -> impl Strategy<Value = NetworkReject> {
+    let answer = prop::sample::select(&Answer::ALL[..]).prop_map(With::Answer);
+    let answers = (answer, percent(), filter()).boxed();
+    let errno = prop::sample::select(Errno::all().collect::<Vec<_>>()).prop_map(With::Connect);
+    let plain = NetworkFilter::default().checked().unwrap();
+    let calls = (errno, percent(), Just(plain)).boxed();
+    prop_oneof![answers, calls].prop_map(|(with, percent, filter)| {
+        NetworkReject::new(with, Some(percent), filter).unwrap()
     })
 }
 

@@ -52,7 +52,7 @@ const WORDS: [&str; 45] = [
 ];
 
 /// Names that a document has, so that trees reach into every corner.
-const FIELDS: [&str; 55] = [
+const FIELDS: [&str; 60] = [
     "target",
     "fault",
     "duration",
@@ -70,6 +70,9 @@ const FIELDS: [&str; 55] = [
     "networkCorrupt",
     "networkRate",
     "networkPartition",
+    "networkReject",
+    "answer",
+    "connect",
     "networkOccupy",
     "percent",
     "correlation",
@@ -99,6 +102,8 @@ const FIELDS: [&str; 55] = [
     "filter",
     "direction",
     "remote",
+    "hosts",
+    "peers",
     "except",
     "remotePorts",
     "protocols",
@@ -111,7 +116,7 @@ const FIELDS: [&str; 55] = [
 ];
 
 /// Kinds, each with what it cannot do without.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("networkLoss", "every: 2"),
     ("networkDelay", "latency: 1s, jitter: 1ms"),
     ("networkDuplicate", "percent: 1"),
@@ -119,6 +124,7 @@ const KINDS: [(&str, &str); 8] = [
     ("networkCorrupt", "percent: 1"),
     ("networkRate", "rate: 1Mbit"),
     ("networkPartition", "filter: {}"),
+    ("networkReject", "answer: reset"),
     ("networkOccupy", "ports: [80]"),
 ];
 
@@ -153,7 +159,7 @@ pub(crate) fn document() -> impl Strategy<Value = String> {
     let loss = (tree(), tree()).prop_map(|(percent, filter)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: {percent}, filter: {filter}}}}}}}")
     });
-    let filter = (prop::sample::select(&FIELDS[44..]), tree()).prop_map(|(field, tree)| {
+    let filter = (prop::sample::select(&FIELDS[47..]), tree()).prop_map(|(field, tree)| {
         format!("{{target: {{pid: 1}}, fault: {{networkLoss: {{percent: 1, filter: {{{field}: {tree}}}}}}}}}")
     });
     let kind = (prop::sample::select(&KINDS[..]), prop::sample::select(&FIELDS[..]), tree())

@@ -8,6 +8,7 @@ mod network_loss;
 mod network_occupy;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 use chaos_common::{
@@ -41,6 +42,7 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::NetworkCorrupt => network_corrupt::Flags::augment_args(command),
         FaultKind::NetworkRate => network_rate::Flags::augment_args(command),
         FaultKind::NetworkPartition => network_partition::define(command),
+        FaultKind::NetworkReject => network_reject::Flags::augment_args(command),
         FaultKind::NetworkOccupy => network_occupy::Flags::augment_args(command),
     }
 }
@@ -59,6 +61,7 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::NetworkPartition => {
             network_partition::Flags::from_arg_matches(matches)?.try_into()
         }
+        FaultKind::NetworkReject => network_reject::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::NetworkOccupy => network_occupy::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
@@ -74,6 +77,7 @@ fn about_family(kind: FaultKind) -> &'static str {
         | FaultKind::NetworkCorrupt
         | FaultKind::NetworkRate
         | FaultKind::NetworkPartition
+        | FaultKind::NetworkReject
         | FaultKind::NetworkOccupy => "What happens to the target's packets and ports",
     }
 }

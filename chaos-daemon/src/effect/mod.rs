@@ -15,6 +15,7 @@
 mod hold_packets;
 mod hold_ports;
 mod hook_arrival;
+mod hook_attempts;
 mod hook_egress;
 mod hook_ingress;
 mod put_rule;
@@ -49,6 +50,8 @@ pub enum Effect {
     HookEgress,
     /// What the target receives passes our program.
     HookIngress,
+    /// What the target attempts passes our programs.
+    HookAttempts,
     /// Nobody can bind to some ports where the target is.
     HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
@@ -75,7 +78,8 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress => Ok(()),
+            | Self::HookIngress
+            | Self::HookAttempts => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
         }
@@ -92,6 +96,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
             Self::HookIngress => hook_ingress::apply(owner, kernel),
+            Self::HookAttempts => hook_attempts::apply(owner, kernel),
             Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
@@ -109,6 +114,7 @@ impl Effect {
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookIngress
+            | Self::HookAttempts
             | Self::HoldPorts(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
@@ -129,6 +135,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
             Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
+            Self::HookAttempts => hook_attempts::undo(owner, kernel).map(|()| None),
             Self::HoldPorts(_) => {
                 hold_ports::undo(owner, kernel);
                 Ok(None)
@@ -148,6 +155,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
             Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
+            Self::HookAttempts => Ok(hook_attempts::adopt(owner, kernel)),
             Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
@@ -162,6 +170,7 @@ impl Effect {
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
             Self::HookIngress => hook_ingress::observe(owner, kernel),
+            Self::HookAttempts => hook_attempts::observe(owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
@@ -176,6 +185,7 @@ impl Effect {
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookIngress
+            | Self::HookAttempts
             | Self::PutRule(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
@@ -185,7 +195,9 @@ impl Effect {
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookAttached,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
+                FailPoint::HookAttached
+            }
             Self::HoldPorts(_) => FailPoint::PortsTaken,
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
@@ -195,7 +207,9 @@ impl Effect {
     pub(crate) const fn undone(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress => FailPoint::HookDetached,
+            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
+                FailPoint::HookDetached
+            }
             Self::HoldPorts(_) => FailPoint::PortsFreed,
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
@@ -210,6 +224,7 @@ impl fmt::Display for Effect {
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
             Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
+            Self::HookAttempts => f.write_str(hook_attempts::DESCRIPTION),
             Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
         }

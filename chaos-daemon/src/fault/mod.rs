@@ -8,6 +8,7 @@ mod network_loss;
 mod network_occupy;
 mod network_partition;
 mod network_rate;
+mod network_reject;
 mod network_reorder;
 
 use chaos_common::{
@@ -78,6 +79,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkCorrupt(corrupt) => network_corrupt::plan(corrupt, limits, support),
         Fault::NetworkRate(rate) => network_rate::plan(rate, limits, support),
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
+        Fault::NetworkReject(reject) => network_reject::plan(reject, limits, support),
         Fault::NetworkOccupy(occupy) => Ok(network_occupy::plan(occupy)),
     }
 }
@@ -93,6 +95,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkCorrupt => network_corrupt::capabilities(support),
         FaultKind::NetworkRate => network_rate::capabilities(support),
         FaultKind::NetworkPartition => network_partition::capabilities(support),
+        FaultKind::NetworkReject => network_reject::capabilities(support),
         FaultKind::NetworkOccupy => network_occupy::capabilities(),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()

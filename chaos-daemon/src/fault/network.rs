@@ -37,8 +37,12 @@ pub(super) enum Means {
     Verdict,
     /// It is changed or copied where it is.
     Change,
-    /// It waits.
+    /// It becomes an answer where it is.
+    Answer,
+    /// It waits, or what it became does.
     Hold,
+    /// There is none yet.
+    Attempt,
     /// It is changed, and its checksum becomes wrong.
     Spoil,
 }
@@ -64,6 +68,10 @@ impl Network<'_> {
             let aspect = if direction.includes_out() { OUT } else { IN };
             need(aspect, support.spoil.as_ref().copied(), Effect::SpoilChecksums)?;
         }
+        if means == Means::Attempt {
+            need(OUT, support.attempts.as_ref().map(drop), Effect::HookAttempts)?;
+            return Ok(effects);
+        }
         if direction.includes_out() {
             if means == Means::Hold {
                 need(OUT, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
@@ -79,7 +87,7 @@ impl Network<'_> {
                     need(IN, support.egress.as_ref().map(drop), Effect::HookEgress)?;
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
-                Means::Change | Means::Spoil => {
+                Means::Change | Means::Answer | Means::Spoil | Means::Attempt => {
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
             }
@@ -134,6 +142,10 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
                 .map(|()| "cgroup_skb ingress link on the target's cgroup".into()),
         ),
         Means::Change => (egress("packets changed in place"), arrival("packets changed in place")),
+        Means::Answer | Means::Attempt => {
+            let what = "packets answered in their place";
+            (egress(what), arrival(what))
+        }
         Means::Spoil => {
             let what = "packets changed in place, and sent through a pair of devices of ours";
             let spoil = || support.spoil.clone();
@@ -153,7 +165,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::boot_clock::BootTime;
+    use crate::{boot_clock::BootTime, kernel::Refusal};
 
     const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
 
@@ -163,6 +175,7 @@ mod tests {
             hold: Ok(HoldTier::Fq),
             spoil: Ok(()),
             ingress: Ok(()),
+            attempts: Ok(Refusal::AnyErrno),
             arrival: Ok(()),
             counting: Counting::Exact,
         }

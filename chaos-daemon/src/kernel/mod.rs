@@ -4,6 +4,7 @@
 
 mod bits;
 mod btf;
+mod cgroup_hooks;
 mod claims;
 mod clsact;
 mod error;
@@ -11,7 +12,6 @@ mod events;
 mod holder;
 mod hook;
 mod hop;
-mod ingress;
 mod instance;
 mod interfaces;
 mod layout;
@@ -31,7 +31,7 @@ pub use error::KernelError;
 pub use events::Event;
 pub use instance::Instance;
 pub use lease::Lease;
-pub use object::Counting;
+pub use object::{Counting, Refusal};
 pub use pins::Pins;
 pub use probe::{EgressTier, HoldTier, Support};
 pub use rules::{RuleId, RuleSpec};
@@ -65,7 +65,8 @@ pub struct Kernel {
     object: object::Object,
     rules: rules::Rules,
     sites: sites::Sites,
-    ingress: ingress::Ingress,
+    ingress: cgroup_hooks::CgroupHooks,
+    attempts: cgroup_hooks::CgroupHooks,
     ports: ports::Ports,
     events: events::Events,
     lease: Arc<Lease>,
@@ -96,7 +97,16 @@ impl Kernel {
         Ok(Self {
             rules: rules::Rules::take(&mut object)?,
             sites: sites::Sites::new(root.clone(), instance, pins.clone(), &support, &mut object)?,
-            ingress: ingress::Ingress::new(root.clone(), pins.clone()),
+            ingress: cgroup_hooks::CgroupHooks::new(
+                &object::CgroupProgram::RECEIVING,
+                root.clone(),
+                pins.clone(),
+            ),
+            attempts: cgroup_hooks::CgroupHooks::new(
+                &object::CgroupProgram::ATTEMPTING,
+                root.clone(),
+                pins.clone(),
+            ),
             ports: ports::Ports::new(root.clone()),
             events: events::Events::take(&mut object)?,
             layout: layout::Layout::take(&mut object)?,
@@ -239,7 +249,10 @@ impl Kernel {
     pub fn refresh_hooks(&mut self) -> Result<(), KernelError> {
         let sites =
             if self.sites.has_claims() { self.sites.refresh(&mut self.object) } else { Ok(()) };
-        sites.and(self.ingress.refresh(&mut self.object)).and(self.ports.refresh())
+        sites
+            .and(self.ingress.refresh(&mut self.object))
+            .and(self.attempts.refresh(&mut self.object))
+            .and(self.ports.refresh())
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
@@ -287,6 +300,34 @@ impl Kernel {
         self.ingress.release(rule, target, &mut self.object)
     }
 
+    /// Makes what a target attempts pass our programs, once.
+    ///
+    /// # Errors
+    /// When the cgroup could not be attached.
+    pub fn claim_attempts(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.attempts.claim(rule, target, &mut self.object)
+    }
+
+    /// As [`Kernel::claim_attempts`], of a target that an earlier process covered; those that it lies in come
+    /// first. False if a hook is not there.
+    pub fn adopt_attempts(&mut self, rule: RuleId, target: &Cgroup) -> bool {
+        self.attempts.adopt(rule, target)
+    }
+
+    /// Undoes [`Kernel::claim_attempts`].
+    ///
+    /// # Errors
+    /// When a hook could not be detached, or one below it not be attached in its place.
+    pub fn release_attempts(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        self.attempts.release(rule, target, &mut self.object)
+    }
+
+    /// Whether the hooks for what a target attempts are where they were put.
+    #[must_use]
+    pub fn covers_attempts(&self, target: &Cgroup) -> bool {
+        self.attempts.covers(target)
+    }
+
     /// Whether ports are free in every network namespace of a target's processes, as far as the kernel shows it.
     ///
     /// # Errors
@@ -331,7 +372,7 @@ impl Kernel {
     /// # Errors
     /// When a hook could not be detached.
     pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
-        self.sites.sweep().and(self.ingress.sweep())
+        self.sites.sweep().and(self.ingress.sweep()).and(self.attempts.sweep())
     }
 
     /// Looks again where the hooks are, for [`Kernel::covers`].
@@ -360,7 +401,10 @@ impl Kernel {
     #[must_use]
     pub fn has_pins(&self) -> bool {
         let Some(pins) = &self.pins else { return true };
-        self.object.has_pins(pins) && self.sites.has_pins() && self.ingress.has_pins()
+        self.object.has_pins(pins)
+            && self.sites.has_pins()
+            && self.ingress.has_pins()
+            && self.attempts.has_pins()
     }
 
     /// Makes the pins of the maps again, where they were removed.

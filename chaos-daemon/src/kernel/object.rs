@@ -1,11 +1,14 @@
 //! The `net` object: its bytes, its maps, its programs.
 
-use std::io;
+use std::{fs::File, io};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, MapError},
-    programs::{CgroupSkb, SchedClassifier},
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, SchedClassifier,
+        links::{FdLink, LinkError},
+    },
 };
 
 use super::{Instance, KernelError, Pins, error::innermost, instance::HopEnd, namespace::Side};
@@ -62,9 +65,74 @@ pub(super) enum HopProgram {
     Spoil,
 }
 
+/// A program that is attached to cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CgroupProgram {
+    /// What a socket is about to take.
+    Receive,
+    /// What connects over IPv4.
+    Connect4,
+    /// What connects over IPv6.
+    Connect6,
+    /// What sends over IPv4 without a connection.
+    Sendmsg4,
+    /// What sends over IPv6 without a connection.
+    Sendmsg6,
+}
+
+impl CgroupProgram {
+    /// What is received.
+    pub(super) const RECEIVING: [Self; 1] = [Self::Receive];
+    /// What is attempted.
+    pub(super) const ATTEMPTING: [Self; 4] =
+        [Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
+
+    /// How the names of its pins begin.
+    pub(super) const fn pin(self) -> &'static str {
+        match self {
+            Self::Receive => "in-",
+            Self::Connect4 => "connect4-",
+            Self::Connect6 => "connect6-",
+            Self::Sendmsg4 => "sendmsg4-",
+            Self::Sendmsg6 => "sendmsg6-",
+        }
+    }
+
+    const fn name(self, counting: Counting, refusal: Refusal) -> &'static str {
+        use Counting::{Close, Exact};
+        use Refusal::{AnyErrno, Permission};
+        match (self, refusal, counting) {
+            (Self::Receive, _, Exact) => "net_in",
+            (Self::Receive, _, Close) => "net_in_close",
+            (Self::Connect4, AnyErrno, _) => "net_connect4",
+            (Self::Connect6, AnyErrno, _) => "net_connect6",
+            (Self::Sendmsg4, AnyErrno, _) => "net_sendmsg4",
+            (Self::Sendmsg6, AnyErrno, _) => "net_sendmsg6",
+            (Self::Connect4, Permission, Exact) => "net_connect4_eperm",
+            (Self::Connect6, Permission, Exact) => "net_connect6_eperm",
+            (Self::Sendmsg4, Permission, Exact) => "net_sendmsg4_eperm",
+            (Self::Sendmsg6, Permission, Exact) => "net_sendmsg6_eperm",
+            (Self::Connect4, Permission, Close) => "net_connect4_eperm_close",
+            (Self::Connect6, Permission, Close) => "net_connect6_eperm_close",
+            (Self::Sendmsg4, Permission, Close) => "net_sendmsg4_eperm_close",
+            (Self::Sendmsg6, Permission, Close) => "net_sendmsg6_eperm_close",
+        }
+    }
+}
+
+/// How an attempt to connect may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As one likes (Linux 6.1).
+    AnyErrno,
+    /// With `EPERM` only.
+    Permission,
+}
+
 pub(super) struct Object {
     ebpf: Ebpf,
     counting: Counting,
+    refusal: Refusal,
     /// Second handles of the maps that are pinned, by the names of their pins.
     pinned: Vec<(String, MapData)>,
 }
@@ -98,7 +166,7 @@ impl Object {
         let pinned = pins.map(|pins| PINNED_MAPS.map(|map| handle(pins, map)));
         let pinned = pinned.into_iter().flatten().collect::<Result<_, MapError>>();
         let pinned = pinned.map_err(|source| KernelError::Map { what: "open a map", source })?;
-        Ok(Self { ebpf, counting: Counting::Exact, pinned })
+        Ok(Self { ebpf, counting: Counting::Exact, refusal: Refusal::AnyErrno, pinned })
     }
 
     /// Whether every map that should be is pinned.
@@ -179,15 +247,69 @@ impl Object {
         self.classifier(name).map_err(|error| innermost(&error))
     }
 
-    /// The ingress program, loaded.
-    pub(super) fn ingress(&mut self) -> Result<&mut CgroupSkb, KernelError> {
-        let name = match self.counting {
-            Counting::Exact => "net_in",
-            Counting::Close => "net_in_close",
-        };
+    /// Uses the programs that know `EPERM` only from now on.
+    pub(super) fn refuse_plainly(&mut self) {
+        self.refusal = Refusal::Permission;
+    }
+
+    /// Loads a program for cgroups.
+    pub(super) fn load_for_cgroup(&mut self, program: CgroupProgram) -> Result<(), KernelError> {
+        match program {
+            CgroupProgram::Receive => self.receiving().map(drop),
+            CgroupProgram::Connect4
+            | CgroupProgram::Connect6
+            | CgroupProgram::Sendmsg4
+            | CgroupProgram::Sendmsg6 => self.attempting(program).map(drop),
+        }
+    }
+
+    /// Attaches a program to a cgroup, or says why not.
+    pub(super) fn attach_to_cgroup(
+        &mut self,
+        program: CgroupProgram,
+        dir: &File,
+    ) -> Result<FdLink, String> {
+        let mode = CgroupAttachMode::Single;
+        match program {
+            CgroupProgram::Receive => {
+                let program = self.receiving().map_err(|error| innermost(&error))?;
+                program
+                    .attach(dir, CgroupSkbAttachType::Ingress, mode)
+                    .and_then(|id| program.take_link(id))
+                    .map_err(|error| innermost(&error))?
+                    .try_into()
+            }
+            CgroupProgram::Connect4
+            | CgroupProgram::Connect6
+            | CgroupProgram::Sendmsg4
+            | CgroupProgram::Sendmsg6 => {
+                let program = self.attempting(program).map_err(|error| innermost(&error))?;
+                program
+                    .attach(dir, mode)
+                    .and_then(|id| program.take_link(id))
+                    .map_err(|error| innermost(&error))?
+                    .try_into()
+            }
+        }
+        .map_err(|error: LinkError| innermost(&error))
+    }
+
+    fn receiving(&mut self) -> Result<&mut CgroupSkb, KernelError> {
+        let name = CgroupProgram::Receive.name(self.counting, self.refusal);
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
         let failed = |source| KernelError::Program { program: name, source };
         let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
+        Ok(program)
+    }
+
+    fn attempting(&mut self, program: CgroupProgram) -> Result<&mut CgroupSockAddr, KernelError> {
+        let name = program.name(self.counting, self.refusal);
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let failed = |source| KernelError::Program { program: name, source };
+        let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;
         if program.fd().is_err() {
             program.load().map_err(failed)?;
         }

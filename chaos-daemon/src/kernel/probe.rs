@@ -7,7 +7,7 @@ use super::{
     error::innermost,
     hop::{Hops, Purpose},
     namespace::{self, Side},
-    object::{Counting, Object},
+    object::{CgroupProgram, Counting, Object, Refusal},
 };
 use crate::{
     fail_point::{self, Feature},
@@ -43,6 +43,8 @@ pub struct Support {
     pub spoil: Result<(), String>,
     /// Loss of incoming packets.
     pub ingress: Result<(), String>,
+    /// Failing of attempts to connect.
+    pub attempts: Result<Refusal, String>,
     /// Changing, copying and holding of incoming packets.
     pub arrival: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
@@ -61,7 +63,7 @@ impl Support {
 }
 
 pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
-    if object.ingress().is_err() {
+    if object.load_for_cgroup(CgroupProgram::Receive).is_err() {
         object.count_closely();
     }
     Support {
@@ -69,7 +71,8 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         hold: hold(object, instance),
         spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
-        ingress: object.ingress().map(drop).map_err(|error| innermost(&error)),
+        ingress: object.load_for_cgroup(CgroupProgram::Receive).map_err(|error| innermost(&error)),
+        attempts: attempts(object),
         counting: object.counting(),
     }
 }
@@ -92,6 +95,17 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
         }
     })
     .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
+}
+
+/// The program that can say any errno, or else the other. One stands for all four, which differ in the family and
+/// the call only: loading takes time.
+fn attempts(object: &mut Object) -> Result<Refusal, String> {
+    if object.load_for_cgroup(CgroupProgram::Connect4).is_ok() {
+        return Ok(Refusal::AnyErrno);
+    }
+    object.refuse_plainly();
+    let loaded = object.load_for_cgroup(CgroupProgram::Connect4);
+    loaded.map(|()| Refusal::Permission).map_err(|error| innermost(&error))
 }
 
 /// The hook is the egress's, at the other side; but the program has to know where the kernel keeps things.

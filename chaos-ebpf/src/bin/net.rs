@@ -3,9 +3,12 @@
 //! * Out: `tc` egress of every interface of the target's network namespaces. A packet that is to be
 //!   lost is redirected to interface 0, which never exists: the kernel frees it and tells the sender
 //!   that it went out (`skb_do_redirect`, `NET_XMIT_SUCCESS`), as if a wire had lost it. The same
-//!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`.
+//!   verdict works under clsact and under tcx, which has no `TC_ACT_STOLEN`. One that is to be answered becomes its
+//!   answer, and is redirected to the interface's other side.
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
+//! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, or sends without a
+//!   connection. See `chaos_ebpf::net::attempt`.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
@@ -16,17 +19,19 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
     helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect, bpf_redirect_neigh},
-    macros::{cgroup_skb, classifier},
-    programs::{SkBuffContext, TcContext},
+    macros::{cgroup_skb, cgroup_sock_addr, classifier},
+    programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{Direction, MAX_COPIES, Way};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
+        attempt,
         corrupt::{self, Corrupted},
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
         receiver::Receiver,
+        reject,
     },
     packet::{Skb, Verdict},
 };
@@ -85,6 +90,34 @@ fn net_in(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb]
 fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
+}
+
+/// Programs for attempts over one family: to connect, or to send without a connection. Of each there are those that
+/// say any errno, and those for older kernels, which know `EPERM` only.
+macro_rules! attempts {
+    ($($family:ident: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
+        #[cgroup_sock_addr($attach)]
+        fn $name(ctx: SockAddrContext) -> i32 {
+            attempt::$verdict::<$counter, $family>(&ctx)
+        }
+    )*)*};
+}
+
+attempts! {
+    FAMILY_V4:
+        net_connect4(connect4) = refuse::<Exact>,
+        net_connect4_eperm(connect4) = forbid::<Exact>,
+        net_connect4_eperm_close(connect4) = forbid::<Close>,
+        net_sendmsg4(sendmsg4) = refuse::<Exact>,
+        net_sendmsg4_eperm(sendmsg4) = forbid::<Exact>,
+        net_sendmsg4_eperm_close(sendmsg4) = forbid::<Close>;
+    FAMILY_V6:
+        net_connect6(connect6) = refuse::<Exact>,
+        net_connect6_eperm(connect6) = forbid::<Exact>,
+        net_connect6_eperm_close(connect6) = forbid::<Close>,
+        net_sendmsg6(sendmsg6) = refuse::<Exact>,
+        net_sendmsg6_eperm(sendmsg6) = forbid::<Exact>,
+        net_sendmsg6_eperm_close(sendmsg6) = forbid::<Close>;
 }
 
 /// What comes to the entrance of a hop waits until its time has come.
@@ -227,7 +260,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     };
     match judge::<C>(Hook::Egress, own(ctx), begin) {
         Fate::Untouched => NEXT,
-        Fate::Lost => nowhere(),
+        Fate::Lost => end(ctx, Hook::Egress),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
     }
 }
@@ -252,9 +285,61 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     };
     match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin) {
         Fate::Untouched => NEXT,
-        Fate::Lost => nowhere(),
+        Fate::Lost => end(ctx, Hook::Ingress),
         Fate::GoesOn => go_on(ctx, Hook::Ingress),
     }
+}
+
+/// Ends a packet, or what it became: the answer to it.
+#[inline(always)]
+fn end(ctx: &TcContext, hook: Hook) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    match net_end(skb, hook as u32) {
+        NOTHING_LEFT => nowhere(),
+        STAYS => NEXT,
+        _ => {
+            // What went out comes in, and the other way round.
+            let flags = if hook == Hook::Egress { u64::from(BPF_F_INGRESS) } else { 0 };
+            // SAFETY: takes two numbers; the context is valid while the program runs.
+            unsafe { bpf_redirect((*skb).ifindex, flags) as i32 }
+        }
+    }
+}
+
+/// It goes nowhere.
+const NOTHING_LEFT: u32 = 0;
+/// It goes on its way.
+const STAYS: u32 = 1;
+/// It goes back.
+const GOES_BACK: u32 = 2;
+
+/// What is left of a packet that ends. A global function: see `chaos_ebpf::net::judge`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
+    // SAFETY: called with the context of the program that runs.
+    let context = unsafe { Skb::new(skb) };
+    let hook = Hook::of(hook);
+    let Some(packet) = PACKET.get(hook as u32) else { return NOTHING_LEFT };
+    if packet.verdict.answer == 0 || !reject::turn_round(context, hook, packet) {
+        return NOTHING_LEFT;
+    }
+    let (back, mark) = match hook {
+        Hook::Egress => (Hook::Ingress, judged_in()),
+        Hook::Ingress | Hook::Socket | Hook::Attempt => (Hook::Egress, judged()),
+    };
+    let on_loopback = hop::is_loopback(context);
+    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
+    unsafe {
+        // On the loopback, where it stays, it is yet to come in.
+        (*skb).tc_index = if on_loopback { judged_in() } else { mark };
+        (*skb).tstamp = 0;
+    }
+    let at = packet.verdict.departure_ns;
+    if at != 0 && net_send(skb, back as u32, 0, at, 0) != 0 {
+        return NOTHING_LEFT;
+    }
+    if on_loopback { STAYS } else { GOES_BACK }
 }
 
 /// Carries out what the rules want of a packet that is not lost.

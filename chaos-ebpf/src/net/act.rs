@@ -4,7 +4,8 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Shape,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Refuse, Reject,
+    Shape,
 };
 
 use super::flow;
@@ -42,6 +43,17 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
         action if action == Action::Hold as u32 => {
             hold(id, rule, packet, firing);
             false
+        }
+        action if action == Action::Reject as u32 => {
+            let Reject { answer, wait_ns } = Reject::of(&rule.parameters);
+            packet.verdict.answer = answer as u32;
+            packet.verdict.departure_ns =
+                if packet.opens == 0 || wait_ns == 0 { 0 } else { departure(packet) + wait_ns };
+            true
+        }
+        action if action == Action::Refuse as u32 => {
+            packet.verdict.answer = Refuse::of(&rule.parameters).errno as u32;
+            true
         }
         _ => true,
     }

@@ -3,26 +3,19 @@
 //! Who wants them not to fit sends the packet through a hop that computes what a device would have, and spoils it
 //! behind that: see [`hop`](super::hop).
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, bpf_hdr_start_off::BPF_HDR_START_NET},
-    helpers::generated::{
-        bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
-    },
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0},
+    helpers::generated::{bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes},
 };
 use chaos_common::abi::{Corrupt, MAX_CORRUPT_BITS, MAX_RULES, Region, mix};
 
 use super::judge::RULES;
-use crate::packet::{Packet, Skb};
+use crate::packet::{Packet, Skb, network, relative};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 const IPPROTO_ICMPV6: u8 = 58;
-
-const ETHERNET: u32 = 14;
-const VLAN: u32 = 18;
 
 /// What a corruption came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,44 +148,5 @@ fn transport(skb: *mut __sk_buff, packet: &Packet) -> Option<Transport> {
         IPPROTO_UDP => Some(Transport { length: 8, checksum: 6, is_udp: true }),
         IPPROTO_ICMP | IPPROTO_ICMPV6 => Some(Transport { length: 8, checksum: 2, is_udp: false }),
         _ => None,
-    }
-}
-
-/// Where the network header begins; a program cannot ask, but it can compare.
-#[inline(always)]
-fn network(skb: *mut __sk_buff) -> Option<u32> {
-    let header = u128::from_ne_bytes(relative::<16>(skb, 0)?);
-    let is_at =
-        |at: u32| absolute::<16>(skb, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
-    if is_at(ETHERNET) {
-        Some(ETHERNET)
-    } else if is_at(0) {
-        Some(0)
-    } else if is_at(VLAN) {
-        Some(VLAN)
-    } else {
-        None
-    }
-}
-
-#[inline(always)]
-fn relative<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
-    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-    // SAFETY: the helper writes `N` bytes, zeroes if it fails; the destination has `N`.
-    unsafe {
-        let place = bytes.as_mut_ptr().cast();
-        let start = BPF_HDR_START_NET;
-        let status = bpf_skb_load_bytes_relative(skb.cast(), at, place, N as u32, start);
-        (status == 0).then(|| bytes.assume_init())
-    }
-}
-
-#[inline(always)]
-fn absolute<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
-    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-    // SAFETY: as above.
-    unsafe {
-        let status = bpf_skb_load_bytes(skb.cast(), at, bytes.as_mut_ptr().cast(), N as u32);
-        (status == 0).then(|| bytes.assume_init())
     }
 }

@@ -35,16 +35,18 @@ pub enum Hook {
     Ingress = 1,
     /// Where a socket is about to take it: whatever ends it.
     Socket = 2,
+    /// Before there is a packet: whatever refuses that there be one.
+    Attempt = 3,
 }
 
 impl Hook {
-    const COUNT: u32 = 3;
+    const COUNT: u32 = 4;
 
     /// Which way packets go there, seen from the target.
     #[inline(always)]
     pub const fn direction(self) -> Direction {
         match self {
-            Self::Egress => Direction::Out,
+            Self::Egress | Self::Attempt => Direction::Out,
             Self::Ingress | Self::Socket => Direction::In,
         }
     }
@@ -54,7 +56,8 @@ impl Hook {
         match number {
             0 => Self::Egress,
             1 => Self::Ingress,
-            _ => Self::Socket,
+            2 => Self::Socket,
+            _ => Self::Attempt,
         }
     }
 
@@ -62,9 +65,10 @@ impl Hook {
     #[inline(always)]
     fn does(self, action: u32) -> bool {
         match self {
-            Self::Egress => true,
-            Self::Ingress => action != Action::Drop as u32,
+            Self::Egress => action != Action::Refuse as u32,
+            Self::Ingress => action != Action::Drop as u32 && action != Action::Refuse as u32,
             Self::Socket => action == Action::Drop as u32,
+            Self::Attempt => action == Action::Refuse as u32,
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! [`filter`] says whether a rule is about a packet, [`flow`] what is known of its connection, [`judge`] asks
 //! all of its rules, and [`act`] notes what each wants. The programs carry it out; what is to wait does so in a
-//! [`hop`].
+//! [`hop`], and what is to be answered is turned round by [`reject`].
 
 pub mod act;
+pub mod attempt;
 pub mod corrupt;
 pub mod filter;
 pub mod flow;
@@ -12,4 +13,5 @@ pub mod hop;
 pub mod judge;
 pub mod kernel;
 pub mod receiver;
+pub mod reject;
 pub mod report;

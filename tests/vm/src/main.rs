@@ -30,6 +30,8 @@ mod network_occupy;
 mod network_partition;
 #[path = "../tests/network_rate.rs"]
 mod network_rate;
+#[path = "../tests/network_reject.rs"]
+mod network_reject;
 #[path = "../tests/network_reorder.rs"]
 mod network_reorder;
 #[path = "../tests/targets.rs"]
@@ -63,6 +65,7 @@ fn main() -> Result<ExitCode> {
                 network_rate::trials(),
                 harness::under_tap(network_rate::trials),
                 network_partition::all_trials(),
+                network_reject::trials(),
                 network_occupy::trials(),
                 targets::trials(),
                 lifecycle::trials(),

@@ -16,6 +16,10 @@ use super::{Kind, Object};
 pub(super) enum Attach {
     CgroupIngress = 0,
     CgroupEgress = 1,
+    CgroupConnect4 = 10,
+    CgroupConnect6 = 11,
+    CgroupSendmsg4 = 14,
+    CgroupSendmsg6 = 15,
     TcxIngress = 46,
     TcxEgress = 47,
 }

@@ -54,14 +54,22 @@ pub struct Census {
     pub links: usize,
 }
 
-/// How many programs are attached to a cgroup: for what comes in, and for what goes out.
+/// How many programs are attached to a cgroup: for what comes in and what goes out, and for connecting and sending
+/// over IPv4 and IPv6.
 ///
 /// # Errors
 /// When the cgroup is gone or the kernel does not answer.
-pub fn on_cgroup(dir: &Path) -> Result<[u32; 2]> {
+pub fn on_cgroup(dir: &Path) -> Result<[u32; 6]> {
     let dir = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
     let target = u32::try_from(dir.as_raw_fd())?;
-    Ok([attached(target, Attach::CgroupIngress)?, attached(target, Attach::CgroupEgress)?])
+    Ok([
+        attached(target, Attach::CgroupIngress)?,
+        attached(target, Attach::CgroupEgress)?,
+        attached(target, Attach::CgroupConnect4)?,
+        attached(target, Attach::CgroupConnect6)?,
+        attached(target, Attach::CgroupSendmsg4)?,
+        attached(target, Attach::CgroupSendmsg6)?,
+    ])
 }
 
 /// How many programs are attached by tcx to an interface of this thread's network namespace: for what comes

@@ -176,6 +176,20 @@ impl Agent {
         }
     }
 
+    /// Why no connection comes about, or `None` if one does. It is closed at once. `ETIMEDOUT` also stands for what
+    /// is not decided in time.
+    pub(crate) fn refusal(&self, to: SocketAddr, within: Duration) -> Result<Option<Errno>> {
+        let within_ms = within.as_millis() as u64;
+        match self.ask(&Ask::Connect { bind: None, to, within_ms })? {
+            Answer::Socket { socket, local } => {
+                self.close(Socket { handle: socket, local })?;
+                Ok(None)
+            }
+            Answer::Refused { errno } => Ok(Some(Errno::from_raw(errno))),
+            other => unexpected(&other),
+        }
+    }
+
     /// Sends bytes over a connection and reads them back.
     pub(crate) fn exchange(
         &self,

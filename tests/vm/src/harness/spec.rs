@@ -102,6 +102,12 @@ impl From<v1::NetworkPartition> for Network {
     }
 }
 
+impl From<v1::NetworkReject> for Network {
+    fn from(reject: v1::NetworkReject) -> Self {
+        Self::new(Fault::NetworkReject(reject))
+    }
+}
+
 impl From<v1::NetworkOccupy> for Network {
     fn from(occupy: v1::NetworkOccupy) -> Self {
         Self::new(Fault::NetworkOccupy(occupy))
@@ -185,6 +191,7 @@ impl Network {
             Fault::NetworkCorrupt(corrupt) => corrupt.filter = filter,
             Fault::NetworkRate(rate) => rate.filter = filter,
             Fault::NetworkPartition(partition) => partition.filter = filter,
+            Fault::NetworkReject(reject) => reject.filter = filter,
             Fault::NetworkOccupy(_) => {}
         }
         v1::Spec {

@@ -147,6 +147,8 @@ pub(crate) struct Exchanged {
     pub(crate) complete: bool,
     /// Bytes that came back.
     pub(crate) received: usize,
+    /// `ECONNRESET` when the connection was reset, or 0.
+    pub(crate) errno: i32,
     /// Segments that this end has ever sent again on this connection.
     pub(crate) retransmits: u32,
 }

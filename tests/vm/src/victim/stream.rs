@@ -118,11 +118,18 @@ impl Connection {
         let mut received = 0;
         let mut intact = true;
         let mut buffer = vec![0; CHUNK];
+        let mut failed = None;
         while to_send > 0 || self.owed > 0 {
             if self.owed == 0 {
                 let now = to_send.min(CHUNK);
                 let chunk: Vec<u8> = (self.received..).take(now).map(pattern).collect();
-                self.stream.write_all(&chunk).context("cannot send")?;
+                match self.stream.write_all(&chunk) {
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                        failed = Some(error);
+                        break;
+                    }
+                    result => result.context("cannot send")?,
+                }
                 (to_send, self.owed) = (to_send - now, now);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -145,11 +152,16 @@ impl Connection {
                 {
                     break;
                 }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    failed = Some(error);
+                    break;
+                }
                 Err(error) => return Err(error).context("cannot receive"),
             }
         }
         let complete = intact && to_send == 0 && self.owed == 0;
-        Ok(Exchanged { complete, received, retransmits: retransmits(&self.stream)? })
+        let errno = failed.and_then(|error| error.raw_os_error()).unwrap_or_default();
+        Ok(Exchanged { complete, received, errno, retransmits: retransmits(&self.stream)? })
     }
 }
 

@@ -1,40 +1,41 @@
-//! Where what a target receives passes our program: a link on its cgroup.
+//! Where what a target receives, or attempts, passes our programs: links on its cgroup.
 //!
-//! The kernel runs it for the cgroup and everything below, so of targets that lie within each other
-//! only the topmost gets a link; otherwise a packet would be judged once for each. When the topmost
+//! The kernel runs them for the cgroup and everything below, so of targets that lie within each other
+//! only the topmost gets links; otherwise a packet would be judged once for each. When the topmost
 //! changes, the old links go before the new ones come: in between, which is some 50 µs, packets of the
 //! target pass unjudged, and none is ever judged twice.
 
 use std::{collections::HashMap, fs::File};
 
-use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, links::FdLink};
-
 use super::{
     KernelError, Pins, RuleId,
     claims::{Claims, Left},
-    error::innermost,
     hook::{self, Hook},
     link::Place,
-    object::Object,
+    object::{CgroupProgram, Object},
 };
 use crate::target::{self, Cgroup, CgroupRoot};
 
-const PIN: &str = "in-";
-
-pub(super) struct Ingress {
+/// Programs that are on the same cgroups.
+pub(super) struct CgroupHooks {
+    programs: &'static [CgroupProgram],
     root: CgroupRoot,
     pins: Option<Pins>,
     claims: Claims,
-    /// By the id of the cgroup that they are on.
-    hooks: HashMap<u64, Hook>,
-    /// A topmost target may have no hook.
+    /// By the id of the cgroup that they are on; one for each program.
+    hooks: HashMap<u64, Vec<Hook>>,
+    /// A topmost target may have no hooks.
     is_dirty: bool,
 }
 
-impl Ingress {
-    pub(super) fn new(root: CgroupRoot, pins: Option<Pins>) -> Self {
+impl CgroupHooks {
+    pub(super) fn new(
+        programs: &'static [CgroupProgram],
+        root: CgroupRoot,
+        pins: Option<Pins>,
+    ) -> Self {
         let (claims, hooks) = (Claims::default(), HashMap::new());
-        Self { root, pins, claims, hooks, is_dirty: false }
+        Self { programs, root, pins, claims, hooks, is_dirty: false }
     }
 
     /// Covers a target for a rule.
@@ -56,16 +57,21 @@ impl Ingress {
         attached
     }
 
-    /// Covers a target for a rule by the hook that an earlier process left. Parents come first.
+    /// Covers a target for a rule by the hooks that an earlier process left. Parents come first.
     pub(super) fn adopt(&mut self, rule: RuleId, target: &Cgroup) -> bool {
         self.claims.add(rule, target);
         let Some(top) = self.claims.top(target).map(|top| top.id) else { return false };
         if self.hooks.contains_key(&top) {
             return true;
         }
-        let left = |id| Hook::adopt(self.pins.as_ref(), &pin_name(id), Place::Cgroup(id));
-        if let Some(hook) = left(top) {
-            self.hooks.insert(top, hook);
+        let left = |id| {
+            let adopt = |program: &CgroupProgram| {
+                Hook::adopt(self.pins.as_ref(), &pin_name(*program, id), Place::Cgroup(id))
+            };
+            self.programs.iter().map(adopt).collect::<Option<Vec<_>>>()
+        };
+        if let Some(hooks) = left(top) {
+            self.hooks.insert(top, hooks);
             return true;
         }
         // Or by one above, whose own injections are over: that goes with the sweep, and ours comes then.
@@ -90,7 +96,7 @@ impl Ingress {
         self.is_dirty |= self.claims.below(target).next().is_some();
         // Somebody else's cover is no reason to call this one stuck: it is tried again.
         if let Err(error) = self.refresh(object) {
-            tracing::warn!(%error, "incoming packets of another target pass unjudged for now; tried again");
+            tracing::warn!(%error, "what another target receives or attempts passes unjudged for now; tried again");
         }
         Ok(())
     }
@@ -112,20 +118,25 @@ impl Ingress {
 
     /// Whether every pin is there.
     pub(super) fn has_pins(&self) -> bool {
-        self.hooks.values().all(Hook::has_pin)
+        self.hooks.values().flatten().all(Hook::has_pin)
     }
 
     /// Whether a target is covered, or nothing of ours ever covered it.
     pub(super) fn covers(&self, target: &Cgroup) -> bool {
         let Some(top) = self.claims.top(target) else { return true };
-        self.hooks.get(&top.id).is_none_or(|hook| hook.is_at(Place::Cgroup(top.id)))
+        let is_there = |hook: &Hook| hook.is_at(Place::Cgroup(top.id));
+        self.hooks.get(&top.id).is_none_or(|hooks| hooks.iter().all(is_there))
     }
 
     /// Removes what an earlier process left attached and nobody claimed since.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        hook::sweep(self.pins.as_ref(), PIN, self.hooks.values())
+        let sweep = |program: &CgroupProgram| {
+            hook::sweep(self.pins.as_ref(), program.pin(), self.hooks.values().flatten())
+        };
+        self.programs.iter().map(sweep).fold(Ok(()), Result::and)
     }
 
+    /// All programs, or none.
     fn attach(&mut self, target: &Cgroup, object: &mut Object) -> Result<(), KernelError> {
         let failed = |reason| KernelError::Hook {
             what: "attach to cgroup",
@@ -134,29 +145,34 @@ impl Ingress {
         };
         let dir =
             File::open(self.root.dir(&target.path)).map_err(|error| failed(error.to_string()))?;
-        let program = object.ingress()?;
-        let link = program
-            .attach(dir, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)
-            .and_then(|id| program.take_link(id))
-            .map_err(|error| failed(innermost(&error)))?;
-        let link: FdLink = link
-            .try_into()
-            .map_err(|error: aya::programs::links::LinkError| failed(innermost(&error)))?;
-        let hook = Hook::keep(link, self.pins.as_ref(), pin_name(target.id)).map_err(failed)?;
-        self.hooks.insert(target.id, hook);
+        let mut hooks = Vec::with_capacity(self.programs.len());
+        let mut attach = |program: &CgroupProgram| {
+            let link = object.attach_to_cgroup(*program, &dir)?;
+            Hook::keep(link, self.pins.as_ref(), pin_name(*program, target.id))
+        };
+        for program in self.programs {
+            match attach(program) {
+                Ok(hook) => hooks.push(hook),
+                Err(reason) => {
+                    let detached = hooks.iter().map(Hook::detach).fold(Ok(()), Result::and);
+                    return detached.and(Err(failed(reason)));
+                }
+            }
+        }
+        self.hooks.insert(target.id, hooks);
         Ok(())
     }
 
     /// What could not be detached stays known.
     fn detach(&mut self, id: u64) -> Result<(), KernelError> {
-        if let Some(hook) = self.hooks.get(&id) {
-            hook.detach()?;
+        if let Some(hooks) = self.hooks.get(&id) {
+            hooks.iter().map(Hook::detach).fold(Ok(()), Result::and)?;
             self.hooks.remove(&id);
         }
         Ok(())
     }
 }
 
-fn pin_name(cgroup: u64) -> String {
-    format!("{PIN}{cgroup}")
+fn pin_name(program: CgroupProgram, cgroup: u64) -> String {
+    format!("{}{cgroup}", program.pin())
 }

@@ -1,0 +1,83 @@
+//! Attempts to connect, or to send without a connection: judged before there is a packet, and told how they failed.
+
+use aya_ebpf::{
+    bindings::bpf_sock_addr,
+    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_set_retval},
+    programs::SockAddrContext,
+};
+use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
+
+use super::judge::{Fate, Hook, Judge, PACKET, judge};
+
+/// It may go on.
+const ALLOWED: i32 = 1;
+/// It fails: with what [`bpf_set_retval`] said, or else with `EPERM`.
+const REFUSED: i32 = 0;
+
+/// The verdict on an attempt over one family, by a program that can say any errno (Linux 6.1).
+#[inline(always)]
+pub fn refuse<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
+    let errno = errno::<C, FAMILY>(ctx.sock_addr);
+    if errno == 0 {
+        return ALLOWED;
+    }
+    // SAFETY: takes a number.
+    unsafe { bpf_set_retval(-(errno as i32)) };
+    REFUSED
+}
+
+/// The same by one that cannot.
+#[inline(always)]
+pub fn forbid<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
+    if errno::<C, FAMILY>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
+}
+
+/// How an attempt fails, or 0. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
+/// asked of the process, since nothing tells it of the socket.
+///
+/// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
+#[inline(never)]
+fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
+    // SAFETY: takes a number, and returns 0 where there is no such ancestor.
+    let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+    let begin = || {
+        let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return false };
+        // SAFETY: nothing else on this CPU uses this entry while the program runs.
+        let packet = unsafe { &mut *packet };
+        let (protocol, port, words) = read(address, FAMILY);
+        if FAMILY == FAMILY_V6 && is_mapped(&words) {
+            packet.attempt(FAMILY_V4, protocol, [words[3], 0, 0, 0], port);
+        } else {
+            packet.attempt(FAMILY, protocol, words, port);
+        }
+        true
+    };
+    match judge::<C>(Hook::Attempt, ancestor, begin) {
+        Fate::Lost => PACKET.get(Hook::Attempt as u32).map_or(0, |packet| packet.verdict.answer),
+        Fate::Untouched | Fate::GoesOn => 0,
+    }
+}
+
+/// Protocol, port, and the address in as many words as it has. Of the two the verifier lets a program read only the
+/// address of its own family.
+#[inline(always)]
+fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
+    // SAFETY: the context is valid while the program runs. Volatile, since it may be read in words only.
+    unsafe {
+        let protocol = (&raw const (*address).protocol).read_volatile();
+        let port = (&raw const (*address).user_port).read_volatile();
+        let words = if family == FAMILY_V4 {
+            [(&raw const (*address).user_ip4).read_volatile(), 0, 0, 0]
+        } else {
+            let word = |at: usize| (&raw const (*address).user_ip6[at]).read_volatile();
+            [word(0), word(1), word(2), word(3)]
+        };
+        (protocol, u16::from_be(port as u16), words)
+    }
+}
+
+/// Whether an IPv6 address stands for one of IPv4 (RFC 4291, 2.5.5.2).
+#[inline(always)]
+const fn is_mapped(words: &[u32; 4]) -> bool {
+    words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
+}
