@@ -26,16 +26,17 @@ pub(super) struct FilterFlags {
     #[arg(long, value_name = "CIDR", value_delimiter = ',', allow_hyphen_values = true)]
     to: Vec<Cidr>,
 
-    /// Also these hosts at the other end, looked up as the target would: db.example.com
+    /// Only these hosts at the other end: db.example.com
     ///
-    /// And again while the fault is there; addresses that were found once stay.
+    /// One list with --to and --to-peer. They are looked up as the target would, and again while the
+    /// fault is there; addresses that were found once stay.
     #[arg(long, value_name = "NAME", value_delimiter = ',', allow_hyphen_values = true)]
     to_host: Vec<HostName>,
 
-    /// Also these units, containers or pods of this node at the other end: unit:redis.service
+    /// Only these units, containers or pods of this node: unit:redis.service
     ///
-    /// KIND:NAME, where KIND is unit, container, pod, pid or cgroup. One that shares its network namespace with
-    /// the target has no address of its own, and is refused.
+    /// One list with --to and --to-host. KIND:NAME, where KIND is unit, container, pod, pid or cgroup.
+    /// One that shares its network namespace with the target has no address of its own, and is refused.
     #[arg(long, value_name = "PEER", value_delimiter = ',', allow_hyphen_values = true)]
     to_peer: Vec<Target>,
 
