@@ -89,7 +89,7 @@ impl Guest {
             memory_mib: 1024,
             cpus: 1,
             clock,
-            timeout: Duration::from_secs(30 * 60),
+            timeout: Duration::from_secs(45 * 60),
             echo,
         }
     }
