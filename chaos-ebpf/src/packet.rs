@@ -332,17 +332,29 @@ pub fn relative<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]>
 /// Where the network header begins; a program cannot ask, but it can compare.
 #[inline(always)]
 pub fn network(skb: *mut __sk_buff) -> Option<u32> {
-    let header = u128::from_ne_bytes(relative::<16>(skb, 0)?);
+    match net_network(skb) {
+        NOWHERE => None,
+        at => Some(at),
+    }
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// A global function: see `net::judge`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_network(skb: *mut __sk_buff) -> u32 {
+    let Some(header) = relative::<16>(skb, 0).map(u128::from_ne_bytes) else { return NOWHERE };
     let is_at =
         |at: u32| absolute::<16>(skb, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
     if is_at(ETHERNET) {
-        Some(ETHERNET)
+        ETHERNET
     } else if is_at(0) {
-        Some(0)
+        0
     } else if is_at(VLAN) {
-        Some(VLAN)
+        VLAN
     } else {
-        None
+        NOWHERE
     }
 }
 

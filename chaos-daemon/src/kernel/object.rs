@@ -252,15 +252,15 @@ impl Object {
         self.refusal = Refusal::Permission;
     }
 
-    /// Loads a program for cgroups.
-    pub(super) fn load_for_cgroup(&mut self, program: CgroupProgram) -> Result<(), KernelError> {
-        match program {
-            CgroupProgram::Receive => self.receiving().map(drop),
-            CgroupProgram::Connect4
-            | CgroupProgram::Connect6
-            | CgroupProgram::Sendmsg4
-            | CgroupProgram::Sendmsg6 => self.attempting(program).map(drop),
-        }
+    /// Loads the program for what a cgroup receives.
+    pub(super) fn load_receiving(&mut self) -> Result<(), KernelError> {
+        self.receiving().map(drop)
+    }
+
+    /// Whether this kernel lets a call fail with any errno: by a program of a few instructions, since loading those
+    /// that judge takes time.
+    pub(super) fn can_say_any_errno(&mut self) -> bool {
+        self.sock_addr("net_any_errno").is_ok()
     }
 
     /// Attaches a program to a cgroup, or says why not.
@@ -306,7 +306,10 @@ impl Object {
     }
 
     fn attempting(&mut self, program: CgroupProgram) -> Result<&mut CgroupSockAddr, KernelError> {
-        let name = program.name(self.counting, self.refusal);
+        self.sock_addr(program.name(self.counting, self.refusal))
+    }
+
+    fn sock_addr(&mut self, name: &'static str) -> Result<&mut CgroupSockAddr, KernelError> {
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
         let failed = |source| KernelError::Program { program: name, source };
         let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;

@@ -7,7 +7,7 @@ use super::{
     error::innermost,
     hop::{Hops, Purpose},
     namespace::{self, Side},
-    object::{CgroupProgram, Counting, Object, Refusal},
+    object::{Counting, Object, Refusal},
 };
 use crate::{
     fail_point::{self, Feature},
@@ -63,7 +63,7 @@ impl Support {
 }
 
 pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
-    if object.load_for_cgroup(CgroupProgram::Receive).is_err() {
+    if object.load_receiving().is_err() {
         object.count_closely();
     }
     Support {
@@ -71,7 +71,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         hold: hold(object, instance),
         spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
-        ingress: object.load_for_cgroup(CgroupProgram::Receive).map_err(|error| innermost(&error)),
+        ingress: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
         counting: object.counting(),
     }
@@ -97,15 +97,14 @@ fn egress(object: &mut Object, instance: Instance) -> Result<EgressTier, String>
     .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
 }
 
-/// The program that can say any errno, or else the other. One stands for all four, which differ in the family and
-/// the call only: loading takes time.
+/// Where programs are attached to cgroups at all, those for calls are.
 fn attempts(object: &mut Object) -> Result<Refusal, String> {
-    if object.load_for_cgroup(CgroupProgram::Connect4).is_ok() {
+    object.load_receiving().map_err(|error| innermost(&error))?;
+    if object.can_say_any_errno() {
         return Ok(Refusal::AnyErrno);
     }
     object.refuse_plainly();
-    let loaded = object.load_for_cgroup(CgroupProgram::Connect4);
-    loaded.map(|()| Refusal::Permission).map_err(|error| innermost(&error))
+    Ok(Refusal::Permission)
 }
 
 /// The hook is the egress's, at the other side; but the program has to know where the kernel keeps things.

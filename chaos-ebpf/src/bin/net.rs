@@ -103,6 +103,12 @@ macro_rules! attempts {
     )*)*};
 }
 
+/// Attached nowhere: whether it loads says whether this kernel lets an attempt fail with any errno.
+#[cgroup_sock_addr(connect4)]
+fn net_any_errno(_: SockAddrContext) -> i32 {
+    attempt::fail_with(1)
+}
+
 attempts! {
     FAMILY_V4:
         net_connect4(connect4) = refuse::<Exact>,

@@ -1,8 +1,8 @@
 //! Attempts to connect, or to send without a connection: judged before there is a packet, and told how they failed.
 
 use aya_ebpf::{
-    bindings::bpf_sock_addr,
-    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_set_retval},
+    bindings::{bpf_func_id::BPF_FUNC_set_retval, bpf_sock_addr},
+    helpers::generated::bpf_get_current_ancestor_cgroup_id,
     programs::SockAddrContext,
 };
 use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
@@ -11,18 +11,29 @@ use super::judge::{Fate, Hook, Judge, PACKET, judge};
 
 /// It may go on.
 const ALLOWED: i32 = 1;
-/// It fails: with what [`bpf_set_retval`] said, or else with `EPERM`.
+/// It fails: with what `bpf_set_retval` said, or else with `EPERM`.
 const REFUSED: i32 = 0;
 
 /// The verdict on an attempt over one family, by a program that can say any errno (Linux 6.1).
 #[inline(always)]
 pub fn refuse<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
     let errno = errno::<C, FAMILY>(ctx.sock_addr);
-    if errno == 0 {
-        return ALLOWED;
+    if errno == 0 { ALLOWED } else { fail_with(errno) }
+}
+
+/// The verdict that makes an attempt fail with an errno.
+#[inline(always)]
+pub fn fail_with(errno: u32) -> i32 {
+    /// The highest that there is.
+    const MAX_ERRNO: u32 = 4095;
+    // Newer kernels want to see that it is one, and look at all 64 bits of the number: so not by way of an `int`.
+    let value = -i64::from(errno & MAX_ERRNO);
+    // SAFETY: that is the number of the helper; it takes a number.
+    unsafe {
+        let set_retval: unsafe extern "C" fn(i64) -> i64 =
+            core::mem::transmute(BPF_FUNC_set_retval as usize);
+        set_retval(value);
     }
-    // SAFETY: takes a number.
-    unsafe { bpf_set_retval(-(errno as i32)) };
     REFUSED
 }
 

@@ -41,11 +41,11 @@ const TTL: u8 = 64;
 pub fn turn_round(skb: Skb, hook: Hook, packet: &Packet) -> bool {
     let header = if packet.family == FAMILY_V4 { V4 } else { V6 };
     // Options and extension headers, which nobody uses.
-    if packet.transport != header || !is_answered(skb, packet, hook) {
+    let (skb, hook) = (skb.raw(), hook as u32);
+    if packet.transport != header || net_is_answered(skb, hook) == 0 {
         return false;
     }
     let is_reset = packet.verdict.answer == Answer::Reset as u32;
-    let (skb, hook) = (skb.raw(), hook as u32);
     let done = match (packet.protocol as u8, packet.family == FAMILY_V4) {
         (IPPROTO_TCP, true) if is_reset => net_reset_v4(skb, hook),
         (IPPROTO_TCP, false) if is_reset => net_reset_v6(skb, hook),
@@ -60,12 +60,18 @@ pub fn turn_round(skb: Skb, hook: Hook, packet: &Packet) -> bool {
 
 /// What RFC 9293 and RFC 1122 let be answered: no resets, no ICMP but echo requests, no fragments, nothing that went
 /// to many.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_is_answered(skb: *mut __sk_buff, hook: u32) -> u32 {
+    let Some(packet) = PACKET.get(hook) else { return 0 };
+    u32::from(is_answered(skb, packet, Hook::of(hook)))
+}
+
 #[inline(always)]
-fn is_answered(skb: Skb, packet: &Packet, hook: Hook) -> bool {
+fn is_answered(raw: *mut __sk_buff, packet: &Packet, hook: Hook) -> bool {
     const ECHO_V4: u8 = 8;
     const ECHO_V6: u8 = 128;
     const RST: u8 = 4;
-    let raw = skb.raw();
     let to = match hook.direction() {
         Direction::Out => packet.remote[0],
         Direction::In => packet.local[0],
@@ -351,10 +357,17 @@ fn fold(sum: u64) -> u16 {
 /// is forgotten: that takes a cut, so the packet is made one byte too long first.
 #[inline(always)]
 fn resize(skb: *mut __sk_buff, length: u32) -> bool {
+    net_resize(skb, length) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_resize(skb: *mut __sk_buff, length: u32) -> u32 {
     // SAFETY: the helpers take the context and numbers.
-    unsafe {
+    let is_done = unsafe {
         bpf_skb_change_tail(skb, length + 1, 0) == 0 && bpf_skb_change_tail(skb, length, 0) == 0
-    }
+    };
+    u32::from(is_done)
 }
 
 /// Room between the link header and what is behind it.
@@ -367,14 +380,17 @@ fn make_room(skb: *mut __sk_buff, length: u32) -> bool {
 /// Swaps the addresses of a link header, if there is one.
 #[inline(always)]
 fn swap_ends(skb: *mut __sk_buff, link: u32) -> bool {
-    if link < ETHERNET {
-        return true;
-    }
-    let Some(old) = absolute::<12>(skb, 0) else { return false };
+    link < ETHERNET || net_swap(skb) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_swap(skb: *mut __sk_buff) -> u32 {
+    let Some(old) = absolute::<12>(skb, 0) else { return 0 };
     let mut new = [0; 12];
     new[..6].copy_from_slice(&old[6..]);
     new[6..].copy_from_slice(&old[..6]);
-    store_bytes(skb, 0, &new)
+    u32::from(store_bytes(skb, 0, &new))
 }
 
 #[inline(always)]
