@@ -45,12 +45,11 @@ pub(crate) struct Prepared {
 }
 
 /// The names of those on which also everything is tested that the daemon does by itself, whatever the kernel: the
-/// oldest, the newest, and one between them.
+/// oldest, and one with tcx.
 pub(crate) fn milestones(kernels: &[Prepared]) -> Vec<String> {
-    let stock = || kernels.iter().filter(|kernel| kernel.modules.is_some());
-    let middle = stock().find(|kernel| kernel.name == FIRST_WITH_TCX);
-    let ends = [stock().next(), middle, stock().next_back()];
-    ends.into_iter().flatten().map(|kernel| kernel.name.clone()).collect()
+    let oldest = kernels.iter().find(|kernel| kernel.modules.is_some());
+    let with_tcx = kernels.iter().find(|kernel| kernel.name == FIRST_WITH_TCX);
+    [oldest, with_tcx].into_iter().flatten().map(|kernel| kernel.name.clone()).collect()
 }
 
 impl Kernel {
