@@ -173,6 +173,12 @@ impl Fault {
         }
     }
 
+    /// The filter, if it names others whose addresses have to be found.
+    #[must_use]
+    pub fn naming_filter(&self) -> Option<&NetworkFilter> {
+        self.filter().filter(|filter| filter.names_others())
+    }
+
     /// The same with addresses that were found for those whom its filter names.
     ///
     /// # Errors

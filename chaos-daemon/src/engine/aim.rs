@@ -32,10 +32,10 @@ struct State {
 }
 
 impl Aim {
-    /// Makes sure that the thread is there if somebody is named.
+    /// Makes sure that the thread is there, since somebody is named.
     pub(super) fn follow(engine: &Arc<Engine>) {
         let mut state = engine.aim.state.lock();
-        if state.runs || state.stop || named(engine).is_empty() {
+        if state.runs || state.stop {
             return;
         }
         let own = Arc::clone(engine);
@@ -45,6 +45,13 @@ impl Aim {
             Err(error) => {
                 tracing::error!(%error, "no thread to follow hosts and peers; their addresses stay what they are");
             }
+        }
+    }
+
+    /// The same for what an earlier daemon left, if anybody is named there.
+    pub(super) fn resume(engine: &Arc<Engine>) {
+        if !named(engine).is_empty() {
+            Self::follow(engine);
         }
     }
 
@@ -92,19 +99,20 @@ fn run(engine: &Engine) {
     }
 }
 
-/// Injections whose filter names somebody.
+/// Injections whose filter names somebody, also those that somebody is busy with.
 fn named(engine: &Engine) -> Vec<Record> {
     let world = engine.world.lock();
-    let active = world.live.values().filter(|live| live.phase == Phase::Active);
-    let records = active
+    let living = world.live.values().filter(|live| !matches!(live.phase, Phase::Stuck(_)));
+    living
         .map(|live| &live.record)
-        .filter(|record| record.spec.fault.filter().is_some_and(|filter| filter.names_others()));
-    records.cloned().collect()
+        .filter(|record| record.spec.fault.naming_filter().is_some())
+        .cloned()
+        .collect()
 }
 
 /// Adds the addresses that an injection did not know. Those that it knew stay: connections to them go on.
 fn aim(engine: &Engine, record: &Record) -> Result<(), String> {
-    let Some(filter) = record.spec.fault.filter() else { return Ok(()) };
+    let Some(filter) = record.spec.fault.naming_filter() else { return Ok(()) };
     let target = record.target();
     let found = engine.seeker(&target).addresses(filter).map_err(|error| error.to_string())?;
     let known: HashSet<&IpAddr> = record.addresses.iter().collect();
@@ -113,7 +121,12 @@ fn aim(engine: &Engine, record: &Record) -> Result<(), String> {
         return Ok(());
     }
     tracing::info!(injection = %record.id, addresses = ?new, "those that are named have more addresses");
+    let mut world = engine.world.lock();
+    engine.settled(&mut world, &record.id);
+    if world.active(&record.id).is_err() {
+        // It has ended meanwhile.
+        return Ok(());
+    }
     let add = |record: &mut Record| record.addresses.extend(&new);
-    let changed = engine.change(engine.world.lock(), &record.id, add);
-    changed.map(drop).map_err(|error| error.to_string())
+    engine.change(world, &record.id, add).map(drop).map_err(|error| error.to_string())
 }

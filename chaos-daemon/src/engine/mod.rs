@@ -50,7 +50,7 @@ use crate::{
     fault::{self, Capability},
     kernel,
     peer::Seeker,
-    policy::Policy,
+    policy::{Policy, Protected},
     target::{self, Cgroup, CgroupRoot},
 };
 use aim::Aim;
@@ -83,7 +83,7 @@ impl Engine {
     pub fn plan(&self, spec: &Spec) -> Result<Plan, EngineError> {
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
-        let addresses = self.addresses(spec, &target)?;
+        let addresses = self.addresses(spec, &target, &protected)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
         let limits = fault::Limits {
@@ -108,7 +108,8 @@ impl Engine {
     ) -> Result<Injection, EngineError> {
         let result = self.try_inject(id, &spec, who);
         match &result {
-            Ok(_) => Aim::follow(self),
+            Ok(injection) if injection.spec.fault.naming_filter().is_some() => Aim::follow(self),
+            Ok(_) => {}
             Err(error) => {
                 let reason = error.to_string();
                 let action = audit::Action::Refuse { spec: &spec, reason: &reason };
@@ -130,7 +131,7 @@ impl Engine {
         }
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
-        let addresses = self.addresses(spec, &target)?;
+        let addresses = self.addresses(spec, &target, &protected)?;
         let record = {
             let mut world = self.world.lock();
             // Somebody may have been quicker with the same id. The lock is held from here to the
@@ -182,12 +183,16 @@ impl Engine {
         Ok(injection)
     }
 
-    /// Addresses of those whom a fault's filter names.
-    fn addresses(&self, spec: &Spec, target: &Cgroup) -> Result<Vec<IpAddr>, EngineError> {
-        match spec.fault.filter().filter(|filter| filter.names_others()) {
-            Some(filter) => Ok(self.seeker(target).addresses(filter)?),
-            None => Ok(Vec::new()),
-        }
+    /// Addresses of those whom a fault's filter names. Nobody is asked for what the policy will refuse.
+    fn addresses(
+        &self,
+        spec: &Spec,
+        target: &Cgroup,
+        protected: &Protected,
+    ) -> Result<Vec<IpAddr>, EngineError> {
+        let Some(filter) = spec.fault.naming_filter() else { return Ok(Vec::new()) };
+        self.policy.check(spec, target, protected, self.live())?;
+        Ok(self.seeker(target).addresses(filter)?)
     }
 
     fn seeker<'a>(&'a self, target: &'a Cgroup) -> Seeker<'a> {

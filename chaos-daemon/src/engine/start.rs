@@ -102,7 +102,7 @@ impl Engine {
             keeper: Keeper::new().map_err(|errno| machine("make an eventfd")(errno.into()))?,
         });
         Keeper::start(&engine).map_err(machine("start a thread"))?;
-        Aim::follow(&engine);
+        Aim::resume(&engine);
         Ok(engine)
     }
 }
