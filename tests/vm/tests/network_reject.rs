@@ -20,7 +20,7 @@ use chaos_common::proto::v1::{self, RejectAnswer};
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
-use crate::harness::{Agent, Family, Network, skip};
+use crate::harness::{Agent, Family, Network, Stage, net, skip};
 
 /// How soon a refusal comes. The first SYN is repeated after a second, and that must not be what it takes.
 const SOON: Duration = Duration::from_millis(900);
@@ -65,6 +65,11 @@ fn errno(answer: RejectAnswer, family: Family) -> Errno {
             Errno::ECONNREFUSED
         }
     }
+}
+
+/// Where the far end serves.
+fn server(stage: &Stage) -> Result<SocketAddr> {
+    Ok(stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local)
 }
 
 /// Fails unless a connection is refused at once, and with this.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{self, Protocol, network_reject::With};
 use nix::errno::Errno;
 
-use super::{connects, is_refused, with};
+use super::{connects, is_refused, server, with};
 use crate::harness::{
     Agent, Client, Family, Network, Place, Settings, Stage, Transport, active, balanced, needs,
     net, poll, refused, tests,
@@ -127,7 +127,7 @@ fn an_ipv4_address_in_ipv6_is_one_of_ipv4() -> Result<()> {
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     crate::harness::skip::needs_ipv6()?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let IpAddr::V4(address) = server.ip() else { anyhow::bail!("no IPv4 address") };
     let mapped = SocketAddr::new(address.to_ipv6_mapped().into(), server.port());
     connects(&stage.victim, mapped)?;
@@ -146,7 +146,7 @@ fn what_is_nested_is_asked_from_above() -> Result<()> {
     needs(&client, "network reject")?;
     let inner = stage.target.child("inner")?;
     let agent = Agent::start(Place::default().cgroup(&inner)?.netns(&stage.net.near)?)?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let inside = client.inject(connect("EPERM").on(&inner))?;
     is_refused(&agent, server, Errno::EPERM)?;
     connects(&stage.victim, server)?;
@@ -172,7 +172,7 @@ fn a_budget_of_calls_is_exact() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let injection = client.inject(connect("EPERM").times(3).on(&stage.target))?;
     for _ in 0..3 {
         is_refused(&stage.victim, server, Errno::EPERM)?;
@@ -189,7 +189,7 @@ fn a_share_of_calls() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let half = || {
         let with = Some(With::Connect("EPERM".into()));
         let half = v1::NetworkReject { with, percent: Some(50.0), ..Default::default() };
@@ -216,8 +216,7 @@ fn only_calls_that_match() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let listen = || stage.far.listen(SocketAddr::new(net::far(Family::V4), 0));
-    let (closed, open) = (listen()?.local, listen()?.local);
+    let (closed, open) = (server(&stage)?, server(&stage)?);
     let receiver = stage.far.udp(net::far(Family::V4))?;
     let sender = stage.victim.udp(net::near(Family::V4))?;
     let spec = connect("EPERM").remote(&["10.77.0.0/24"]).protocol(Protocol::Tcp);
@@ -238,7 +237,7 @@ fn a_daemon_that_comes_back_goes_on() -> Result<()> {
     let settings = || Settings { lease: Some(Duration::from_secs(20)), ..Settings::default() };
     let daemon = stage.daemon_with(settings())?;
     needs(&daemon.client()?, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let injection = daemon.client()?.inject(connect("EPERM").on(&stage.target))?;
     is_refused(&stage.victim, server, Errno::EPERM)?;
     daemon.kill()?;

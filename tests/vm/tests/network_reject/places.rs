@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use chaos_common::proto::v1::{Direction, RejectAnswer};
 
-use super::{ANSWERS, connects, errno, is_refused, reject};
+use super::{ANSWERS, connects, errno, is_refused, reject, server};
 use crate::harness::{Agent, Family, Place, Stage, needs, net, tests};
 
 tests![out_over_the_loopback, in_over_the_loopback, a_nested_cgroup_has_the_rules_of_those_above,];
@@ -51,7 +51,7 @@ fn a_nested_cgroup_has_the_rules_of_those_above() -> Result<()> {
     needs(&client, "network reject")?;
     let inner = stage.target.child("inner")?;
     let agent = Agent::start(Place::default().cgroup(&inner)?.netns(&stage.net.near)?)?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let outer = client.inject(reject(RejectAnswer::HostUnreachable).on(&stage.target))?;
     let inside = client.inject(reject(RejectAnswer::Reset).on(&inner))?;
     is_refused(&agent, server, errno(RejectAnswer::HostUnreachable, Family::V4))?;

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use chaos_common::proto::v1::{self, Protocol, RejectAnswer};
 use nix::errno::Errno;
 
-use super::{SOON, connects, is_refused, reject};
-use crate::harness::{Family, Network, Stage, balanced, needs, net, tests};
+use super::{SOON, connects, is_refused, reject, server};
+use crate::harness::{Network, Stage, balanced, needs, tests};
 
 tests![a_budget_is_exact, a_share_of_connections, a_share_of_packets, only_what_matches];
 
@@ -16,7 +16,7 @@ fn a_budget_is_exact() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let injection = client.inject(reject(RejectAnswer::Reset).times(3).on(&stage.target))?;
     for _ in 0..3 {
         is_refused(&stage.victim, server, Errno::ECONNREFUSED)?;
@@ -42,7 +42,7 @@ fn a_share_of_connections() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let half = reject(RejectAnswer::Reset).only(|filter| filter.connection_percent = Some(50.0));
     let injection = client.inject(half.seed(7).on(&stage.target))?;
     let refused = refused_of_40(&stage, server)?;
@@ -58,7 +58,7 @@ fn a_share_of_packets() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?.local;
+    let server = server(&stage)?;
     let spec = v1::NetworkReject { percent: Some(20.0), ..Default::default() };
     let injection = client.inject(Network::from(spec).seed(7).on(&stage.target))?;
     let refused = refused_of_40(&stage, server)?;
@@ -74,8 +74,7 @@ fn only_what_matches() -> Result<()> {
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
-    let listen = || stage.far.listen(SocketAddr::new(net::far(Family::V4), 0));
-    let (closed, open) = (listen()?.local, listen()?.local);
+    let (closed, open) = (server(&stage)?, server(&stage)?);
     let spec = reject(RejectAnswer::Reset).remote_port(closed.port()).protocol(Protocol::Tcp);
     let injection = client.inject(spec.on(&stage.target))?;
     is_refused(&stage.victim, closed, Errno::ECONNREFUSED)?;
