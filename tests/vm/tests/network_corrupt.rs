@@ -57,8 +57,7 @@ fn cell(family: Family, direction: Direction, checksum: Checksum) -> Result<()> 
     if family == Family::V6 {
         skip::needs_ipv6()?;
     }
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let victim = flow(&stage, "victim", &stage.victim, family, direction)?;
@@ -88,8 +87,7 @@ fn cell(family: Family, direction: Direction, checksum: Checksum) -> Result<()> 
 }
 
 fn a_connection_survives_broken_packets() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let flow = stage.flow(&stage.victim, Transport::Tcp, Family::V4, Direction::Out)?;
@@ -105,8 +103,7 @@ fn a_connection_survives_broken_packets() -> Result<()> {
 }
 
 fn a_share_is_corrupted() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let flow = flow(&stage, "victim", &stage.victim, Family::V4, Direction::Out)?;
@@ -121,8 +118,7 @@ fn a_share_is_corrupted() -> Result<()> {
 }
 
 fn headers_too() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let flow = flow(&stage, "victim", &stage.victim, Family::V4, Direction::Out)?;
@@ -141,10 +137,9 @@ fn headers_too() -> Result<()> {
 }
 
 fn the_loopback() -> Result<()> {
-    let mut stage = Stage::new()?;
+    let (mut stage, daemon) = Stage::served()?;
     stage.net.near.netlink().set_up("lo")?;
     stage.begin_here()?;
-    let daemon = stage.daemon()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let lo = "127.0.0.1".parse()?;

@@ -32,8 +32,7 @@ fn comes(flow: &dyn Probe, times: u32) -> Result<()> {
 }
 
 fn twice(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network duplicate")?;
     for family in net::families() {
@@ -56,8 +55,7 @@ fn twice(direction: Direction) -> Result<()> {
 }
 
 fn copies_are_counted() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network duplicate")?;
     let flow = stage.victim_udp()?;
@@ -71,8 +69,7 @@ fn copies_are_counted() -> Result<()> {
 }
 
 fn a_connection_survives() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network duplicate")?;
     let flow = stage.flow(&stage.victim, Transport::Tcp, Family::V4, Direction::Out)?;

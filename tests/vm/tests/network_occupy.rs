@@ -125,8 +125,7 @@ fn is_taken(agent: &Agent, port: u16) -> Result<()> {
 }
 
 fn ready() -> Result<(Stage, Daemon, Client)> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     Ok((stage, daemon, client))
 }

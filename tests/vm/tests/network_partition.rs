@@ -16,8 +16,7 @@ pub(crate) fn all_trials() -> Vec<Trial> {
 }
 
 fn nothing_passes_either_way() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network partition")?;
     for family in net::families() {
@@ -34,8 +33,7 @@ fn nothing_passes_either_way() -> Result<()> {
 }
 
 fn only_from_whom_it_is_cut_off() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network partition")?;
     let to = |last| {

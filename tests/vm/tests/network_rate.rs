@@ -36,8 +36,7 @@ fn packets_queue_in() -> Result<()> {
 }
 
 fn packets_queue(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network rate")?;
     let (victim, bystander) = (flow(&stage, direction)?, stage.bystander_udp()?);
@@ -59,8 +58,7 @@ fn packets_queue(direction: Direction) -> Result<()> {
 }
 
 fn too_much_is_dropped() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network rate")?;
     let victim = flow(&stage, Direction::Out)?;
@@ -77,8 +75,7 @@ fn too_much_is_dropped() -> Result<()> {
 }
 
 fn each_connection_has_its_own_line() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network rate")?;
     let (one, other) = (flow(&stage, Direction::Out)?, flow(&stage, Direction::Out)?);

@@ -16,8 +16,7 @@ fn reorder(model: Model) -> v1::NetworkReorder {
 }
 
 fn every_fifth_is_overtaken() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reorder")?;
     let (victim, bystander) = (stage.victim_udp()?, stage.bystander_udp()?);
@@ -36,8 +35,7 @@ fn every_fifth_is_overtaken() -> Result<()> {
 }
 
 fn a_share_is_overtaken() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reorder")?;
     let flow = stage.victim_udp()?;

@@ -43,8 +43,7 @@ fn aims_at(
 }
 
 fn a_process_stands_for_its_cgroup() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     aims_at(&stage, &client, &stage.target, Target::Pid(stage.victim.pid()))?;
     stage.idle(&daemon)?;
@@ -52,8 +51,7 @@ fn a_process_stands_for_its_cgroup() -> Result<()> {
 }
 
 fn a_unit_is_found_by_name() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let name = format!("chaos-test-{}.service", digits());
     let unit = stage.base.child(&name)?;
@@ -63,8 +61,7 @@ fn a_unit_is_found_by_name() -> Result<()> {
 }
 
 fn a_container_is_found_by_the_beginning_of_its_id() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let id = format!("{}{}", digits(), "ab".repeat(28));
     let container = stage.base.child(&format!("docker-{id}.scope"))?;
@@ -85,8 +82,7 @@ fn a_container_is_found_by_the_beginning_of_its_id() -> Result<()> {
 }
 
 fn a_pod_is_found_by_its_uid() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let uid = format!("{}-1234-4abc-8def-0123456789ab", digits());
     let slice = stage.base.child("kubepods.slice")?;
@@ -156,8 +152,7 @@ fn what_is_not_there_is_said_so() -> Result<()> {
 }
 
 fn targets_are_listed() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let name = format!("chaos-listed-{}.service", digits());
     let unit = stage.base.child(&name)?;
@@ -183,8 +178,7 @@ fn targets_are_listed() -> Result<()> {
 
 /// Sockets that a fault will not hit, since they were made elsewhere, are shown before it is tried.
 fn foreign_sockets_are_counted() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let cgroup = stage.base.child("mixed")?;
     let mover = Agent::start(Place::default().cgroup(&stage.sibling)?.netns(&stage.net.near)?)?;

@@ -5,6 +5,8 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -60,6 +62,8 @@ pub(crate) struct Daemon {
     socket: PathBuf,
     state: PathBuf,
     log: PathBuf,
+    /// Of one that serves many tests: the thread that started it waits for its end.
+    starter: Option<mpsc::Sender<()>>,
     ended: bool,
 }
 
@@ -110,7 +114,29 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         settings.place.apply(&mut command);
         let child = command.spawn().context("cannot start chaos-daemon")?;
-        Ok(Self { child, socket, state, log, ended: false })
+        Ok(Self { child, socket, state, log, starter: None, ended: false })
+    }
+
+    /// Starts one that serves many tests. The kernel kills it with the thread that starts it (`PR_SET_PDEATHSIG`), which
+    /// must not be that of a test.
+    pub(super) fn resident(scratch: &Arc<Scratch>) -> Result<Self> {
+        let (answer, answered) = mpsc::channel();
+        let (starter, ended) = mpsc::channel::<()>();
+        let (scratch, fq) = (Arc::clone(scratch), Fq::here());
+        thread::spawn(move || {
+            // Nobody listens any more only if the test's thread has panicked.
+            let _ = answer.send(fq.during(|| Self::start(&scratch, Settings::default())));
+            drop(scratch);
+            let _ = ended.recv();
+        });
+        let mut daemon = answered.recv().context("the thread that starts a daemon panicked")??;
+        daemon.starter = Some(starter);
+        Ok(daemon)
+    }
+
+    /// Whether it is to serve other tests too.
+    pub(super) fn is_resident(&self) -> bool {
+        self.starter.is_some()
     }
 
     /// Waits until it serves.

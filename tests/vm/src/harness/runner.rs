@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use super::{
-    Fq, Skip, poll,
+    Fq, Skip, poll, resident,
     skip::{kernel, own_machine, skip},
 };
 
@@ -158,7 +158,13 @@ pub(crate) fn run(mut arguments: Arguments, mut trials: Vec<Trial>) -> Conclusio
     // the test prints lands in between.
     arguments.test_threads = Some(jobs.max(2));
     trials.push(census_at_the_end());
-    libtest_mimic::run(&arguments, trials)
+    let mut conclusion = libtest_mimic::run(&arguments, trials);
+    // With the census left out by a filter.
+    if let Err(error) = resident::dismiss_all() {
+        println!("the daemon of several tests: {}", describe(&error));
+        conclusion.num_failed += 1;
+    }
+    conclusion
 }
 
 /// The last test: as many BPF objects exist as before the first.
@@ -169,6 +175,7 @@ fn census_at_the_end() -> Trial {
         "vm_tests::harness_itself",
         "the_kernel_holds_what_it_held_before",
         move || {
+            resident::dismiss_all()?;
             if !own_machine() {
                 return skip("other programs of this machine load BPF programs too");
             }

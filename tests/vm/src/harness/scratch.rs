@@ -6,12 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 use tempfile::TempDir;
+
+use super::{Pins, check_pins, daemon};
 
 /// Puts this process, and all it starts, into a mount namespace of its own: whatever a test mounts
 /// goes when the tests end, however they end. Call it before any thread is started.
@@ -70,6 +72,15 @@ impl Scratch {
     /// Where the daemon listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.join("chaos.sock")
+    }
+
+    /// Fails when a daemon that has ended left anything here.
+    pub(crate) fn clean(&self) -> Result<()> {
+        check_pins(self.bpffs(), Pins::None)?;
+        let journal = daemon::journal(&self.state())?;
+        ensure!(journal.is_empty(), "the journal still holds {journal:?}");
+        ensure!(!self.socket().exists(), "the socket is left");
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@
 use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use chaos_common::proto::v1::{self, Direction};
 
 use super::{
     Agent, Cgroup, Client, Connections, Daemon, Datagrams, Family, Net, Observed, Pins, Place,
-    Probe, Scratch, Settings, Socket, check_pins, net, poll, skip,
+    Probe, Resident, Scratch, Settings, Socket, check_pins, net, poll, resident, skip,
 };
 
 /// How soon everything must be gone after an injection has ended.
@@ -45,7 +46,7 @@ pub(crate) struct Stage {
     far_cgroup: Cgroup,
     pub(crate) base: Cgroup,
     pub(crate) net: Net,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: Arc<Scratch>,
     before: Observed,
     barrier: (Socket, Socket),
     crossings: Cell<u64>,
@@ -54,7 +55,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// Sets it up. No daemon runs yet.
     pub(crate) fn new() -> Result<Self> {
-        let scratch = Scratch::new()?;
+        Self::around(Arc::new(Scratch::new()?))
+    }
+
+    /// Sets it up around a daemon that serves since an earlier test, as daemons do; around a new one if there is none.
+    /// Tests that are about a daemon's start, its end or its settings begin with [`Self::new`].
+    pub(crate) fn served() -> Result<(Self, Daemon)> {
+        let Resident { scratch, daemon } = resident::take()?;
+        needs_network_loss(&daemon.client()?)?;
+        Ok((Self::around(scratch)?, daemon))
+    }
+
+    fn around(scratch: Arc<Scratch>) -> Result<Self> {
         let net = Net::new()?;
         let base = Cgroup::new()?;
         let (target, sibling, far_cgroup) =
@@ -211,8 +223,15 @@ impl Stage {
         })
     }
 
-    /// Stops the daemon and fails when anything is left of it.
+    /// Ends what the daemon injects and fails when anything is left of that; then stops it and fails when anything
+    /// is left of it, or leaves it to the tests to come.
     pub(crate) fn finish(&self, daemon: Daemon) -> Result<()> {
+        if daemon.is_resident() {
+            daemon.client()?.recover_all()?;
+            self.idle(&daemon)?;
+            resident::give_back(Resident { scratch: Arc::clone(&self.scratch), daemon });
+            return Ok(());
+        }
         daemon.stop()?;
         self.clean()
     }
@@ -234,11 +253,7 @@ impl Stage {
     pub(crate) fn clean(&self) -> Result<()> {
         poll::until_ok("nothing to be left of the daemon", GONE, || {
             self.observe()?.same_as(&self.before)?;
-            check_pins(self.scratch.bpffs(), Pins::None)?;
-            let journal = super::daemon::journal(&self.scratch.state())?;
-            ensure!(journal.is_empty(), "the journal still holds {journal:?}");
-            ensure!(!self.scratch.socket().exists(), "the socket is left");
-            Ok(())
+            self.scratch.clean()
         })
     }
 }

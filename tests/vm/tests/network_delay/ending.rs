@@ -42,8 +42,7 @@ fn while_held(stage: &Stage, from: &Agent, event: impl FnOnce() -> Result<()>) -
 }
 
 fn what_waits_arrives_after_recovery() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let injection = client.inject(Network::from(delay(LONG)).on(&stage.target))?;
@@ -56,8 +55,7 @@ fn what_waits_arrives_after_recovery() -> Result<()> {
 }
 
 fn what_waits_in_the_kernel_arrives_after_the_daemon_is_killed() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let is_lasting = !holds_in_memory(&client)?;
@@ -81,8 +79,7 @@ fn what_waits_in_the_kernel_arrives_after_the_daemon_is_killed() -> Result<()> {
 }
 
 fn what_waits_arrives_after_its_process_has_ended() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let injection = client.inject(Network::from(delay(LONG)).on(&stage.target))?;
@@ -114,8 +111,7 @@ fn a_restart_goes_on_with_the_fault() -> Result<()> {
 }
 
 fn a_daemon_that_stops_waits_for_what_is_held() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     client.inject(Network::from(delay(LONG)).on(&stage.target))?;

@@ -31,8 +31,7 @@ fn order_is_lost_if_that_is_allowed() -> Result<()> {
 
 /// In which order a hundred packets arrive that are sent at once.
 fn order(reorder: bool) -> Result<Vec<u64>> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
@@ -47,8 +46,7 @@ fn order(reorder: bool) -> Result<Vec<u64>> {
 }
 
 fn a_share_is_late_and_the_rest_is_not() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
@@ -65,8 +63,7 @@ fn a_share_is_late_and_the_rest_is_not() -> Result<()> {
 }
 
 fn the_mean_and_the_ends_are_those_asked_for() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;

@@ -32,8 +32,7 @@ fn cell(family: Family, transport: Transport, direction: Direction) -> Result<()
     if family == Family::V6 {
         skip::needs_ipv6()?;
     }
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let victim = stage.flow(&stage.victim, transport, family, direction)?;

@@ -27,14 +27,9 @@ fn the_loopback_in() -> Result<()> {
 }
 
 fn loopback(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
+    let (mut stage, daemon) = Stage::served()?;
     stage.net.near.netlink().set_up("lo")?;
-    let stage = {
-        let mut stage = stage;
-        stage.begin_here()?;
-        stage
-    };
-    let daemon = stage.daemon()?;
+    stage.begin_here()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let (victim, bystander) = (&stage.victim, &stage.bystander);
@@ -56,8 +51,7 @@ fn loopback(direction: Direction) -> Result<()> {
 }
 
 fn two_delays_add_up_and_each_is_recovered_alone() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
@@ -77,8 +71,7 @@ fn two_delays_add_up_and_each_is_recovered_alone() -> Result<()> {
 }
 
 fn delay_and_duplicate_and_loss_compose() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;
@@ -104,8 +97,7 @@ fn delay_and_duplicate_and_loss_compose() -> Result<()> {
 }
 
 fn an_interface_is_chosen() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let flow = stage.victim_udp()?;

@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 
 use super::{LATENCY, all_late, all_soon};
 use crate::harness::{
-    Family, LEASE, Network, Probe as _, Settings, Stage, active, delay, needs, net, poll, skip,
-    tests,
+    Daemon, Family, LEASE, Network, Probe as _, Settings, Stage, active, delay, needs, net, poll,
+    skip, tests,
 };
 
 tests![
@@ -58,8 +58,7 @@ fn a_killed_daemon_lets_traffic_go_at_once() -> Result<()> {
 }
 
 fn a_stopped_daemon_holds_to_the_end_of_its_lease() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let (flow, bystander) = (stage.victim_udp()?, stage.bystander_udp()?);
@@ -100,8 +99,7 @@ fn a_restart_makes_the_place_anew() -> Result<()> {
 
 fn ten_thousand_packets_wait() -> Result<()> {
     const COUNT: u32 = 10_000;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let time = Duration::from_secs(8);
@@ -139,8 +137,7 @@ fn a_connection_moves_megabytes_in() -> Result<()> {
 /// What the stack would have had cut and summed by a device is cut and summed.
 fn megabytes(direction: Direction) -> Result<()> {
     const BYTES: usize = 3_000_000;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let short = Network::from(delay(Duration::from_millis(5))).direction(direction);
@@ -160,16 +157,15 @@ fn megabytes(direction: Direction) -> Result<()> {
     stage.finish(daemon)
 }
 
-fn with_loopback() -> Result<Stage> {
-    let mut stage = Stage::new()?;
+fn with_loopback() -> Result<(Stage, Daemon)> {
+    let (mut stage, daemon) = Stage::served()?;
     stage.net.near.netlink().set_up("lo")?;
     stage.begin_here()?;
-    Ok(stage)
+    Ok((stage, daemon))
 }
 
 fn large_packets_on_the_loopback() -> Result<()> {
-    let stage = with_loopback()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -190,8 +186,7 @@ fn large_packets_on_the_loopback() -> Result<()> {
 
 fn the_loopback_of_the_other_family() -> Result<()> {
     skip::needs_ipv6()?;
-    let stage = with_loopback()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let home = IpAddr::V6(Ipv6Addr::LOCALHOST);

@@ -18,8 +18,7 @@ tests![
 ];
 
 fn a_budget_is_exact() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let injection = client.inject(Loss::all().times(7).on(&stage.target))?;
@@ -44,8 +43,7 @@ fn a_budget_is_exact() -> Result<()> {
 }
 
 fn a_budget_is_spent_by_both_directions() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let family = crate::harness::Family::V4;
     let out = stage.victim_udp()?;
@@ -94,8 +92,7 @@ fn the_deadline_holds_with_the_daemon_stopped() -> Result<()> {
 }
 
 fn an_expired_fault_is_cleaned_up() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let injection =
@@ -116,8 +113,7 @@ fn an_expired_fault_is_cleaned_up() -> Result<()> {
 }
 
 fn a_fault_that_never_matches_counts_nothing() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let injection = client.inject(Loss::all().remote(&["192.0.2.1"]).on(&stage.target))?;
@@ -129,8 +125,7 @@ fn a_fault_that_never_matches_counts_nothing() -> Result<()> {
 }
 
 fn a_target_takes_sixteen_faults() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let harmless = || Loss::all().remote(&["192.0.2.1"]).on(&stage.target);

@@ -50,8 +50,7 @@ fn udp<'a>(
 }
 
 fn service_classes(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let of =
@@ -83,8 +82,7 @@ fn service_classes_in() -> Result<()> {
 
 /// By its name, also when it comes later.
 fn an_interface() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let through = |name: &str| {
         let loss = Loss::all().direction(Direction::Both);
@@ -152,8 +150,7 @@ fn hit_of_many(
 }
 
 fn a_share_of_the_connections(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (from, to) = ends(&stage, direction);
     for family in net::families() {
@@ -208,8 +205,7 @@ fn the_first_packets_or_what_is_after_them() -> Result<()> {
     /// Bytes of a packet, with the headers of IP and UDP.
     const SIZE: u64 = 100;
     let volume = |volume| Some(v1::Volume { volume: Some(volume) });
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for (family, direction) in net::families()
         .into_iter()
@@ -295,8 +291,7 @@ fn old_and_young(
 }
 
 fn connections(wanted: Connections) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let far = stage.far.listen(SocketAddr::new(net::far(family), 0))?;

@@ -65,8 +65,7 @@ const REMOTES: &[Row] = &[
 
 fn remotes(direction: Direction) -> Result<()> {
     skip::needs_ipv6()?;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = |(family, last)| {
         let far = (&stage.far, net::address(family, 77, last));
@@ -103,8 +102,7 @@ fn remote_addresses_in() -> Result<()> {
 
 /// As many ranges as a fault takes; none is forgotten, and none is left behind.
 fn a_thousand_addresses() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let decoys: Vec<String> =
         (0..1023).map(|n| format!("198.18.{}.{}", n / 256, n % 256)).collect();
@@ -144,8 +142,7 @@ fn between(
 }
 
 fn ports(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (one, two) =
         (between(&stage, direction, 6001, 7001)?, between(&stage, direction, 6002, 7002)?);
@@ -186,8 +183,7 @@ fn ports_in() -> Result<()> {
 }
 
 fn protocols() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let mut flows = Vec::new();
     for family in net::families() {
@@ -213,8 +209,7 @@ fn protocols() -> Result<()> {
 /// An IPv6 socket that talks to an IPv4 address sends IPv4 packets, and is filtered as such.
 fn a_mapped_socket_speaks_ipv4() -> Result<()> {
     skip::needs_ipv6()?;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let dual = UdpOptions { dual: true, ..UdpOptions::default() };
     let any = SocketAddr::new(net::any(Family::V6), 0);

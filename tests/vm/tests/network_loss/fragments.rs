@@ -17,8 +17,7 @@ const PIECES: u64 = 3;
 const SENT: u32 = 50;
 
 fn every_piece_is_a_packet() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let ends = ((&stage.victim, net::near(family)), (&stage.far, net::far(family)));
@@ -46,8 +45,7 @@ fn every_piece_is_a_packet() -> Result<()> {
 }
 
 fn only_the_first_piece_has_ports() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let (near, far) = ((&stage.victim, net::near(family)), (&stage.far, net::far(family)));
@@ -69,8 +67,7 @@ fn only_the_first_piece_has_ports() -> Result<()> {
 
 /// What comes in is looked at where the socket takes it: put together again.
 fn a_whole_datagram_comes_in() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let ends = ((&stage.far, net::far(family)), (&stage.victim, net::near(family)));

@@ -34,8 +34,7 @@ fn over<'a>(stage: &'a Stage, name: &str, agent: &'a Agent, wire: u8) -> Result<
 }
 
 fn an_interface_that_appears_is_attached() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let injection = client.inject(Loss::all().on(&stage.target))?;
     net::wire(&stage.net.near, "near1", &stage.net.far, "far2", 78)?;
@@ -52,8 +51,7 @@ fn an_interface_that_appears_is_attached() -> Result<()> {
 }
 
 fn an_interface_that_moves_is_followed() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let elsewhere = NetNs::new()?;
     elsewhere.netlink().add_veth("near1", "far2", stage.net.far.fd())?;
@@ -79,9 +77,8 @@ fn an_interface_that_moves_is_followed() -> Result<()> {
 }
 
 fn an_interface_that_vanishes_is_no_trouble() -> Result<()> {
-    let stage = Stage::new()?;
+    let (stage, daemon) = Stage::served()?;
     net::wire(&stage.net.near, "near1", &stage.net.far, "far2", 78)?;
-    let daemon = stage.daemon()?;
     let client = daemon.client()?;
     let injection = client.inject(Loss::all().on(&stage.target))?;
     over(&stage, "victim", &stage.victim, 78)?.none_arrive()?;
@@ -97,8 +94,7 @@ fn an_interface_that_vanishes_is_no_trouble() -> Result<()> {
 
 /// Like a container that gets its namespace after its cgroup, or `nsenter`.
 fn a_process_that_joins_another_namespace_is_followed() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let stranger = stage.in_other_namespace(&stage.sibling)?;
     let outsider = over(&stage, "outsider", &stranger, 79)?;
@@ -128,8 +124,7 @@ fn a_process_that_joins_another_namespace_is_followed() -> Result<()> {
 
 /// Neighbours in other namespaces pay nothing, since nothing is there.
 fn nothing_is_attached_where_no_target_is() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let injection = client.inject(Loss::percent(1.0).on(&stage.target))?;
     let seen = stage.observe()?;

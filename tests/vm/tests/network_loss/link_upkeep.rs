@@ -54,8 +54,7 @@ impl Home {
 
 fn neighbours_are_found_beside_a_target_that_made_the_namespace() -> Result<()> {
     skip::needs_ipv6()?;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let home = Home::new(&stage)?;
     let before = Observed::now(&[&home.netns], &[])?;

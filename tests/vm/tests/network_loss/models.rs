@@ -58,8 +58,7 @@ fn percent(percent: f64) -> Result<LossModel> {
 
 fn one_percent_is_one_percent() -> Result<()> {
     const COUNT: u32 = 10_000;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let lost = exact(&stage, &client, &flow, Loss::percent(1.0).seed(42), percent(1.0)?, COUNT)?;
@@ -72,8 +71,7 @@ fn one_percent_is_one_percent() -> Result<()> {
 }
 
 fn the_same_seed_gives_the_same_sequence() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let lose =
@@ -85,8 +83,7 @@ fn the_same_seed_gives_the_same_sequence() -> Result<()> {
 }
 
 fn a_drawn_seed_is_told() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let lose = || exact(&stage, &client, &flow, Loss::percent(50.0), percent(50.0)?, 200);
@@ -96,8 +93,7 @@ fn a_drawn_seed_is_told() -> Result<()> {
 }
 
 fn the_sequence_is_the_same_for_what_comes_in() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let ends = ((&stage.far, net::far(family)), (&stage.victim, net::near(family)));
@@ -112,8 +108,7 @@ fn the_sequence_is_the_same_for_what_comes_in() -> Result<()> {
 
 fn bursts_have_the_asked_length_and_share() -> Result<()> {
     const COUNT: u32 = 4000;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let model = LossModel::Burst(Burst {
@@ -134,8 +129,7 @@ fn bursts_have_the_asked_length_and_share() -> Result<()> {
 }
 
 fn bursts_may_be_leaky() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let (enter, leave, inside, outside) = (10.0, 20.0, 70.0, 2.0);
@@ -153,8 +147,7 @@ fn bursts_may_be_leaky() -> Result<()> {
 }
 
 fn every_so_manieth_is_lost() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     for every in [2, 7] {
@@ -169,8 +162,7 @@ fn every_so_manieth_is_lost() -> Result<()> {
 }
 
 fn four_states() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let (p13, p31, p32, p23, p14) = (5.0, 30.0, 20.0, 60.0, 2.0);
@@ -191,8 +183,7 @@ fn four_states() -> Result<()> {
 
 fn luck_may_depend_on_the_neighbour() -> Result<()> {
     const COUNT: u32 = 2000;
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let share = Share::new(Percent::try_from(20.0)?, Some(Percent::try_from(75.0)?))?;

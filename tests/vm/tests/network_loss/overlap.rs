@@ -19,8 +19,7 @@ const COUNT: u32 = 200;
 
 /// Two faults on the same packets: the second is asked about what the first spares.
 fn overlap(recover_first: usize) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
     let loss = |seed| Loss::percent(40.0).seed(seed).on(&stage.target);
@@ -75,8 +74,7 @@ fn the_second_is_recovered_first() -> Result<()> {
 }
 
 fn different_filters_do_not_meet() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (one, two) = (stage.victim_udp()?, stage.victim_udp()?);
     let on_one = client.inject(Loss::all().remote_port(one.receiver_port()).on(&stage.target))?;
@@ -99,8 +97,7 @@ fn different_filters_do_not_meet() -> Result<()> {
 }
 
 fn a_neighbours_fault_is_another_one() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let neighbour_cgroup = stage.base.child("neighbour")?;
     let neighbour = crate::harness::Agent::start(

@@ -33,8 +33,7 @@ fn inward<'a>(stage: &'a Stage, name: &str, agent: &'a Agent) -> Result<Datagram
 }
 
 fn a_nested_cgroup_is_hit() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let inner = stage.target.child("inner")?;
     let innermost = inner.child("innermost")?;
@@ -58,8 +57,7 @@ fn a_nested_cgroup_is_hit() -> Result<()> {
 }
 
 fn siblings_and_parents_are_not_hit() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let parent = process(&stage, &stage.base)?;
     let nephew_cgroup = stage.sibling.child("nephew")?;
@@ -81,8 +79,7 @@ fn siblings_and_parents_are_not_hit() -> Result<()> {
 
 /// Faults at two depths: the inner one hits the inner cgroup only, and each ends by itself.
 fn a_target_inside_a_target() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let inner = stage.target.child("inner")?;
     let nested = process(&stage, &inner)?;
@@ -104,8 +101,7 @@ fn a_target_inside_a_target() -> Result<()> {
 
 /// A socket keeps the cgroup in which it was made, whichever way its process moves.
 fn a_moved_process_keeps_its_old_sockets() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (mover, leaver) = (process(&stage, &stage.sibling)?, process(&stage, &stage.target)?);
     let old = [out(&stage, "mover, old, out", &mover)?, inward(&stage, "mover, old, in", &mover)?];
@@ -126,8 +122,7 @@ fn a_moved_process_keeps_its_old_sockets() -> Result<()> {
 
 /// A target may be empty when the fault begins.
 fn a_process_that_comes_later_is_hit() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let empty = stage.base.child("empty")?;
     let injection = client.inject(Loss::all().direction(Direction::Both).on(&empty))?;
@@ -147,8 +142,7 @@ fn a_process_that_comes_later_is_hit() -> Result<()> {
 }
 
 fn loopback_is_hit() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for direction in [Direction::Out, Direction::In] {
         let mut victims: Vec<Box<dyn Probe>> = Vec::new();
@@ -190,8 +184,7 @@ fn loopback_is_hit() -> Result<()> {
 
 /// What a listening socket answers is the target's too, before there is a connection.
 fn the_server_side_is_hit() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
         let victim = stage.flow(&stage.victim, Transport::Tcp, family, Direction::In)?;

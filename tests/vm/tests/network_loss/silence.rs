@@ -24,8 +24,7 @@ tests![
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn udp_senders_are_never_told() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let mut flows = Vec::new();
     for family in net::families() {
@@ -66,8 +65,7 @@ fn udp_senders_are_never_told() -> Result<()> {
 
 /// A lost packet is freed at once: its sender's buffer does not fill up.
 fn a_full_socket_buffer_drains() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?.sized(1400);
     client.inject(Loss::all().on(&stage.target))?;
@@ -112,8 +110,7 @@ fn lose_three(stage: &Stage, client: &Client, direction: Direction) -> Result<u6
 }
 
 fn tcp_sends_again_and_completes_out() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let again = lose_three(&stage, &client, Direction::Out)?;
     ensure!(again >= 1, "TCP counted no retransmission");
@@ -122,8 +119,7 @@ fn tcp_sends_again_and_completes_out() -> Result<()> {
 }
 
 fn tcp_sends_again_and_completes_in() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let again = lose_three(&stage, &client, Direction::In)?;
     ensure!(again >= 1, "TCP counted no retransmission");
@@ -132,8 +128,7 @@ fn tcp_sends_again_and_completes_in() -> Result<()> {
 }
 
 fn tcp_completes_under_heavy_loss() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (transfer, _) = connected(&stage)?;
     let injection =
@@ -148,8 +143,7 @@ fn tcp_completes_under_heavy_loss() -> Result<()> {
 
 /// Also the established connections of a target are hit; its processes see a slow network, no error.
 fn a_write_into_the_void_succeeds() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (transfer, _) = connected(&stage)?;
     let injection = client.inject(Loss::all().on(&stage.target))?;

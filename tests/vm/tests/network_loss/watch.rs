@@ -44,8 +44,7 @@ fn first_firing(watch: &mut Watch<'_>, flow: &dyn Probe) -> Result<Firing> {
 }
 
 fn changes_are_told() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     let earlier = client.inject(Loss::percent(1.0).on(&stage.target))?;
     let mut watch = watcher.watch("")?;
@@ -71,8 +70,7 @@ fn changes_are_told() -> Result<()> {
 }
 
 fn a_firing_names_both_ends() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     let model = LossModel::Share(Share::new(Percent::try_from(50.0)?, None)?);
     for family in net::families() {
@@ -104,8 +102,7 @@ fn a_firing_names_both_ends() -> Result<()> {
 }
 
 fn a_firing_that_comes_in_names_both_ends() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     for family in net::families() {
         let ends = ((&stage.far, net::far(family)), (&stage.victim, net::near(family)));
@@ -134,8 +131,7 @@ fn a_firing_that_comes_in_names_both_ends() -> Result<()> {
 }
 
 fn an_echo_request_has_no_ports() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     for family in net::families() {
         let flow = stage.flow(&stage.victim, Transport::Icmp, family, Direction::Out)?;
@@ -158,8 +154,7 @@ fn an_echo_request_has_no_ports() -> Result<()> {
 
 /// However many packets are lost, a watcher gets no more than a hundred a second of an injection.
 fn firings_are_sampled() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     let flow = stage.victim_udp()?;
     let injection = client.inject(Loss::all().on(&stage.target))?;
@@ -190,8 +185,7 @@ fn firings_are_sampled() -> Result<()> {
 }
 
 fn one_injection_can_be_watched() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let (client, watcher) = (daemon.client()?, daemon.client()?);
     let (one, two) = (stage.victim_udp()?, stage.victim_udp()?);
     let on_one = client.inject(Loss::all().remote_port(one.receiver_port()).on(&stage.target))?;

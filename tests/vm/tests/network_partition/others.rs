@@ -61,8 +61,7 @@ fn files(stage: &Stage, hosts: &str, resolv_conf: &str) -> Result<PathBuf> {
 }
 
 fn the_targets_own_hosts_file_counts() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     files(&stage, &format!("{CUT} db.internal # the database\n{WHOLE} web\n"), "")?;
     let (cut, whole) = (to(&stage, CUT)?, to(&stage, WHOLE)?);
@@ -75,10 +74,9 @@ fn the_targets_own_hosts_file_counts() -> Result<()> {
 }
 
 fn a_name_is_followed_to_its_next_address() -> Result<()> {
-    let stage = Stage::new()?;
+    let (stage, daemon) = Stage::served()?;
     let server = NameServer::start(&stage.net.far, IpAddr::V4(SERVER))?;
     server.set("db.internal", &[WHOLE]);
-    let daemon = stage.daemon()?;
     let client = daemon.client()?;
     files(&stage, "", &format!("nameserver {SERVER}\nsearch internal\n"))?;
     let (first, next) = (to(&stage, WHOLE)?, to(&stage, CUT)?);
@@ -119,9 +117,8 @@ fn an_adopted_fault_follows_its_names() -> Result<()> {
 }
 
 fn a_name_that_nobody_knows_is_refused() -> Result<()> {
-    let stage = Stage::new()?;
+    let (stage, daemon) = Stage::served()?;
     let _server = NameServer::start(&stage.net.far, IpAddr::V4(SERVER))?;
-    let daemon = stage.daemon()?;
     let client = daemon.client()?;
     files(&stage, "", &format!("nameserver {SERVER}\n"))?;
     let spec = from_hosts(&["no.such.host"]).on(&stage.target);
@@ -133,8 +130,7 @@ fn a_name_that_nobody_knows_is_refused() -> Result<()> {
 }
 
 fn files_that_are_traps_are_no_trouble() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let root = files(&stage, "", "")?;
     let (cut, whole) = (to(&stage, CUT)?, to(&stage, WHOLE)?);
@@ -154,8 +150,7 @@ fn files_that_are_traps_are_no_trouble() -> Result<()> {
 }
 
 fn a_cgroup_elsewhere_is_cut_off() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let elsewhere = stage.base.child("elsewhere")?;
     let _peer = Agent::start(Place::default().cgroup(&elsewhere)?.netns(&stage.net.far)?)?;
@@ -168,8 +163,7 @@ fn a_cgroup_elsewhere_is_cut_off() -> Result<()> {
 }
 
 fn a_cgroup_beside_the_target_is_refused() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let peer = target::Target::Cgroup(stage.sibling.path().to_owned());
     let status = refused(client.inject(from_peer(peer).on(&stage.target)), "PEER_NOT_FOUND")?;
@@ -179,8 +173,7 @@ fn a_cgroup_beside_the_target_is_refused() -> Result<()> {
 }
 
 fn who_has_no_process_is_refused() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let empty = stage.base.child("empty")?;
     let peer = target::Target::Cgroup(empty.path().to_owned());

@@ -53,8 +53,7 @@ fn caveat(client: &Client) -> Result<String> {
 }
 
 fn connecting_fails_as_it_should() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -82,8 +81,7 @@ fn connecting_fails_as_it_should() -> Result<()> {
 }
 
 fn sending_without_a_connection_fails() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -106,8 +104,7 @@ fn sending_without_a_connection_fails() -> Result<()> {
 }
 
 fn an_old_kernel_says_what_it_cannot() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let answer = client.inject(connect("ETIMEDOUT").on(&stage.target));
@@ -122,8 +119,7 @@ fn an_old_kernel_says_what_it_cannot() -> Result<()> {
 }
 
 fn an_ipv4_address_in_ipv6_is_one_of_ipv4() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     crate::harness::skip::needs_ipv6()?;
@@ -140,8 +136,7 @@ fn an_ipv4_address_in_ipv6_is_one_of_ipv4() -> Result<()> {
 }
 
 fn what_is_nested_is_asked_from_above() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let inner = stage.target.child("inner")?;
@@ -168,8 +163,7 @@ fn what_is_nested_is_asked_from_above() -> Result<()> {
 }
 
 fn a_budget_of_calls_is_exact() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let server = server(&stage)?;
@@ -185,8 +179,7 @@ fn a_budget_of_calls_is_exact() -> Result<()> {
 }
 
 fn a_share_of_calls() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let server = server(&stage)?;
@@ -212,8 +205,7 @@ fn a_share_of_calls() -> Result<()> {
 }
 
 fn only_calls_that_match() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let (closed, open) = (server(&stage)?, server(&stage)?);

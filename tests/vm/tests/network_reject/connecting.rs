@@ -11,8 +11,7 @@ use crate::harness::{Stage, balanced, needs, net, tests};
 tests![the_target_cannot_connect_and_is_told_why, nobody_can_connect_to_the_target_and_is_told_why,];
 
 fn the_target_cannot_connect_and_is_told_why() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -32,8 +31,7 @@ fn the_target_cannot_connect_and_is_told_why() -> Result<()> {
 }
 
 fn nobody_can_connect_to_the_target_and_is_told_why() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {

@@ -38,8 +38,7 @@ fn goes_on(agent: &Agent, socket: Socket) -> Result<()> {
 }
 
 fn the_next_packet_out_ends_a_connection() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -57,8 +56,7 @@ fn the_next_packet_out_ends_a_connection() -> Result<()> {
 }
 
 fn the_next_packet_in_ends_a_connection() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -78,8 +76,7 @@ fn the_next_packet_in_ends_a_connection() -> Result<()> {
 }
 
 fn an_error_of_icmp_ends_none() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {

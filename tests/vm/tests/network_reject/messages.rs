@@ -46,8 +46,7 @@ fn hears(stage: &Stage, agent: &Agent, socket: Socket, expected: i32) -> Result<
 }
 
 fn a_datagram_out_is_answered() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -70,8 +69,7 @@ fn a_datagram_out_is_answered() -> Result<()> {
 }
 
 fn a_datagram_in_is_answered() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -94,8 +92,7 @@ fn a_datagram_in_is_answered() -> Result<()> {
 
 /// The request's own checksum is computed before it is sent, and so the answer's is looked at.
 fn an_echo_request_is_answered() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -121,8 +118,7 @@ fn an_echo_request_is_answered() -> Result<()> {
 }
 
 fn an_echo_request_cannot_be_reset() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let ping = stage.flow(&stage.victim, Transport::Icmp, Family::V4, Direction::Out)?;

@@ -20,8 +20,7 @@ fn in_over_the_loopback() -> Result<()> {
 
 /// Each way between the target and the bystander, on one machine.
 fn over_the_loopback(direction: Direction) -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     for family in net::families() {
@@ -45,8 +44,7 @@ fn over_the_loopback(direction: Direction) -> Result<()> {
 }
 
 fn a_nested_cgroup_has_the_rules_of_those_above() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let inner = stage.target.child("inner")?;

@@ -12,8 +12,7 @@ use crate::harness::{Network, Stage, balanced, needs, tests};
 tests![a_budget_is_exact, a_share_of_connections, a_share_of_packets, only_what_matches];
 
 fn a_budget_is_exact() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let server = server(&stage)?;
@@ -38,8 +37,7 @@ fn refused_of_40(stage: &Stage, server: SocketAddr) -> Result<usize> {
 }
 
 fn a_share_of_connections() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let server = server(&stage)?;
@@ -54,8 +52,7 @@ fn a_share_of_connections() -> Result<()> {
 }
 
 fn a_share_of_packets() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let server = server(&stage)?;
@@ -70,8 +67,7 @@ fn a_share_of_packets() -> Result<()> {
 }
 
 fn only_what_matches() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network reject")?;
     let (closed, open) = (server(&stage)?, server(&stage)?);
