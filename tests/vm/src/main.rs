@@ -28,6 +28,8 @@ mod network_loss;
 mod network_occupy;
 #[path = "../tests/network_partition.rs"]
 mod network_partition;
+#[path = "../tests/network_paths.rs"]
+mod network_paths;
 #[path = "../tests/network_rate.rs"]
 mod network_rate;
 #[path = "../tests/network_reject.rs"]
@@ -66,6 +68,7 @@ fn main() -> Result<ExitCode> {
                 harness::under_tap(network_rate::trials),
                 network_partition::all_trials(),
                 network_reject::trials(),
+                network_paths::trials(),
                 network_occupy::trials(),
                 targets::trials(),
                 lifecycle::trials(),

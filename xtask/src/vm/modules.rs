@@ -26,6 +26,7 @@ const WANTED: &[&str] = &[
     "ifb",
     "inet_diag",
     "ip6_udp_tunnel",
+    "ipip",
     "ipvlan",
     "loop",
     "macvlan",

@@ -33,7 +33,7 @@ pub(crate) use flow::{Connections, Datagrams, Probe};
 pub(crate) use group::TestGroup;
 pub(crate) use name_server::NameServer;
 pub(crate) use net::{Family, Net};
-pub(crate) use netlink::Netlink;
+pub(crate) use netlink::{Netlink, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
 use resident::Resident;

@@ -65,10 +65,24 @@ impl Netlink {
         peer: &str,
         peer_netns: BorrowedFd<'_>,
     ) -> Result<()> {
+        self.add_veth_with(name, peer, peer_netns, 1)
+    }
+
+    /// The same with so many queues on each side.
+    pub(crate) fn add_veth_with(
+        &self,
+        name: &str,
+        peer: &str,
+        peer_netns: BorrowedFd<'_>,
+        queues: u32,
+    ) -> Result<()> {
         let mut far = LinkMessage::default();
+        let queues = [LinkAttribute::NumTxQueues(queues), LinkAttribute::NumRxQueues(queues)];
+        far.attributes.extend(queues.clone());
         far.attributes.push(LinkAttribute::IfName(peer.into()));
         far.attributes.push(LinkAttribute::NetNsFd(peer_netns.as_raw_fd()));
         let mut near = LinkMessage::default();
+        near.attributes.extend(queues);
         near.attributes.push(LinkAttribute::IfName(name.into()));
         near.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
@@ -76,6 +90,44 @@ impl Netlink {
         ]));
         self.change(RouteNetlinkMessage::NewLink(near), NLM_F_CREATE | NLM_F_EXCL)
             .with_context(|| format!("cannot make the interfaces {name} and {peer}"))
+    }
+
+    /// Makes an interface of a kind, over another one if that is named, with options as the kernel reads them.
+    pub(crate) fn add_link(
+        &self,
+        name: &str,
+        kind: &str,
+        over: Option<&str>,
+        options: Vec<u8>,
+    ) -> Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        if let Some(over) = over {
+            link.attributes.push(LinkAttribute::Link(self.index(over)?));
+        }
+        let mut info = vec![LinkInfo::Kind(InfoKind::Other(kind.into()))];
+        if !options.is_empty() {
+            info.push(LinkInfo::Data(InfoData::Other(options)));
+        }
+        link.attributes.push(LinkAttribute::LinkInfo(info));
+        self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("cannot make the interface {name} of the kind {kind}"))
+    }
+
+    /// Makes an interface a port of a bridge.
+    pub(crate) fn enslave(&self, name: &str, bridge: &str) -> Result<()> {
+        let mut link = self.named(name)?;
+        link.attributes.push(LinkAttribute::Controller(self.index(bridge)?));
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
+            .with_context(|| format!("cannot make {name} a port of {bridge}"))
+    }
+
+    /// Sets how large the packets of an interface may be.
+    pub(crate) fn set_mtu(&self, name: &str, bytes: u32) -> Result<()> {
+        let mut link = self.named(name)?;
+        link.attributes.push(LinkAttribute::Mtu(bytes));
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
+            .with_context(|| format!("cannot set the MTU of {name}"))
     }
 
     /// Sets an interface up.
@@ -332,6 +384,14 @@ impl Netlink {
             }
         }
     }
+}
+
+/// An attribute as the kernel reads it, padded.
+pub(crate) fn attribute(number: u16, bytes: &[u8]) -> Vec<u8> {
+    let length = (4 + bytes.len()) as u16;
+    let mut all = [&length.to_ne_bytes()[..], &number.to_ne_bytes(), bytes].concat();
+    all.resize(align(all.len()), 0);
+    all
 }
 
 fn align(length: usize) -> usize {

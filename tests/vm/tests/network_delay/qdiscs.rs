@@ -10,8 +10,8 @@ use nix::libc;
 use super::{LATENCY, all_late, all_soon};
 use crate::{
     harness::{
-        Datagrams, Family, Network, Probe as _, Settings, Stage, delay, holds_in_memory, needs,
-        net, skip, tests,
+        Datagrams, Family, Network, Probe as _, Settings, Stage, attribute, delay, holds_in_memory,
+        needs, net, skip, tests,
     },
     victim::UdpOptions,
 };
@@ -32,12 +32,6 @@ const OTHER_CLASS: TcHandle = TcHandle { major: HANDLE, minor: 0x30 };
 /// 32-bit numbers as the kernel reads them.
 fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
-}
-
-/// An attribute; the length of its bytes is a multiple of four.
-fn attribute(number: u16, bytes: &[u8]) -> Vec<u8> {
-    let length = (4 + bytes.len()) as u16;
-    [&length.to_ne_bytes()[..], &number.to_ne_bytes(), bytes].concat()
 }
 
 /// A delay both ways before, during and after which a root qdisc is as it was, also over a crash.
