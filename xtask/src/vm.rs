@@ -8,6 +8,7 @@ mod image;
 pub(crate) mod matrix;
 mod mirror;
 mod modules;
+pub(crate) mod programs;
 mod qemu;
 mod release;
 
@@ -68,6 +69,8 @@ pub(crate) struct Guest {
     pub(crate) env: Vec<(String, String)>,
     /// Static programs beside those of the project.
     pub(crate) files: Vec<GuestFile>,
+    /// An image that it mounts on `/programs`, read-only.
+    pub(crate) disk: Option<PathBuf>,
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) clock: Clock,
@@ -86,6 +89,7 @@ impl Guest {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: Vec::new(),
             files: Vec::new(),
+            disk: None,
             memory_mib: 1024,
             cpus: 1,
             clock,
@@ -142,6 +146,7 @@ pub(crate) fn run(
     let machine = qemu::Machine {
         kernel: &kernel.image,
         initrd: &initrd,
+        disk: guest.disk.as_deref(),
         memory_mib: guest.memory_mib,
         cpus: guest.cpus,
         clock: guest.clock,
@@ -195,6 +200,7 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
     if !options.argv.is_empty() {
         guest.argv.clone_from(&options.argv);
     }
+    guest.disk = Some(programs::disk()?);
     guest.cpus = options.cpus;
     guest.clock = options.clock;
     guest.timeout = Duration::from_secs(options.timeout);

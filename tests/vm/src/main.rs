@@ -30,6 +30,8 @@ mod network_occupy;
 mod network_partition;
 #[path = "../tests/network_paths.rs"]
 mod network_paths;
+#[path = "../tests/network_programs.rs"]
+mod network_programs;
 #[path = "../tests/network_rate.rs"]
 mod network_rate;
 #[path = "../tests/network_reject.rs"]
@@ -69,6 +71,7 @@ fn main() -> Result<ExitCode> {
                 network_partition::all_trials(),
                 network_reject::trials(),
                 network_paths::trials(),
+                network_programs::trials(),
                 network_occupy::trials(),
                 targets::trials(),
                 lifecycle::trials(),

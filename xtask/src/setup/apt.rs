@@ -29,8 +29,12 @@ const fn header(path: &'static str, package: &'static str) -> Tool {
 
 pub(crate) const VM: &[Tool] = &[program("qemu-system-x86_64", "qemu-system-x86")];
 
-pub(crate) const PACKAGES: &[Tool] =
-    &[program("dpkg-deb", "dpkg"), program("xz", "xz-utils"), program("zstd", "zstd")];
+pub(crate) const PACKAGES: &[Tool] = &[
+    program("dpkg-deb", "dpkg"),
+    program("mkfs.ext4", "e2fsprogs"),
+    program("xz", "xz-utils"),
+    program("zstd", "zstd"),
+];
 
 pub(crate) const KERNEL: &[Tool] = &[
     program("dpkg-deb", "dpkg"),

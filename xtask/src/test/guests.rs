@@ -6,7 +6,7 @@ use super::Options;
 use super::libtest::{self, Skip};
 use super::report::Run;
 use crate::artifacts::Binaries;
-use crate::vm::{self, Echo, Guest, Outcome, Prepared, matrix};
+use crate::vm::{self, Echo, Guest, Outcome, Prepared, matrix, programs};
 
 /// What the daemon and the command line do by themselves, whatever the kernel: also where packets wait in the
 /// daemon, in `…::tap::…`.
@@ -50,6 +50,10 @@ fn one(kernel: &Prepared, binaries: &Binaries, options: &Options, left_out: &[&s
     let mut guest =
         Guest::new(&["/bin/vm-tests", "--color=never"], Echo::Lines(kernel.name.clone()));
     guest.cpus = options.cpus;
+    guest.disk = match programs::disk() {
+        Ok(disk) => Some(disk),
+        Err(error) => return Run::broken(&kernel.name, format_args!("{error:#}")),
+    };
     guest.argv.extend(options.filter.clone());
     guest.argv.extend(left_out.iter().flat_map(|suite| ["--skip".to_owned(), (*suite).to_owned()]));
     let finished = match vm::run(kernel, binaries, &guest) {

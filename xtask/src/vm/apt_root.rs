@@ -54,6 +54,27 @@ impl AptRoot {
         )
     }
 
+    /// Downloads packages and all that they depend on. Returns the files.
+    pub(crate) fn download_all(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        let mut install = self.apt("apt-get");
+        install.args([
+            "install",
+            "--download-only",
+            "--yes",
+            "--quiet=2",
+            "--no-install-recommends",
+        ]);
+        // Others of the cache would be taken for theirs.
+        sh::run_quietly(self.apt("apt-get").arg("clean"))?;
+        sh::run_quietly(install.args(packages))?;
+        let archives = self.folder.join("cache/archives");
+        let files = std::fs::read_dir(&archives)
+            .with_context(|| format!("cannot read {}", archives.display()))?;
+        let mut found: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
+        found.retain(|path| path.extension().is_some_and(|ending| ending == "deb"));
+        Ok(found)
+    }
+
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C").arg("--config-file").arg(self.folder.join("apt.conf"));

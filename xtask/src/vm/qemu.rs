@@ -36,6 +36,8 @@ pub(crate) enum Clock {
 pub(crate) struct Machine<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
+    /// The image of a disk that nobody writes to.
+    pub(crate) disk: Option<&'a Path>,
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) clock: Clock,
@@ -116,6 +118,10 @@ fn command(machine: &Machine<'_>) -> Command {
         Clock::Waiting => "shift=0,sleep=on",
     };
     command.args(["-icount", clock, "-rtc", "clock=vm"]);
+    if let Some(disk) = machine.disk {
+        let path = disk.display();
+        command.args(["-drive", &format!("file={path},format=raw,if=virtio,readonly=on")]);
+    }
     command
         .arg("-kernel")
         .arg(machine.kernel)

@@ -3,6 +3,7 @@
 //! Contract with the harness that builds the initramfs:
 //! - `/etc/modules` names the kernel modules to load, in order, from `/lib/modules/<name>.ko`;
 //! - `/etc/environment` holds the command's environment, `KEY=value` per line;
+//! - a disk, if there is one, holds other people's programs, and is mounted on `/programs`;
 //! - `/etc/run` holds the command, one argument per line;
 //! - lines that begin with `chaos-init: ` are ours, `chaos-init: kernel: …` quotes a complaint of the kernel's;
 //! - the last line is `chaos-init: exit <code>`, and QEMU's debug-exit device is given `32 + code`, or less than 32
@@ -29,6 +30,8 @@ const EXIT_BASE: u8 = 32;
 /// QEMU shifts the value left by one and reports eight bits of it.
 const LAST_CODE: i32 = 95;
 const GAVE_UP: u8 = 16;
+const DISK: &str = "/dev/vda";
+const PROGRAMS: &str = "/programs";
 
 fn main() {
     let value = match run() {
@@ -56,6 +59,7 @@ fn run() -> Result<i32> {
     mount_kernel_interfaces()?;
     enable_controllers()?;
     loopback_up().context("cannot set lo up")?;
+    mount_programs()?;
     for folder in ["/tmp", "/run", "/var/lib", "/var/log", "/root"] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     }
@@ -137,6 +141,25 @@ fn mount_kernel_interfaces() -> Result<()> {
         if let Err(error) = mount_at(path, kind, MsFlags::empty()) {
             println!("chaos-init: {error:#}");
         }
+    }
+    Ok(())
+}
+
+/// A root of its own for programs that need more than themselves: what they link and what they read.
+fn mount_programs() -> Result<()> {
+    if !Path::new(DISK).exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(PROGRAMS).with_context(|| format!("cannot create {PROGRAMS}"))?;
+    mount(Some(DISK), PROGRAMS, Some("ext4"), MsFlags::MS_RDONLY, None::<&str>)
+        .with_context(|| format!("cannot mount {DISK} on {PROGRAMS}"))?;
+    for folder in ["dev", "proc", "sys"] {
+        let (from, to) = (format!("/{folder}"), format!("{PROGRAMS}/{folder}"));
+        mount(Some(from.as_str()), to.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cannot mount {from} on {to}"))?;
+    }
+    for folder in ["run", "tmp"] {
+        mount_at(&format!("{PROGRAMS}/{folder}"), "tmpfs", MsFlags::empty())?;
     }
     Ok(())
 }

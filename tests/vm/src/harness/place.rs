@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::process::CommandExt as _,
     },
+    path::PathBuf,
     process::Command,
 };
 
@@ -16,7 +17,7 @@ use nix::{
     mount::{MntFlags, umount2},
     sched::{CloneFlags, setns, unshare},
     sys::{prctl::set_pdeathsig, signal::Signal},
-    unistd::{Gid, Uid, setgid, setgroups, setuid},
+    unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid},
 };
 
 use super::{Cgroup, NetNs, Unit, cgroup};
@@ -30,6 +31,7 @@ pub(crate) struct Place {
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
+    root: Option<PathBuf>,
     unit: Option<Unit>,
 }
 
@@ -68,6 +70,12 @@ impl Place {
         Ok(self)
     }
 
+    /// With another directory for the root of all files.
+    pub(crate) fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = Some(root.into());
+        self
+    }
+
     /// With no more than what a systemd unit leaves to its service.
     pub(crate) fn unit(mut self, unit: Unit) -> Self {
         self.unit = Some(unit);
@@ -91,6 +99,10 @@ impl Place {
             }
             for mount in &self.hidden {
                 umount2(mount.as_c_str(), MntFlags::MNT_DETACH)?;
+            }
+            if let Some(root) = &self.root {
+                chroot(root)?;
+                chdir("/")?;
             }
             if let Some(group) = self.group {
                 setgroups(&[])?;

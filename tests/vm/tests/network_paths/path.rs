@@ -1,9 +1,13 @@
 //! Ways from the near end to the far one, beside the plain wire.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use netlink_packet_route::tc::TcHandle;
+use nix::libc;
 
 use crate::harness::{Family, NetNs, Stage, attribute, net, skip};
 
@@ -54,8 +58,8 @@ impl Path {
     /// Makes it, and takes the state then for the one to go back to.
     pub(super) fn build(self, stage: &mut Stage) -> Result<()> {
         match self.make(&stage.net.near, &stage.net.far) {
-            Err(error) if !skip::own_machine() => {
-                return skip(format!("this machine has no such interface: {error:#}"));
+            Err(error) if is_unknown(&error) => {
+                return skip(format!("this kernel has no such interface: {error:#}"));
             }
             made => made?,
         }
@@ -122,6 +126,12 @@ impl Path {
         }
         Ok(())
     }
+}
+
+/// Whether the kernel does not know a kind of interface or queue.
+fn is_unknown(error: &Error) -> bool {
+    let errno = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(errno, Some(libc::EOPNOTSUPP | libc::ENOENT))
 }
 
 /// Gives an end of the wire below a tunnel its address. Returns that and the other end's.

@@ -1,0 +1,69 @@
+//! Other people's programs, unchanged, from the disk that a test VM has.
+
+use std::{
+    path::Path,
+    process::{Child, Command},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Output, Place, finish,
+    skip::{own_machine, skip},
+    start,
+};
+
+/// Where the disk is mounted: a root of its own.
+const ROOT: &str = "/programs";
+
+/// A program that serves until the value goes.
+#[derive(Debug)]
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts one.
+    pub(crate) fn start(place: Place, argv: &[&str]) -> Result<Self> {
+        Ok(Self(start(command(place, argv)?)?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs one to its end.
+pub(crate) fn program(place: Place, argv: &[&str]) -> Result<Output> {
+    let output = finish(start(command(place, argv)?)?, "")?;
+    // What a shell says of a program that is not there, and `exec` of one that lacks a library.
+    ensure!(output.code != 127, "{argv:?} does not run: {output:?}");
+    Ok(output)
+}
+
+/// Runs one that must succeed, and returns what it said.
+pub(crate) fn succeeds(place: Place, argv: &[&str]) -> Result<String> {
+    let output = program(place, argv)?;
+    ensure!(output.code == 0, "{argv:?} failed: {output:?}");
+    Ok(output.out)
+}
+
+fn command(place: Place, argv: &[&str]) -> Result<Command> {
+    needs_programs()?;
+    let (name, arguments) = argv.split_first().context("no program is named")?;
+    let mut command = Command::new(name);
+    command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin").current_dir("/");
+    place.root(ROOT).apply(&mut command);
+    Ok(command)
+}
+
+/// Ends the test where there is no such disk.
+pub(crate) fn needs_programs() -> Result<()> {
+    if Path::new(ROOT).exists() {
+        return Ok(());
+    }
+    ensure!(!own_machine(), "this VM has no {ROOT}");
+    skip("other people's programs are in the test VMs only")
+}
