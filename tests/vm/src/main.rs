@@ -16,6 +16,8 @@ mod exec;
 mod harness_itself;
 #[path = "../tests/lifecycle.rs"]
 mod lifecycle;
+#[path = "../tests/network_composed.rs"]
+mod network_composed;
 #[path = "../tests/network_corrupt.rs"]
 mod network_corrupt;
 #[path = "../tests/network_delay.rs"]
@@ -70,6 +72,7 @@ fn main() -> Result<ExitCode> {
                 harness::under_tap(network_rate::trials),
                 network_partition::all_trials(),
                 network_reject::trials(),
+                network_composed::trials(),
                 network_paths::trials(),
                 network_programs::trials(),
                 network_occupy::trials(),
