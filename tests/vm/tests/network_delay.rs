@@ -6,6 +6,8 @@ mod ending;
 mod jitter;
 #[path = "network_delay/matrix.rs"]
 mod matrix;
+#[path = "network_delay/packets.rs"]
+mod packets;
 #[path = "network_delay/places.rs"]
 mod places;
 #[path = "network_delay/qdiscs.rs"]
@@ -25,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         let parts = [
             matrix::trials(),
             jitter::trials(),
+            packets::trials(),
             places::trials(),
             qdiscs::trials(),
             ending::trials(),

@@ -1,8 +1,12 @@
 //! What a packet passes on its way: bridges, VLANs, tunnels, queues. On each such way every action does what it does on
 //! a plain wire, and once for each packet, however many interfaces see it.
 
+#[path = "network_paths/nat.rs"]
+mod nat;
 #[path = "network_paths/path.rs"]
 mod path;
+#[path = "network_paths/strangers.rs"]
+mod strangers;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,7 +30,8 @@ const MUCH: usize = 1_000_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let all = Path::ALL.into_iter().map(|path| of("actions", path, actions));
-    all.chain(held_trials()).chain(under_tap(held_trials)).collect()
+    let others = nat::trials().into_iter().chain(strangers::trials());
+    all.chain(others).chain(held_trials()).chain(under_tap(held_trials)).collect()
 }
 
 /// What waits has more ways than one to do so.

@@ -25,14 +25,20 @@ pub(super) enum Attach {
 }
 
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_NEXT_ID: libc::c_long = 11;
 const MAP_GET_NEXT_ID: libc::c_long = 12;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const PROG_QUERY: libc::c_long = 16;
+const LINK_CREATE: libc::c_long = 28;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const LINK_GET_NEXT_ID: libc::c_long = 31;
+const ENABLE_STATS: libc::c_long = 32;
+
+/// `BPF_PROG_TYPE_SCHED_CLS`.
+const SCHED_CLS: u32 = 3;
 
 /// The part of `union bpf_attr` for `BPF_PROG_QUERY`.
 #[derive(Default)]
@@ -76,6 +82,37 @@ struct NextKey {
     /// 0 asks for the first.
     key: u64,
     next_key: u64,
+}
+
+/// The part for `BPF_PROG_LOAD`.
+#[derive(Default)]
+#[repr(C)]
+struct Load {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The part for `BPF_LINK_CREATE`.
+#[derive(Default)]
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    relative_fd: u32,
+    padding: u32,
+    expected_revision: u64,
 }
 
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> Result<i64> {
@@ -138,4 +175,31 @@ pub(super) fn next_key(
     };
     bpf(MAP_GET_NEXT_KEY, &mut attr)?;
     Ok(next)
+}
+
+/// Loads a program for packets.
+pub(super) fn load(instructions: &[u64]) -> Result<OwnedFd> {
+    open(
+        PROG_LOAD,
+        &mut Load {
+            prog_type: SCHED_CLS,
+            insn_cnt: instructions.len() as u32,
+            insns: instructions.as_ptr() as u64,
+            license: c"GPL".as_ptr() as u64,
+            ..Load::default()
+        },
+    )
+}
+
+/// Attaches a program to an interface, behind those that are there.
+pub(super) fn link(program: BorrowedFd<'_>, index: u32, attach: Attach) -> Result<OwnedFd> {
+    let prog_fd = program.as_raw_fd() as u32;
+    let attach_type = attach as u32;
+    open(LINK_CREATE, &mut LinkCreate { prog_fd, target: index, attach_type, ..Default::default() })
+}
+
+/// The kernel counts runs of programs as long as somebody holds this.
+pub(super) fn enable_stats() -> Result<OwnedFd> {
+    // `BPF_STATS_RUN_TIME`
+    open(ENABLE_STATS, &mut 0_u32)
 }

@@ -1,7 +1,10 @@
-//! What the kernel says about BPF objects: only questions, nothing is loaded. The tests and the demo ask
+//! What the kernel says about BPF objects, and a program of a stranger's that is one. The tests and the demo ask
 //! here, so that what they say about a daemon does not rest on the library that the daemon is made with.
 
 mod call;
+mod stranger;
+
+pub use stranger::{Stranger, Way};
 
 use std::{
     fs::{self, File},

@@ -117,6 +117,11 @@ impl Agent {
         self.socket(&Ask::Udp { bind, options })
     }
 
+    /// Takes a UDP socket of another process, as if that had passed it on.
+    pub(crate) fn take_over(&self, other: &Self, socket: Socket) -> Result<Socket> {
+        self.socket(&Ask::TakeOver { pid: other.pid, local: socket.local })
+    }
+
     /// Opens a ping socket.
     pub(crate) fn ping(&self, bind: IpAddr) -> Result<Socket> {
         self.socket(&Ask::Ping { bind })

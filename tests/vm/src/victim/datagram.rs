@@ -13,11 +13,13 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{
-            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
-            SockaddrStorage, bind, connect, getsockname, recvmsg, send, sendto, setsockopt, socket,
+            AddressFamily, ControlMessageOwned, IpMembershipRequest, MsgFlags, SockFlag,
+            SockProtocol, SockType, SockaddrStorage, bind, connect, getsockname, recvmsg, send,
+            sendto, setsockopt, socket,
             sockopt::{
-                Ipv4RecvErr, Ipv4Tos, Ipv6RecvErr, Ipv6TClass, Ipv6V6Only, Priority, RcvBuf,
-                RcvBufForce, ReceiveTimestampns, SndBuf, SndBufForce, SocketError,
+                IpAddMembership, Ipv4RecvErr, Ipv4Tos, Ipv6RecvErr, Ipv6TClass, Ipv6V6Only,
+                Priority, RcvBuf, RcvBufForce, ReceiveTimestampns, SndBuf, SndBufForce,
+                SocketError,
             },
         },
         time::TimeSpec,
@@ -91,12 +93,21 @@ impl Datagrams {
         if let Some(priority) = options.priority {
             setsockopt(&fd, Priority, &priority)?;
         }
+        if let Some((group, at)) = options.group {
+            setsockopt(&fd, IpAddMembership, &IpMembershipRequest::new(group, Some(at)))
+                .with_context(|| format!("cannot join the group {group}"))?;
+        }
         let datagrams = Self::bound(fd, Kind::Udp, local)?;
         if let Some(to) = options.connect {
             connect(datagrams.fd.as_raw_fd(), &SockaddrStorage::from(to))
                 .context("cannot connect")?;
         }
         Ok(datagrams)
+    }
+
+    /// Over a socket that somebody else made.
+    pub(super) fn over(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Udp }
     }
 
     pub(super) fn ping(local: IpAddr) -> Result<Self> {

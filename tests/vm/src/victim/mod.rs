@@ -4,6 +4,7 @@
 mod bound;
 mod child;
 mod datagram;
+mod passed;
 mod protocol;
 mod steady;
 mod stream;
@@ -74,6 +75,10 @@ impl Victim {
             Ask::Udp { bind, options } => {
                 let socket = Datagrams::udp(bind, options)?;
                 let local = socket.local()?;
+                Ok(self.open(Socket::Datagrams(socket), local))
+            }
+            Ask::TakeOver { pid, local } => {
+                let socket = Datagrams::over(passed::udp(pid, local)?);
                 Ok(self.open(Socket::Datagrams(socket), local))
             }
             Ask::Ping { bind } => {

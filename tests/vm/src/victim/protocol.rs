@@ -2,7 +2,7 @@
 //! JSON each.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -16,6 +16,8 @@ pub(crate) type Handle = u32;
 pub(crate) enum Ask {
     /// Open a UDP socket. Answer: `Socket`.
     Udp { bind: SocketAddr, options: UdpOptions },
+    /// Take a copy of another process's UDP socket with this address. Answer: `Socket`.
+    TakeOver { pid: u32, local: SocketAddr },
     /// Open a socket for echo requests. Answer: `Socket`.
     Ping { bind: IpAddr },
     /// Open a raw socket for echo requests. Answer: `Socket`.
@@ -72,6 +74,8 @@ pub(crate) struct UdpOptions {
     pub(crate) dscp: u8,
     /// Send packets of this priority (`SO_PRIORITY`).
     pub(crate) priority: Option<i32>,
+    /// Receive what is sent to a group, at the interface of an address.
+    pub(crate) group: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 /// How a port is taken.

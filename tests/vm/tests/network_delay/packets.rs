@@ -1,0 +1,122 @@
+//! Packets that are not like others wait too: pieces, those for a group, those of a socket that changed hands; many, and
+//! long.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use chaos_common::proto::v1::Direction;
+
+use super::{LATENCY, all_late, all_soon};
+use crate::{
+    harness::{Agent, Datagrams, Family, Network, Stage, delay, needs, net, skip, tests},
+    victim::UdpOptions,
+};
+
+tests![pieces_wait_and_arrive_whole, a_group_waits, a_socket_in_other_hands, many_for_a_minute];
+
+/// Three pieces on a wire that takes 1,500 bytes.
+const SIZE: usize = 4_000;
+
+fn pieces_wait_and_arrive_whole() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    for family in net::families() {
+        let ends = ((&stage.victim, net::near(family)), (&stage.far, net::far(family)));
+        let flow = stage.udp("pieces", ends.0, ends.1)?.sized(SIZE);
+        all_soon(&flow)?;
+        let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
+        all_late(&flow)?;
+        client.recover(&injection.id)?;
+        all_soon(&flow)?;
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_group_waits() -> Result<()> {
+    const GROUP: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let IpAddr::V4(at) = net::far(Family::V4) else { return skip("IPv4 is what this is about") };
+    let options = UdpOptions { group: Some((GROUP, at)), ..UdpOptions::default() };
+    let receiver = stage.far.udp_with(SocketAddr::new(GROUP.into(), 0), options)?;
+    let to_group = |agent: &'_ Agent| agent.udp(net::near(Family::V4));
+    let (sender, other) = (to_group(&stage.victim)?, to_group(&stage.bystander)?);
+    let group = SocketAddr::new(GROUP.into(), receiver.local.port());
+    let to = (&stage.far, receiver);
+    let victim = Datagrams::new(&stage, "victim to a group", (&stage.victim, sender), to, group);
+    let bystander =
+        Datagrams::new(&stage, "bystander to a group", (&stage.bystander, other), to, group);
+    all_soon(&victim)?;
+    let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
+    all_late(&victim)?;
+    all_soon(&bystander)?;
+    client.recover(&injection.id)?;
+    all_soon(&victim)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Datagrams to the far end over a socket that one process made and another has.
+fn passed<'a>(stage: &'a Stage, from: &Agent, to: &'a Agent) -> Result<Datagrams<'a>> {
+    let receiver = stage.far.udp(net::far(Family::V4))?;
+    let socket = to.take_over(from, from.udp(net::near(Family::V4))?)?;
+    let ends = ((to, socket), (&stage.far, receiver));
+    Ok(Datagrams::new(stage, "passed on", ends.0, ends.1, receiver.local))
+}
+
+/// Whose packet it is follows from where its socket was made, not from who has that.
+fn a_socket_in_other_hands() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let given = passed(&stage, &stage.victim, &stage.bystander)?;
+    let got = passed(&stage, &stage.bystander, &stage.victim)?;
+    all_soon(&given)?;
+    let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
+    all_late(&given)?;
+    all_soon(&got)?;
+    client.recover(&injection.id)?;
+    all_soon(&given)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// None is dropped for want of room or patience.
+fn many_for_a_minute() -> Result<()> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const COUNT: usize = 10_000;
+    if !skip::own_machine() {
+        return skip("it takes a minute; a VM's clock does not wait");
+    }
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let (sender, receiver) =
+        (stage.victim.udp(net::near(Family::V4))?, stage.far.udp(net::far(Family::V4))?);
+    let spec = Network::from(delay(MINUTE)).direction(Direction::Out).lasting(MINUTE * 3);
+    let injection = client.inject(spec.on(&stage.target))?;
+    let sent = stage.victim.send(sender, receiver.local, 0, COUNT as u32)?;
+    ensure!(sent.failed.is_empty(), "{} failed", sent.failed.len());
+    let mut numbers = Vec::new();
+    for _ in 0..4 {
+        let missing = COUNT - numbers.len();
+        for arrival in stage.far.arrivals(receiver, missing, MINUTE / 2)? {
+            let early = arrival.late_us < MINUTE.as_micros() as i64;
+            ensure!(!early && arrival.is_whole, "{arrival:?}");
+            numbers.push(arrival.number);
+        }
+        if numbers.len() == COUNT {
+            break;
+        }
+    }
+    ensure!(numbers.len() == COUNT && numbers.is_sorted(), "{} arrived", numbers.len());
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
