@@ -24,6 +24,8 @@ pub(super) enum Attach {
     TcxEgress = 47,
 }
 
+const MAP_CREATE: libc::c_long = 0;
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
@@ -35,10 +37,11 @@ const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const LINK_GET_NEXT_ID: libc::c_long = 31;
-const ENABLE_STATS: libc::c_long = 32;
 
 /// `BPF_PROG_TYPE_SCHED_CLS`.
 const SCHED_CLS: u32 = 3;
+/// `BPF_MAP_TYPE_ARRAY`.
+const ARRAY: u32 = 2;
 
 /// The part of `union bpf_attr` for `BPF_PROG_QUERY`.
 #[derive(Default)]
@@ -82,6 +85,26 @@ struct NextKey {
     /// 0 asks for the first.
     key: u64,
     next_key: u64,
+}
+
+/// The part for `BPF_MAP_CREATE`.
+#[repr(C)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+/// The part for `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+struct Lookup {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 /// The part for `BPF_PROG_LOAD`.
@@ -198,8 +221,25 @@ pub(super) fn link(program: BorrowedFd<'_>, index: u32, attach: Attach) -> Resul
     open(LINK_CREATE, &mut LinkCreate { prog_fd, target: index, attach_type, ..Default::default() })
 }
 
-/// The kernel counts runs of programs as long as somebody holds this.
-pub(super) fn enable_stats() -> Result<OwnedFd> {
-    // `BPF_STATS_RUN_TIME`
-    open(ENABLE_STATS, &mut 0_u32)
+/// Makes a map of one 64-bit number.
+pub(super) fn make_number() -> Result<OwnedFd> {
+    let (key_size, value_size) = (size_of::<u32>() as u32, size_of::<u64>() as u32);
+    open(
+        MAP_CREATE,
+        &mut MapCreate { map_type: ARRAY, key_size, value_size, max_entries: 1, map_flags: 0 },
+    )
+}
+
+/// The number in such a map.
+pub(super) fn number(map: BorrowedFd<'_>) -> Result<u64> {
+    let (key, mut value) = (0_u32, 0_u64);
+    let mut lookup = Lookup {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: &raw const key as u64,
+        value: &raw mut value as u64,
+        flags: 0,
+    };
+    bpf(MAP_LOOKUP_ELEM, &mut lookup)?;
+    Ok(value)
 }

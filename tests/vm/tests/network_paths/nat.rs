@@ -46,7 +46,7 @@ fn behind(chain: &str, prepare: fn(&Stage) -> Result<IpAddr>) -> Result<()> {
     needs_programs()?;
     let (mut stage, daemon) = Stage::served()?;
     let place = Place::default().netns(&stage.net.near)?;
-    succeeds(place, &["nft", &format!("table ip nat {{ {chain} }}")])?;
+    succeeds(place, &["nft", &format!("table ip nat {{ {chain}; }}")])?;
     let address = prepare(&stage)?;
     stage.begin_here()?;
     let client = daemon.client()?;
