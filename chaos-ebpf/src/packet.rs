@@ -28,7 +28,7 @@ const IPPROTO_DSTOPTS: u8 = 60;
 /// Bytes of the link header of most devices.
 pub const ETHERNET: u32 = 14;
 /// The same with a VLAN tag.
-const VLAN: u32 = 18;
+pub const VLAN: u32 = 18;
 
 /// IPv6 extension headers that are walked; a packet with more of them has no ports for us.
 const MAX_EXTENSIONS: usize = 6;
@@ -344,15 +344,25 @@ const NOWHERE: u32 = u32::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_network(skb: *mut __sk_buff) -> u32 {
-    let Some(header) = relative::<16>(skb, 0).map(u128::from_ne_bytes) else { return NOWHERE };
+    let Some(bytes) = relative::<16>(skb, 0) else { return NOWHERE };
+    let header = u128::from_ne_bytes(bytes);
     let is_at =
         |at: u32| absolute::<16>(skb, at).is_some_and(|bytes| u128::from_ne_bytes(bytes) == header);
+    let total = match bytes[0] >> 4 {
+        4 => u32::from(u16::from_be_bytes([bytes[2], bytes[3]])),
+        _ => 40 + u32::from(u16::from_be_bytes([bytes[4], bytes[5]])),
+    };
+    // SAFETY: the context is valid while the program runs.
+    let in_front = unsafe { (*skb).len }.saturating_sub(total);
     if is_at(ETHERNET) {
         ETHERNET
     } else if is_at(0) {
         0
     } else if is_at(VLAN) {
         VLAN
+    } else if is_at(in_front) {
+        // Before 5.14 what comes out of a tunnel still has the headers that it came in, as if they were its link's.
+        in_front
     } else {
         NOWHERE
     }

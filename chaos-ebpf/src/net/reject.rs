@@ -20,7 +20,7 @@ use aya_ebpf::{
 use chaos_common::abi::{Answer, Direction, FAMILY_V4};
 
 use super::judge::{Hook, PACKET};
-use crate::packet::{ETHERNET, Packet, Skb, absolute, network, relative};
+use crate::packet::{ETHERNET, Packet, Skb, VLAN, absolute, network, relative};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
@@ -85,11 +85,15 @@ fn is_answered(raw: *mut __sk_buff, packet: &Packet, hook: Hook) -> bool {
     } else if to == 0xff {
         return false;
     }
-    if network(raw) != Some(0)
-        && let Some([first]) = absolute::<1>(raw, 0)
-        && first & 1 != 0
-    {
-        return false;
+    match network(raw) {
+        Some(0) => {}
+        Some(1..=VLAN) => {
+            if absolute::<1>(raw, 0).is_none_or(|[first]| first & 1 != 0) {
+                return false;
+            }
+        }
+        // With the headers of its tunnel in front it cannot be turned round.
+        Some(_) | None => return false,
     }
     match packet.protocol as u8 {
         IPPROTO_TCP => {
