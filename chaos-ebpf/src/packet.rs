@@ -111,16 +111,22 @@ pub struct Verdict {
     pub corruption: u64,
 }
 
+/// The bit of a protocol in `NetFilter::protocols`, or 0.
+#[inline(always)]
+pub(crate) fn protocol_bit(protocol: u32) -> u32 {
+    match protocol as u8 {
+        IPPROTO_TCP => Protocol::Tcp as u32,
+        IPPROTO_UDP => Protocol::Udp as u32,
+        IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
+        _ => 0,
+    }
+}
+
 impl Packet {
-    /// The bit of `NetRule::protocols`, or 0.
+    /// The bit of `NetFilter::protocols`, or 0.
     #[inline(always)]
     pub fn protocol_bit(&self) -> u32 {
-        match self.protocol as u8 {
-            IPPROTO_TCP => Protocol::Tcp as u32,
-            IPPROTO_UDP => Protocol::Udp as u32,
-            IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
-            _ => 0,
-        }
+        protocol_bit(self.protocol)
     }
 
     /// Stands for an attempt to send to an address, of which there is no packet yet.

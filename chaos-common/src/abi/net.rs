@@ -60,6 +60,11 @@ pub struct Levels {
 pub const FAMILY_V4: u32 = 4;
 /// [`Prefix::family`] of an IPv6 address.
 pub const FAMILY_V6: u32 = 6;
+/// `Prefix::family` of a port of a [`Action::Occupy`](super::Action::Occupy): in network byte order in the first two
+/// bytes, and nothing behind it counts.
+pub const PREFIX_PORT: u32 = 0;
+/// Bits of such a prefix behind its head.
+pub const PREFIX_PORT_BITS: u32 = 16;
 /// Value of a prefix whose addresses match.
 pub const PREFIX_INCLUDE: u32 = 1;
 /// Value of a prefix whose addresses do not match.
@@ -73,10 +78,21 @@ pub const PREFIX_HEAD_BITS: u32 = 64;
 pub struct Prefix {
     /// The rule.
     pub rule: u32,
-    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    /// [`FAMILY_V4`], [`FAMILY_V6`] or [`PREFIX_PORT`].
     pub family: u32,
     /// The address in network byte order; an IPv4 address fills the first four bytes.
     pub address: [u8; 16],
+}
+
+impl Prefix {
+    /// A port of a rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(rule: u32, port: u16) -> Self {
+        let mut address = [0; 16];
+        [address[0], address[1]] = port.to_be_bytes();
+        Self { rule, family: PREFIX_PORT, address }
+    }
 }
 
 /// Key of what a rule remembers of one connection.
@@ -132,8 +148,8 @@ pub struct Layout {
     pub cgroup_kn: u32,
     /// `id` in `struct kernfs_node`.
     pub kn_id: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The *bit* of `skc_ipv6only` in `struct sock_common`; 0 while no rule needs it.
+    pub sock_v6only: u32,
 }
 
 /// What a held packet needs to know to go on its way. Its number, which it carries in `tc_index`, is the

@@ -214,8 +214,15 @@ fn occupy() -> impl Strategy<Value = v1::NetworkOccupy> {
         any::<std::net::IpAddr>().prop_map(|address| address.to_string()),
         texts::text()
     ];
-    (ports(), vec(-1..5, 0..4), option::of(address))
-        .prop_map(|(ports, protocols, address)| v1::NetworkOccupy { ports, protocols, address })
+    (ports(), vec(-1..5, 0..4), option::of(address), any::<bool>(), option::of(number())).prop_map(
+        |(ports, protocols, address, refuse, percent)| v1::NetworkOccupy {
+            ports,
+            protocols,
+            address,
+            refuse,
+            percent,
+        },
+    )
 }
 
 fn count() -> impl Strategy<Value = u64> {

@@ -150,13 +150,15 @@ fn fired(firing: &v1::Firing) -> String {
             (port, false) => format!("{address}:{port}"),
         };
         let arrow = if packet.direction == "in" { "<-" } else { "->" };
-        line += &format!(
-            "  {} {} {arrow} {}, {} bytes",
-            packet.protocol,
-            end(packet.local_address, packet.local_port),
-            end(packet.remote_address, packet.remote_port),
-            packet.length
-        );
+        let local = end(packet.local_address, packet.local_port);
+        line += &format!("  {} {local}", packet.protocol);
+        // A socket that would be bound has nobody at the other end, and a call no length.
+        if !packet.remote_address.is_empty() {
+            line += &format!(" {arrow} {}", end(packet.remote_address, packet.remote_port));
+        }
+        if packet.length > 0 {
+            line += &format!(", {} bytes", packet.length);
+        }
     }
     if let Some(process) = &view.process {
         line += &format!("  by {} ({})", process.comm, process.pid);

@@ -253,7 +253,7 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
     if let Some(times) = spec.times {
         line("times", &format!("at most {}", times.get()))?;
     }
-    let has_events = spec.fault.kind().has_events();
+    let has_events = spec.fault.has_events();
     if has_events {
         line("seed", &seed.to_string())?;
     }

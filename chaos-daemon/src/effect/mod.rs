@@ -15,9 +15,8 @@
 mod hold_packets;
 mod hold_ports;
 mod hook_arrival;
-mod hook_attempts;
+mod hook_cgroup;
 mod hook_egress;
-mod hook_ingress;
 mod put_rule;
 mod spoil_checksums;
 
@@ -30,7 +29,7 @@ use chaos_common::abi::RuleStats;
 
 use crate::{
     fail_point::FailPoint,
-    kernel::{Kernel, KernelError, RuleId},
+    kernel::{Kernel, KernelError, Passing, RuleId},
     target::Cgroup,
 };
 
@@ -48,10 +47,8 @@ pub enum Effect {
     HookArrival,
     /// What the target sends passes our program.
     HookEgress,
-    /// What the target receives passes our program.
-    HookIngress,
-    /// What the target attempts passes our programs.
-    HookAttempts,
+    /// What the target receives, or attempts, passes our programs.
+    HookCgroup(Passing),
     /// Nobody can bind to some ports where the target is.
     HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
@@ -78,8 +75,7 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts => Ok(()),
+            | Self::HookCgroup(_) => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
         }
@@ -95,8 +91,7 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::apply(owner, kernel),
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
-            Self::HookIngress => hook_ingress::apply(owner, kernel),
-            Self::HookAttempts => hook_attempts::apply(owner, kernel),
+            Self::HookCgroup(passing) => hook_cgroup::apply(*passing, owner, kernel),
             Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
@@ -113,8 +108,7 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts
+            | Self::HookCgroup(_)
             | Self::HoldPorts(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
@@ -134,8 +128,7 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::undo(owner, kernel).map(|()| None),
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
-            Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
-            Self::HookAttempts => hook_attempts::undo(owner, kernel).map(|()| None),
+            Self::HookCgroup(passing) => hook_cgroup::undo(*passing, owner, kernel).map(|()| None),
             Self::HoldPorts(_) => {
                 hold_ports::undo(owner, kernel);
                 Ok(None)
@@ -154,8 +147,7 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::adopt(owner, kernel),
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
-            Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
-            Self::HookAttempts => Ok(hook_attempts::adopt(owner, kernel)),
+            Self::HookCgroup(passing) => Ok(hook_cgroup::adopt(*passing, owner, kernel)),
             Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
         }
@@ -169,8 +161,7 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::observe(owner, kernel),
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
-            Self::HookIngress => hook_ingress::observe(owner, kernel),
-            Self::HookAttempts => hook_attempts::observe(owner, kernel),
+            Self::HookCgroup(passing) => hook_cgroup::observe(*passing, owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
@@ -184,8 +175,7 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts
+            | Self::HookCgroup(_)
             | Self::PutRule(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
@@ -195,9 +185,7 @@ impl Effect {
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
-                FailPoint::HookAttached
-            }
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookAttached,
             Self::HoldPorts(_) => FailPoint::PortsTaken,
             Self::PutRule(_) => FailPoint::RuleWritten,
         }
@@ -207,9 +195,7 @@ impl Effect {
     pub(crate) const fn undone(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
-                FailPoint::HookDetached
-            }
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookDetached,
             Self::HoldPorts(_) => FailPoint::PortsFreed,
             Self::PutRule(_) => FailPoint::RuleRemoved,
         }
@@ -223,8 +209,7 @@ impl fmt::Display for Effect {
             Self::SpoilChecksums => f.write_str(spoil_checksums::DESCRIPTION),
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
-            Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
-            Self::HookAttempts => f.write_str(hook_attempts::DESCRIPTION),
+            Self::HookCgroup(passing) => f.write_str(hook_cgroup::description(*passing)),
             Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
         }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::{
         boot_clock::BootTime,
-        kernel::{Counting, EgressTier, HoldTier},
+        kernel::{Counting, EgressTier, HoldTier, Passing},
     };
 
     const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
@@ -117,7 +117,10 @@ mod tests {
     #[test]
     fn an_old_kernel_knows_eperm_only() {
         let old = support(Refusal::Permission);
-        assert_eq!(plan(&connect("EPERM"), &LIMITS, &old).unwrap()[1..], [Effect::HookAttempts]);
+        assert_eq!(
+            plan(&connect("EPERM"), &LIMITS, &old).unwrap()[1..],
+            [Effect::HookCgroup(Passing::Connecting)]
+        );
         let refused = plan(&connect("ETIMEDOUT"), &LIMITS, &old).unwrap_err().to_string();
         assert!(
             refused.contains("(connect) is unsupported here") && refused.ends_with("give EPERM")
@@ -125,7 +128,7 @@ mod tests {
         let new = support(Refusal::AnyErrno);
         assert_eq!(
             plan(&connect("ETIMEDOUT"), &LIMITS, &new).unwrap()[1..],
-            [Effect::HookAttempts]
+            [Effect::HookCgroup(Passing::Connecting)]
         );
     }
 }
