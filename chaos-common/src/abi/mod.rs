@@ -27,7 +27,7 @@ pub use label::{LABEL_ETHERTYPE, Label};
 pub use net::{
     FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, LoopbackHold, MAX_LEVELS,
     MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
-    PREFIX_PORT, PREFIX_PORT_BITS, Prefix, TARGET_WORDS, TargetRules, Way, target_bit,
+    PREFIX_PORT, PREFIX_PORT_BITS, Prefix, TARGET_WORDS, TargetRules, Way, flow_hash, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the

@@ -1,6 +1,6 @@
 //! Rules of the `net` engine and the keys of its maps.
 
-use super::{Gate, NetFilter, PARAMETERS};
+use super::{Gate, NetFilter, PARAMETERS, mix};
 
 /// Rules that one node can hold. A rule lies at the remainder of its id by this.
 pub const MAX_RULES: u32 = 16_384;
@@ -93,6 +93,38 @@ impl Prefix {
         [address[0], address[1]] = port.to_be_bytes();
         Self { rule, family: PREFIX_PORT, address }
     }
+}
+
+/// Digest of both ends and the protocol of a connection: the same for all of its packets, whichever way they go.
+/// An end is an address in network byte order, of which one of IPv4 fills the first four bytes, and a port in host
+/// byte order.
+#[inline(always)]
+#[must_use]
+pub fn flow_hash(
+    family: u32,
+    protocol: u32,
+    local: (&[u8; 16], u16),
+    remote: (&[u8; 16], u16),
+) -> u64 {
+    let ends = u64::from(local.1) << 16 | u64::from(remote.1);
+    let mut hash = mix(u64::from(protocol) << 32 | ends, 0);
+    if family == FAMILY_V4 {
+        let word = |address: &[u8; 16]| {
+            u64::from(u32::from_ne_bytes([address[0], address[1], address[2], address[3]]))
+        };
+        hash = mix(hash ^ word(local.0), word(remote.0));
+    } else {
+        hash = mix(hash ^ half(local.0, 0), half(remote.0, 0));
+        hash = mix(hash ^ half(local.0, 8), half(remote.0, 8));
+    }
+    hash
+}
+
+#[inline(always)]
+fn half(address: &[u8; 16], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&address[at..at + 8]);
+    u64::from_ne_bytes(bytes)
 }
 
 /// Key of what a rule remembers of one connection.

@@ -321,6 +321,11 @@ pub struct NetworkReject {
     /// Calls have a remote address, remote ports and a protocol only.
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<NetworkFilter>,
+    /// Only with RESET: when it begins, the TCP connections of the target that the filter is about are reset at once, at both
+    /// ends, whether anything is sent on them or not. Refused with a `percent`, and with a filter that asks for what only a
+    /// packet has.
+    #[prost(bool, tag = "5")]
+    pub reset_open: bool,
     /// Neither is `answer: RESET`.
     #[prost(oneof = "network_reject::With", tags = "1, 4")]
     pub with: ::core::option::Option<network_reject::With>,
@@ -533,6 +538,9 @@ pub struct Injection {
     /// The seed in use.
     #[prost(uint64, tag = "13")]
     pub seed: u64,
+    /// How many connections were reset when it began, if it resets open ones. Absent too after a restart of the daemon.
+    #[prost(uint64, optional, tag = "14")]
+    pub connections_reset: ::core::option::Option<u64>,
 }
 /// `matched` is the sum of all others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -185,8 +185,14 @@ fn reject() -> impl Strategy<Value = v1::NetworkReject> {
 
     let connect = prop_oneof![Just("EPERM".to_owned()), texts::text()];
     let with = prop_oneof![(-1..7).prop_map(With::Answer), connect.prop_map(With::Connect)];
-    (option::of(with), option::of(number()), option::of(filter()))
-        .prop_map(|(with, percent, filter)| v1::NetworkReject { with, percent, filter })
+    (option::of(with), option::of(number()), option::of(filter()), any::<bool>()).prop_map(
+        |(with, percent, filter, reset_open)| v1::NetworkReject {
+            with,
+            percent,
+            filter,
+            reset_open,
+        },
+    )
 }
 
 fn rate() -> impl Strategy<Value = v1::NetworkRate> {

@@ -111,8 +111,10 @@ fn reject() -> impl Strategy<Value = NetworkReject> {
     let answers = (answer, percent(), filter()).boxed();
     let errno = prop::sample::select(Errno::all().collect::<Vec<_>>()).prop_map(With::Connect);
     let plain = NetworkFilter::default().checked().unwrap();
-    let calls = (errno, percent(), Just(plain)).boxed();
-    prop_oneof![answers, calls].prop_map(|(with, percent, filter)| {
+    let calls = (errno, percent(), Just(plain.clone())).boxed();
+    let open =
+        (Just(With::ResetOpen), Just(Percent::try_from(100.0).unwrap()), Just(plain)).boxed();
+    prop_oneof![answers, calls, open].prop_map(|(with, percent, filter)| {
         NetworkReject::new(with, Some(percent), filter).unwrap()
     })
 }

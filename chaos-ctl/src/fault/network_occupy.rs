@@ -33,14 +33,14 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     address: Option<BindAddress>,
 
-    /// Take no port, but let each bind of the target to one fail, and nobody else's
+    /// Take no port, but let each bind of the target to one fail
     ///
-    /// With EADDRINUSE, as where the port is taken. Nothing is held, and a port that somebody has may be among them.
+    /// With EADDRINUSE, as where the port is taken, and nobody else's. Nothing is held, and a port that somebody has may be among them.
     /// Needs Linux 6.1.
     #[arg(long)]
     refuse: bool,
 
-    /// With --refuse: how many calls, each with this chance: above 0, to 100 [default: 100]
+    /// With --refuse, how many calls, each with this chance: above 0 [default: 100]
     #[arg(
         long,
         value_name = "PERCENT",

@@ -123,12 +123,15 @@ impl<'a> From<&'a v1::Firing> for FiringView<'a> {
 }
 
 fn changed(injection: &Injection, now: SystemTime) -> String {
-    let Injection { id, spec, state, counters, expires_at, .. } = injection;
+    let Injection { id, spec, state, counters, expires_at, connections_reset, .. } = injection;
     let mut line = format!("{}  {id}  {}", precise(now), state.word());
     match state {
         State::Applying | State::Active | State::Recovering => {
             line +=
                 &format!("  {} on {}, ends {}", spec.fault, spec.target, ahead(*expires_at, now));
+            if let Some(count) = connections_reset {
+                line += &format!(", {count} open connections reset");
+            }
         }
         State::Ended(_) | State::Stuck(_) => {
             line += &format!("  matched {}, fired {}", counters.matched, counters.fired);

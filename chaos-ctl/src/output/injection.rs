@@ -72,6 +72,8 @@ pub(crate) struct View<'a> {
     counters: Counters,
     requested_by: &'a str,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_reset: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +115,7 @@ impl<'a> From<&'a Injection> for View<'a> {
             counters: injection.counters.into(),
             requested_by: &injection.requested_by,
             seed: injection.seed,
+            connections_reset: injection.connections_reset,
         }
     }
 }
@@ -224,6 +227,7 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
         expires_at,
         ended_at,
         counters,
+        connections_reset,
         requested_by,
     } = injection;
     let mut line = |name: &str, value: &str| out.line(format_args!("{name:<14}{}", clean(value)));
@@ -258,6 +262,9 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
         line("seed", &seed.to_string())?;
     }
     line("requested by", requested_by)?;
+    if let Some(count) = connections_reset {
+        line("reset at once", &format!("{count:<10} connections that were open when it began"))?;
+    }
     if !has_events {
         return Ok(());
     }

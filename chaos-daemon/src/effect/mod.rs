@@ -1,7 +1,8 @@
 //! Undoable changes to the node: what plans are made of.
 //!
 //! # Contract
-//! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done.
+//! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done. What happens once and is
+//!   no state ([`Effect::ResetOpen`]) is taken back by nobody; it is repeated by nobody either.
 //! * `undo` may be repeated, and takes "was never applied" for done. Effects do not build on each other,
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
@@ -18,10 +19,12 @@ mod hook_arrival;
 mod hook_cgroup;
 mod hook_egress;
 mod put_rule;
+mod reset_open;
 mod spoil_checksums;
 
 pub use hold_ports::HoldPorts;
 pub use put_rule::PutRule;
+pub use reset_open::ResetOpen;
 
 use std::fmt;
 
@@ -53,6 +56,8 @@ pub enum Effect {
     HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
     PutRule(PutRule),
+    /// Connections that the target has open are reset.
+    ResetOpen(ResetOpen),
 }
 
 /// For whom an effect is.
@@ -75,18 +80,19 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookCgroup(_) => Ok(()),
+            | Self::HookCgroup(_)
+            | Self::ResetOpen(_) => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
         }
     }
 
-    /// Makes it so.
+    /// Makes it so. An effect that happens once, and is no state, says how often it did.
     ///
     /// # Errors
     /// When the kernel refuses; `undo` is due then.
-    pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
-        match self {
+    pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<Option<u64>, KernelError> {
+        let applied = match self {
             Self::HoldPackets => hold_packets::apply(owner, kernel),
             Self::SpoilChecksums => spoil_checksums::apply(owner, kernel),
             Self::HookArrival => hook_arrival::apply(owner, kernel),
@@ -94,7 +100,9 @@ impl Effect {
             Self::HookCgroup(passing) => hook_cgroup::apply(*passing, owner, kernel),
             Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
-        }
+            Self::ResetOpen(reset) => return reset.apply(owner, kernel).map(Some),
+        };
+        applied.map(|()| None)
     }
 
     /// Makes it so with another deadline, where it was applied with one.
@@ -103,13 +111,14 @@ impl Effect {
     /// When the kernel refuses.
     pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
-            // Hooks and ports know no time, and are followed by whoever needs them.
+            // Hooks and ports know no time, and are followed by whoever needs them. What was reset stays so.
             Self::HoldPackets
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookCgroup(_)
-            | Self::HoldPorts(_) => Ok(()),
+            | Self::HoldPorts(_)
+            | Self::ResetOpen(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -134,6 +143,7 @@ impl Effect {
                 Ok(None)
             }
             Self::PutRule(_) => put_rule::undo(owner, kernel),
+            Self::ResetOpen(_) => Ok(None),
         }
     }
 
@@ -150,6 +160,8 @@ impl Effect {
             Self::HookCgroup(passing) => Ok(hook_cgroup::adopt(*passing, owner, kernel)),
             Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
+            // Not again: that would be another fault.
+            Self::ResetOpen(_) => Ok(true),
         }
     }
 
@@ -164,6 +176,7 @@ impl Effect {
             Self::HookCgroup(passing) => hook_cgroup::observe(*passing, owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
+            Self::ResetOpen(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
         }
     }
@@ -176,7 +189,8 @@ impl Effect {
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookCgroup(_)
-            | Self::PutRule(_) => REMOVED,
+            | Self::PutRule(_)
+            | Self::ResetOpen(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
     }
@@ -188,16 +202,20 @@ impl Effect {
             Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookAttached,
             Self::HoldPorts(_) => FailPoint::PortsTaken,
             Self::PutRule(_) => FailPoint::RuleWritten,
+            Self::ResetOpen(_) => FailPoint::ConnectionsReset,
         }
     }
 
-    /// The step after which a test may kill the daemon.
-    pub(crate) const fn undone(&self) -> FailPoint {
+    /// The step after which a test may kill the daemon, if there is anything to undo.
+    pub(crate) const fn undone(&self) -> Option<FailPoint> {
         match self {
-            Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
-            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookDetached,
-            Self::HoldPorts(_) => FailPoint::PortsFreed,
-            Self::PutRule(_) => FailPoint::RuleRemoved,
+            Self::HoldPackets | Self::SpoilChecksums => Some(FailPoint::HopLeft),
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => {
+                Some(FailPoint::HookDetached)
+            }
+            Self::HoldPorts(_) => Some(FailPoint::PortsFreed),
+            Self::PutRule(_) => Some(FailPoint::RuleRemoved),
+            Self::ResetOpen(_) => None,
         }
     }
 }
@@ -212,6 +230,7 @@ impl fmt::Display for Effect {
             Self::HookCgroup(passing) => f.write_str(hook_cgroup::description(*passing)),
             Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
+            Self::ResetOpen(reset) => reset.fmt(f),
         }
     }
 }

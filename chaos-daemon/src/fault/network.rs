@@ -184,6 +184,7 @@ mod tests {
             spoil: Ok(()),
             ingress: Ok(()),
             attempts: Ok(Refusal::AnyErrno),
+            reset: Ok(()),
             arrival: Ok(()),
             counting: Counting::Exact,
         }

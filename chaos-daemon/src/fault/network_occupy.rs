@@ -95,6 +95,7 @@ mod tests {
             spoil: Ok(()),
             ingress: Ok(()),
             attempts: Ok(attempts),
+            reset: Ok(()),
             arrival: Ok(()),
             counting: Counting::Exact,
         }

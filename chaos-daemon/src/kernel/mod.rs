@@ -7,6 +7,7 @@ mod btf;
 mod cgroup_hooks;
 mod claims;
 mod clsact;
+mod connections;
 mod error;
 mod events;
 mod holder;
@@ -28,6 +29,7 @@ mod sites;
 mod tap;
 
 pub use cgroup_hooks::Passing;
+pub use connections::Wanted;
 pub use error::KernelError;
 pub use events::Event;
 pub use instance::Instance;
@@ -63,6 +65,7 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
 
 /// The `net` engine in the kernel, and what of it is attached where.
 pub struct Kernel {
+    root: CgroupRoot,
     object: object::Object,
     rules: rules::Rules,
     sites: sites::Sites,
@@ -96,6 +99,7 @@ impl Kernel {
         })?;
         let support = probe::probe(&mut object, instance);
         Ok(Self {
+            root: root.clone(),
             rules: rules::Rules::take(&mut object)?,
             sites: sites::Sites::new(root.clone(), instance, pins.clone(), &support, &mut object)?,
             cgroups: Passing::ALL
@@ -344,6 +348,15 @@ impl Kernel {
     /// Undoes [`Kernel::hold_ports`].
     pub fn free_ports(&mut self, rule: RuleId) {
         self.ports.free(rule);
+    }
+
+    /// Resets the open TCP connections of a target and of all below it, both ends of each. Says of how many sockets
+    /// of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses; some may be reset then.
+    pub fn reset_connections(&self, target: &Cgroup, wanted: &Wanted) -> Result<u64, KernelError> {
+        connections::reset(&self.root, target, wanted)
     }
 
     /// Detaches hooks that an earlier process left and that nothing claimed since.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     harness::{
-        Agent, Client, Family, Network, Place, Settings, Stage, active, balanced, chaos, net,
-        own_binary, poll, refused, skip, tests,
+        Agent, Client, Family, Network, Place, Settings, Stage, active, balanced, chaos,
+        needs_aspect, net, own_binary, poll, reason_against, refused, skip, tests,
     },
     victim::PortOptions,
 };
@@ -51,22 +51,12 @@ fn all_of(port: u16) -> Network {
 }
 
 fn unsupported(client: &Client) -> Result<Option<String>> {
-    use v1::fault_capability::Support;
-    let mut faults = client.capabilities()?.faults.into_iter();
-    let refuse = faults.find(|one| one.fault == "network occupy" && one.aspect == "refuse");
-    match refuse.context("nothing is said of `refuse`")?.support {
-        Some(Support::UnsupportedReason(reason)) => Ok(Some(reason)),
-        Some(Support::Mechanism(_)) | None => Ok(None),
-    }
+    reason_against(client, "network occupy", |aspect| aspect == "refuse")
 }
 
 /// Ends the test on a kernel that is too old.
 fn needs_refusal(client: &Client) -> Result<()> {
-    match unsupported(client)? {
-        None => Ok(()),
-        Some(reason) if skip::kernel() < (6, 1) => skip(reason),
-        Some(reason) => bail!("`refuse` does not work here: {reason}"),
-    }
+    needs_aspect(client, "network occupy", "refuse")
 }
 
 fn the_target_cannot_bind_and_everybody_else_can() -> Result<()> {
