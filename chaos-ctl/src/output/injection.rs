@@ -36,7 +36,7 @@ impl Listed {
     /// As a program reads it.
     pub(crate) fn view(&self) -> ListedView<'_> {
         match self {
-            Self::Known(injection) => ListedView::Known(injection.as_ref().into()),
+            Self::Known(injection) => ListedView::Known(Box::new(injection.as_ref().into())),
             Self::Unknown { id, problem } => {
                 ListedView::Unknown { id, problem: problem.to_string() }
             }
@@ -48,7 +48,7 @@ impl Listed {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum ListedView<'a> {
-    Known(View<'a>),
+    Known(Box<View<'a>>),
     Unknown { id: &'a str, problem: String },
 }
 

@@ -111,7 +111,7 @@ impl Network<'_> {
             filter: self.filter.to_abi(),
             parameters: self.parameters,
         };
-        let about = About::Packets(self.filter.clone());
+        let about = About::Packets(Box::new(self.filter.clone()));
         RuleSpec { rule, about, shape: self.shape }
     }
 }

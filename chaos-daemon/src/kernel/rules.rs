@@ -55,7 +55,7 @@ pub struct RuleSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub enum About {
     /// Packets, or calls that would send some.
-    Packets(NetworkFilter),
+    Packets(Box<NetworkFilter>),
     /// Calls that would bind to a port.
     Binding(NetworkOccupy),
 }
