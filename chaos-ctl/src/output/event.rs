@@ -193,6 +193,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_that_binds_has_one_end() {
+        let packet = v1::Packet {
+            protocol: 6,
+            local_address: "::".into(),
+            local_port: 80,
+            ..Default::default()
+        };
+        let firing = v1::Firing { what: Some(What::Packet(packet)), ..Default::default() };
+        assert!(fired(&firing).ends_with("fired  #0  tcp [::]:80"), "{}", fired(&firing));
+    }
+
+    #[test]
     fn a_packet_is_shown_from_the_target_to_the_other_end() {
         let mut packet = v1::Packet {
             direction: v1::Direction::Out.into(),

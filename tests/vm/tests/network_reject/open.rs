@@ -42,14 +42,17 @@ fn reset_open() -> Network {
 }
 
 fn ready() -> Result<(Stage, Daemon, Client)> {
-    ready_with(Settings::default())
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, KIND)?;
+    needs_aspect(&client, KIND, ASPECT)?;
+    Ok((stage, daemon, client))
 }
 
 fn ready_with(settings: Settings) -> Result<(Stage, Daemon, Client)> {
     let stage = Stage::new()?;
     let daemon = stage.daemon_with(settings)?;
     let client = daemon.client()?;
-    needs(&client, KIND)?;
     needs_aspect(&client, KIND, ASPECT)?;
     Ok((stage, daemon, client))
 }
@@ -306,8 +309,7 @@ fn killed_when_they_are_reset() -> Result<()> {
 }
 
 fn what_a_connection_does_not_tell_is_refused() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let with =
         |with| v1::NetworkReject { reset_open: true, with: Some(with), ..Default::default() };
@@ -329,8 +331,7 @@ fn what_a_connection_does_not_tell_is_refused() -> Result<()> {
 }
 
 fn a_kernel_that_cannot_says_so() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon()?;
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, KIND)?;
     let answer = client.inject(reset_open().on(&stage.target));
