@@ -111,6 +111,8 @@ pub struct Injection {
     pub ended_at: Option<SystemTime>,
     /// What its rules saw.
     pub counters: RuleStats,
+    /// How many connections were reset when it began, where it resets open ones and that is known.
+    pub connections_reset: Option<u64>,
     /// Who asked.
     pub requested_by: String,
 }

@@ -82,15 +82,15 @@ impl Untargeted {
 }
 
 fn check_limits(fault: &Fault, times: Option<Times>, seed: Option<u64>) -> Result<(), Invalid> {
-    let kind = fault.kind();
     let field = match (times, seed) {
         (Some(_), _) => "times",
         (None, Some(_)) => "seed",
         (None, None) => return Ok(()),
     };
-    if kind.has_events() {
+    if fault.has_events() {
         return Ok(());
     }
+    let kind = fault.kind();
     let problem =
         format!("{kind} is there all the time: nothing is counted or drawn; leave it out");
     Err(Invalid::new(problem).at(field))

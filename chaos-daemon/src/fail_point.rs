@@ -13,6 +13,8 @@ pub(crate) enum FailPoint {
     HookAttached,
     /// Ports are taken.
     PortsTaken,
+    /// Open connections are reset.
+    ConnectionsReset,
     /// The rule is in the kernel.
     RuleWritten,
     /// It is active, and nobody knows yet.
@@ -41,6 +43,7 @@ impl FailPoint {
             Self::HopMade => "hop-made",
             Self::HookAttached => "hook-attached",
             Self::PortsTaken => "ports-taken",
+            Self::ConnectionsReset => "connections-reset",
             Self::RuleWritten => "rule-written",
             Self::Active => "active",
             Self::RecoverBegun => "recover-begun",

@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
 };
-use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, INTERFACE_NAME, Protocol, mix};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, INTERFACE_NAME, Protocol, flow_hash};
 
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86DD;
@@ -111,16 +111,22 @@ pub struct Verdict {
     pub corruption: u64,
 }
 
+/// The bit of a protocol in `NetFilter::protocols`, or 0.
+#[inline(always)]
+pub(crate) fn protocol_bit(protocol: u32) -> u32 {
+    match protocol as u8 {
+        IPPROTO_TCP => Protocol::Tcp as u32,
+        IPPROTO_UDP => Protocol::Udp as u32,
+        IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
+        _ => 0,
+    }
+}
+
 impl Packet {
-    /// The bit of `NetRule::protocols`, or 0.
+    /// The bit of `NetFilter::protocols`, or 0.
     #[inline(always)]
     pub fn protocol_bit(&self) -> u32 {
-        match self.protocol as u8 {
-            IPPROTO_TCP => Protocol::Tcp as u32,
-            IPPROTO_UDP => Protocol::Udp as u32,
-            IPPROTO_ICMP | IPPROTO_ICMPV6 => Protocol::Icmp as u32,
-            _ => 0,
-        }
+        protocol_bit(self.protocol)
     }
 
     /// Stands for an attempt to send to an address, of which there is no packet yet.
@@ -255,18 +261,8 @@ impl Packet {
     /// Digest of both ends and the protocol: the same for all packets of a connection.
     #[inline(always)]
     pub fn flow(&self) -> u64 {
-        let ends = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
-        let mut hash = mix(u64::from(self.protocol) << 32 | ends, 0);
-        if self.family == FAMILY_V4 {
-            let word = |address: &[u8; 16]| {
-                u64::from(u32::from_ne_bytes([address[0], address[1], address[2], address[3]]))
-            };
-            hash = mix(hash ^ word(&self.local), word(&self.remote));
-        } else {
-            hash = mix(hash ^ half(&self.local, 0), half(&self.remote, 0));
-            hash = mix(hash ^ half(&self.local, 8), half(&self.remote, 8));
-        }
-        hash
+        let (local, remote) = ((&self.local, self.local_port), (&self.remote, self.remote_port));
+        flow_hash(self.family, self.protocol, local, remote)
     }
 
     /// Only what a rule may ask for, and only of TCP.
@@ -290,13 +286,6 @@ impl Packet {
         };
         self.has_ports = 1;
     }
-}
-
-#[inline(always)]
-fn half(address: &[u8; 16], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&address[at..at + 8]);
-    u64::from_ne_bytes(bytes)
 }
 
 #[inline(always)]

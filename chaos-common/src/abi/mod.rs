@@ -13,8 +13,8 @@ mod label;
 mod net;
 
 pub use action::{
-    Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, PARAMETERS, Rate,
-    Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
+    Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, Occupy, PARAMETERS,
+    Rate, Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -27,7 +27,7 @@ pub use label::{LABEL_ETHERTYPE, Label};
 pub use net::{
     FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, LoopbackHold, MAX_LEVELS,
     MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
-    Prefix, TARGET_WORDS, TargetRules, Way, target_bit,
+    PREFIX_PORT, PREFIX_PORT_BITS, Prefix, TARGET_WORDS, TargetRules, Way, flow_hash, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the

@@ -1,6 +1,6 @@
 //! Rules of the `net` engine and the keys of its maps.
 
-use super::{Gate, NetFilter, PARAMETERS};
+use super::{Gate, NetFilter, PARAMETERS, mix};
 
 /// Rules that one node can hold. A rule lies at the remainder of its id by this.
 pub const MAX_RULES: u32 = 16_384;
@@ -60,6 +60,11 @@ pub struct Levels {
 pub const FAMILY_V4: u32 = 4;
 /// [`Prefix::family`] of an IPv6 address.
 pub const FAMILY_V6: u32 = 6;
+/// `Prefix::family` of a port of a [`Action::Occupy`](super::Action::Occupy): in network byte order in the first two
+/// bytes, and nothing behind it counts.
+pub const PREFIX_PORT: u32 = 0;
+/// Bits of such a prefix behind its head.
+pub const PREFIX_PORT_BITS: u32 = 16;
 /// Value of a prefix whose addresses match.
 pub const PREFIX_INCLUDE: u32 = 1;
 /// Value of a prefix whose addresses do not match.
@@ -73,10 +78,53 @@ pub const PREFIX_HEAD_BITS: u32 = 64;
 pub struct Prefix {
     /// The rule.
     pub rule: u32,
-    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    /// [`FAMILY_V4`], [`FAMILY_V6`] or [`PREFIX_PORT`].
     pub family: u32,
     /// The address in network byte order; an IPv4 address fills the first four bytes.
     pub address: [u8; 16],
+}
+
+impl Prefix {
+    /// A port of a rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(rule: u32, port: u16) -> Self {
+        let mut address = [0; 16];
+        [address[0], address[1]] = port.to_be_bytes();
+        Self { rule, family: PREFIX_PORT, address }
+    }
+}
+
+/// Digest of both ends and the protocol of a connection: the same for all of its packets, whichever way they go.
+/// An end is an address in network byte order, of which one of IPv4 fills the first four bytes, and a port in host
+/// byte order.
+#[inline(always)]
+#[must_use]
+pub fn flow_hash(
+    family: u32,
+    protocol: u32,
+    local: (&[u8; 16], u16),
+    remote: (&[u8; 16], u16),
+) -> u64 {
+    let ends = u64::from(local.1) << 16 | u64::from(remote.1);
+    let mut hash = mix(u64::from(protocol) << 32 | ends, 0);
+    if family == FAMILY_V4 {
+        let word = |address: &[u8; 16]| {
+            u64::from(u32::from_ne_bytes([address[0], address[1], address[2], address[3]]))
+        };
+        hash = mix(hash ^ word(local.0), word(remote.0));
+    } else {
+        hash = mix(hash ^ half(local.0, 0), half(remote.0, 0));
+        hash = mix(hash ^ half(local.0, 8), half(remote.0, 8));
+    }
+    hash
+}
+
+#[inline(always)]
+fn half(address: &[u8; 16], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&address[at..at + 8]);
+    u64::from_ne_bytes(bytes)
 }
 
 /// Key of what a rule remembers of one connection.
@@ -132,8 +180,8 @@ pub struct Layout {
     pub cgroup_kn: u32,
     /// `id` in `struct kernfs_node`.
     pub kn_id: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The *bit* of `skc_ipv6only` in `struct sock_common`; 0 while no rule needs it.
+    pub sock_v6only: u32,
 }
 
 /// What a held packet needs to know to go on its way. Its number, which it carries in `tc_index`, is the

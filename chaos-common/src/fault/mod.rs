@@ -16,7 +16,7 @@ pub use network_delay::{DelayParts, Distribution, Jitter, NetworkDelay, Table};
 pub use network_duplicate::{Copies, NetworkDuplicate};
 pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, Protocol};
 pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
-pub use network_occupy::{BindAddress, NetworkOccupy, Transports};
+pub use network_occupy::{BindAddress, NetworkOccupy, Occupation, Transports};
 pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
 pub use network_reject::{Answer, NetworkReject, With};
@@ -49,7 +49,7 @@ pub enum Fault {
     NetworkPartition(NetworkPartition),
     /// Packets are answered with an error.
     NetworkReject(NetworkReject),
-    /// Ports are taken.
+    /// Ports cannot be bound to.
     NetworkOccupy(NetworkOccupy),
 }
 
@@ -106,23 +106,6 @@ impl FaultKind {
         }
     }
 
-    /// Whether it happens now and again, so that it can be counted and drawn. What is just there has no use
-    /// for `times` and `seed`.
-    #[must_use]
-    pub const fn has_events(self) -> bool {
-        match self {
-            Self::NetworkLoss
-            | Self::NetworkDelay
-            | Self::NetworkDuplicate
-            | Self::NetworkReorder
-            | Self::NetworkCorrupt
-            | Self::NetworkRate
-            | Self::NetworkPartition
-            | Self::NetworkReject => true,
-            Self::NetworkOccupy => false,
-        }
-    }
-
     /// The name of this kind's files: `network_loss`.
     #[must_use]
     pub fn file_stem(self) -> String {
@@ -157,6 +140,26 @@ impl Fault {
 }
 
 impl Fault {
+    /// Whether it happens now and again, so that it can be counted and drawn. What is just there has no use
+    /// for `times` and `seed`.
+    #[must_use]
+    pub const fn has_events(&self) -> bool {
+        match self {
+            Self::NetworkLoss(_)
+            | Self::NetworkDelay(_)
+            | Self::NetworkDuplicate(_)
+            | Self::NetworkReorder(_)
+            | Self::NetworkCorrupt(_)
+            | Self::NetworkRate(_)
+            | Self::NetworkPartition(_)
+            | Self::NetworkReject(_) => true,
+            Self::NetworkOccupy(occupy) => match occupy.how {
+                Occupation::Hold => false,
+                Occupation::Refuse(_) => true,
+            },
+        }
+    }
+
     /// Which packets it is about, if it is about packets.
     #[must_use]
     pub const fn filter(&self) -> Option<&NetworkFilter> {

@@ -1,5 +1,6 @@
 //! Which packets of a target a network fault is about: one object for the whole family.
 
+mod connection;
 mod wire;
 
 pub(super) use wire::protocol;
@@ -293,6 +294,11 @@ impl NetworkFilter {
         !self.hosts.is_empty() || !self.peers.is_empty()
     }
 
+    /// Whether only those are meant whom it lists or names.
+    fn is_listed(&self) -> bool {
+        !self.remote.is_empty() || self.names_others()
+    }
+
     /// The same with addresses that were found for those whom it names.
     ///
     /// # Errors
@@ -342,8 +348,7 @@ impl NetworkFilter {
             Some(Connections::New) => abi::Connections::New,
             Some(Connections::Established) => abi::Connections::Established,
         };
-        let is_listed = !self.remote.is_empty() || self.names_others();
-        let remotes = match (is_listed, self.except.is_empty()) {
+        let remotes = match (self.is_listed(), self.except.is_empty()) {
             (true, _) => abi::Remotes::Listed,
             (false, false) => abi::Remotes::AllBut,
             (false, true) => abi::Remotes::All,

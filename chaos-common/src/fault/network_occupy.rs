@@ -1,4 +1,4 @@
-//! `network occupy`: ports are taken, so that the target cannot bind to them.
+//! `network occupy`: ports are taken, so that the target cannot bind to them; or it just cannot.
 
 use std::{
     fmt,
@@ -8,13 +8,14 @@ use std::{
 
 use super::{Protocol, network_filter};
 use crate::{
+    abi,
     invalid::{At, Invalid, shown},
     proto::v1,
-    value::{PortList, PortRange, Text},
-    wire::list,
+    value::{Percent, PortList, PortRange, Text},
+    wire::{list, percent},
 };
 
-/// Ports are taken where the target's processes have their network.
+/// Ports cannot be bound to.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct NetworkOccupy {
@@ -24,6 +25,46 @@ pub struct NetworkOccupy {
     pub protocols: Transports,
     /// At which address; without it at all.
     pub address: Option<BindAddress>,
+    /// How, and for whom.
+    pub how: Occupation,
+}
+
+/// Why a port cannot be bound to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Occupation {
+    /// It is taken where the target's processes have their network, for everybody there.
+    #[default]
+    Hold,
+    /// The target's own calls fail, each with this chance, which is more than 0.
+    Refuse(Percent),
+}
+
+impl Occupation {
+    /// Calls fail: all of them, if nothing is said.
+    ///
+    /// # Errors
+    /// When none would.
+    pub fn refuse(percent: Option<Percent>) -> Result<Self, Invalid> {
+        percent.unwrap_or(Percent::ALL).above_zero().map(Self::Refuse)
+    }
+
+    fn read(refuse: bool, percent: Option<Percent>) -> Result<Self, Invalid> {
+        match (refuse, percent) {
+            (true, percent) => Self::refuse(percent),
+            (false, None) => Ok(Self::Hold),
+            (false, Some(_)) => Err(Invalid::new(
+                "ports are held all the time; give `refuse` too, by which calls fail, or leave it out",
+            )),
+        }
+    }
+
+    /// [`Occupation::read`] backwards.
+    fn written(self) -> (bool, Option<Percent>) {
+        match self {
+            Self::Hold => (false, None),
+            Self::Refuse(percent) => (true, (percent != Percent::ALL).then_some(percent)),
+        }
+    }
 }
 
 /// Protocols that have ports.
@@ -40,6 +81,17 @@ pub enum Transports {
 }
 
 impl Transports {
+    /// The same as the kernel reads it: a sum of bits.
+    #[must_use]
+    pub const fn to_abi(self) -> u32 {
+        let (tcp, udp) = (abi::Protocol::Tcp as u32, abi::Protocol::Udp as u32);
+        match self {
+            Self::Tcp => tcp,
+            Self::Udp => udp,
+            Self::Both => tcp | udp,
+        }
+    }
+
     /// One by one.
     #[must_use]
     pub const fn list(self) -> &'static [Protocol] {
@@ -48,6 +100,16 @@ impl Transports {
             Self::Udp => &[Protocol::Udp],
             Self::Both => &[Protocol::Tcp, Protocol::Udp],
         }
+    }
+}
+
+impl fmt::Display for Transports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Both => "tcp+udp",
+        })
     }
 }
 
@@ -84,6 +146,22 @@ impl BindAddress {
     #[must_use]
     pub fn get(self) -> IpAddr {
         self.0
+    }
+
+    /// The same as the kernel reads it.
+    #[must_use]
+    pub fn to_abi(self) -> abi::Occupy {
+        let (family, bytes) = match self.0 {
+            IpAddr::V4(v4) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&v4.octets());
+                (abi::FAMILY_V4, bytes)
+            }
+            IpAddr::V6(v6) => (abi::FAMILY_V6, v6.octets()),
+        };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        let words = [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]];
+        abi::Occupy { family: family.into(), address: words.map(u64::from_ne_bytes) }
     }
 }
 
@@ -145,10 +223,12 @@ impl NetworkOccupy {
 
 impl fmt::Display for NetworkOccupy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, protocol) in self.protocols.list().iter().enumerate() {
-            write!(f, "{}{protocol}", if n > 0 { "+" } else { "" })?;
+        match self.how {
+            Occupation::Hold => {}
+            Occupation::Refuse(Percent::ALL) => f.write_str("refuse ")?,
+            Occupation::Refuse(percent) => write!(f, "{percent} refuse ")?,
         }
-        write!(f, " {}", self.ports)?;
+        write!(f, "{} {}", self.protocols, self.ports)?;
         match self.address {
             Some(address) => write!(f, " at {address}"),
             None => Ok(()),
@@ -165,17 +245,26 @@ struct Raw {
     protocols: Transports,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<BindAddress>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refuse: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<Percent>,
 }
 
-impl From<Raw> for NetworkOccupy {
-    fn from(Raw { ports, protocols, address }: Raw) -> Self {
-        Self { ports, protocols, address }
+impl TryFrom<Raw> for NetworkOccupy {
+    type Error = Invalid;
+
+    fn try_from(raw: Raw) -> Result<Self, Invalid> {
+        let Raw { ports, protocols, address, refuse, percent } = raw;
+        let how = Occupation::read(refuse, percent).at("percent")?;
+        Ok(Self { ports, protocols, address, how })
     }
 }
 
 impl From<NetworkOccupy> for Raw {
-    fn from(NetworkOccupy { ports, protocols, address }: NetworkOccupy) -> Self {
-        Self { ports, protocols, address }
+    fn from(NetworkOccupy { ports, protocols, address, how }: NetworkOccupy) -> Self {
+        let (refuse, percent) = how.written();
+        Self { ports, protocols, address, refuse, percent }
     }
 }
 
@@ -191,6 +280,9 @@ impl TryFrom<v1::NetworkOccupy> for NetworkOccupy {
                 .and_then(Transports::try_from)
                 .at("protocols")?,
             address: wire.address.map(|text| text.parse()).transpose().at("address")?,
+            how: percent(wire.percent)
+                .and_then(|percent| Occupation::read(wire.refuse, percent))
+                .at("percent")?,
         })
     }
 }
@@ -198,10 +290,13 @@ impl TryFrom<v1::NetworkOccupy> for NetworkOccupy {
 impl From<&NetworkOccupy> for v1::NetworkOccupy {
     fn from(occupy: &NetworkOccupy) -> Self {
         let protocols = occupy.protocols.list().iter();
+        let (refuse, percent) = occupy.how.written();
         Self {
             ports: occupy.ports.iter().map(Into::into).collect(),
             protocols: protocols.map(|protocol| v1::Protocol::from(protocol).into()).collect(),
             address: occupy.address.map(|address| address.to_string()),
+            refuse,
+            percent: percent.map(Percent::get),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct NetworkReject {
 pub enum With {
     /// An answer to its packet.
     Answer(Answer),
+    /// The same as [`Answer::Reset`], and connections that are open when it begins are reset at once.
+    ResetOpen,
     /// There is no packet: connecting fails, and sending without a connection.
     Connect(Errno),
 }
@@ -50,12 +52,39 @@ impl With {
             (answer, None) => Ok(Self::Answer(answer.unwrap_or_default())),
         }
     }
+
+    /// The same, and connections that are open are reset too.
+    ///
+    /// # Errors
+    /// When it resets none.
+    pub fn reset_open(self) -> Result<Self, Invalid> {
+        match self {
+            Self::Answer(Answer::Reset) | Self::ResetOpen => Ok(Self::ResetOpen),
+            Self::Answer(answer) => Err(Invalid::new(format!(
+                "{answer} ends no connection; give `answer` as reset, or leave `resetOpen` out"
+            ))),
+            Self::Connect(_) => Err(Invalid::new(
+                "with `connect` what is open goes on; give `answer` as reset instead, or leave `resetOpen` out",
+            )),
+        }
+    }
+
+    /// What a packet is answered with, if it is.
+    #[must_use]
+    pub const fn answer(self) -> Option<Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::ResetOpen => Some(Answer::Reset),
+            Self::Connect(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for With {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(answer) => answer.fmt(f),
+            Self::ResetOpen => f.write_str("reset and what is open"),
             Self::Connect(errno) => write!(f, "connect {errno}"),
         }
     }
@@ -150,8 +179,14 @@ impl NetworkReject {
     ) -> Result<Self, Invalid> {
         let percent = percent.unwrap_or(Percent::ALL).above_zero().at("percent")?;
         let filter = filter.checked().at("filter")?;
-        if matches!(with, With::Connect(_)) {
-            fits_calls(&filter).at("filter")?;
+        match with {
+            With::Answer(_) => {}
+            With::Connect(_) => fits_calls(&filter).at("filter")?,
+            With::ResetOpen if percent != Percent::ALL => {
+                let problem = "is of packets, and `resetOpen` is of connections; give the filter's `connectionPercent` instead";
+                return Err(Invalid::new(problem).at("percent"));
+            }
+            With::ResetOpen => filter.fits_open_connections().at("filter")?,
         }
         Ok(Self { with, percent, filter })
     }
@@ -208,6 +243,8 @@ struct Raw {
     answer: Option<Answer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connect: Option<Errno>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reset_open: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     percent: Option<Percent>,
     #[serde(default)]
@@ -218,18 +255,28 @@ impl TryFrom<Raw> for NetworkReject {
     type Error = Invalid;
 
     fn try_from(raw: Raw) -> Result<Self, Invalid> {
-        Self::new(With::either(raw.answer, raw.connect)?, raw.percent, raw.filter)
+        let mut with = With::either(raw.answer, raw.connect)?;
+        if raw.reset_open {
+            with = with.reset_open().at("resetOpen")?;
+        }
+        Self::new(with, raw.percent, raw.filter)
     }
 }
 
 impl From<NetworkReject> for Raw {
     fn from(reject: NetworkReject) -> Self {
         let NetworkReject { with, percent, filter } = reject;
-        let (answer, connect) = match with {
-            With::Answer(answer) => (Some(answer), None),
-            With::Connect(errno) => (None, Some(errno)),
+        let connect = match with {
+            With::Connect(errno) => Some(errno),
+            With::Answer(_) | With::ResetOpen => None,
         };
-        Self { answer, connect, percent: (percent != Percent::ALL).then_some(percent), filter }
+        Self {
+            answer: with.answer(),
+            connect,
+            reset_open: with == With::ResetOpen,
+            percent: (percent != Percent::ALL).then_some(percent),
+            filter,
+        }
     }
 }
 
@@ -238,7 +285,7 @@ impl TryFrom<v1::NetworkReject> for NetworkReject {
 
     fn try_from(wire: v1::NetworkReject) -> Result<Self, Invalid> {
         use v1::network_reject::With as Wire;
-        let with = match wire.with {
+        let mut with = match wire.with {
             None => With::default(),
             Some(Wire::Answer(answer)) => With::Answer(match v1::RejectAnswer::try_from(answer) {
                 Ok(v1::RejectAnswer::Unspecified | v1::RejectAnswer::Reset) => Answer::Reset,
@@ -253,6 +300,9 @@ impl TryFrom<v1::NetworkReject> for NetworkReject {
             }),
             Some(Wire::Connect(errno)) => With::Connect(errno.parse().at("connect")?),
         };
+        if wire.reset_open {
+            with = with.reset_open().at("resetOpen")?;
+        }
         let filter = wire.filter.unwrap_or_default().try_into().at("filter")?;
         Self::new(with, percent(wire.percent).at("percent")?, filter)
     }
@@ -264,8 +314,10 @@ impl From<&NetworkReject> for v1::NetworkReject {
         Self {
             with: Some(match reject.with {
                 With::Answer(answer) => Wire::Answer(answer.to_wire().into()),
+                With::ResetOpen => Wire::Answer(Answer::Reset.to_wire().into()),
                 With::Connect(errno) => Wire::Connect(errno.name().to_owned()),
             }),
+            reset_open: reject.with == With::ResetOpen,
             percent: (reject.percent != Percent::ALL).then(|| reject.percent.get()),
             filter: Some((&reject.filter).into()),
         }

@@ -321,6 +321,11 @@ pub struct NetworkReject {
     /// Calls have a remote address, remote ports and a protocol only.
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<NetworkFilter>,
+    /// Only with RESET: when it begins, the TCP connections of the target that the filter is about are reset at once, at both
+    /// ends, whether anything is sent on them or not. Refused with a `percent`, and with a filter that asks for what only a
+    /// packet has.
+    #[prost(bool, tag = "5")]
+    pub reset_open: bool,
     /// Neither is `answer: RESET`.
     #[prost(oneof = "network_reject::With", tags = "1, 4")]
     pub with: ::core::option::Option<network_reject::With>,
@@ -337,8 +342,8 @@ pub mod network_reject {
         Connect(::prost::alloc::string::String),
     }
 }
-/// Ports are taken in the network namespaces of the target's processes, so that nobody there can bind to them.
-/// `times` and `seed` of the spec are refused.
+/// Ports are taken in the network namespaces of the target's processes, so that nobody there can bind to them; `times`
+/// and `seed` of the spec are refused then. Or none is taken, and binding to them fails for the target alone.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetworkOccupy {
     /// 1 to 65535, at most 1024 of them.
@@ -350,6 +355,12 @@ pub struct NetworkOccupy {
     /// Only at this address; 0.0.0.0 is all of IPv4, :: all of IPv6, absent is both.
     #[prost(string, optional, tag = "3")]
     pub address: ::core::option::Option<::prost::alloc::string::String>,
+    /// Instead of taking the ports, let each `bind` of the target to one of them fail (EADDRINUSE).
+    #[prost(bool, tag = "4")]
+    pub refuse: bool,
+    /// Only with `refuse`: each call alone, more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "5")]
+    pub percent: ::core::option::Option<f64>,
 }
 /// Which packets of a target. An empty list is no condition.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -527,6 +538,9 @@ pub struct Injection {
     /// The seed in use.
     #[prost(uint64, tag = "13")]
     pub seed: u64,
+    /// How many connections were reset when it began, if it resets open ones. Absent too after a restart of the daemon.
+    #[prost(uint64, optional, tag = "14")]
+    pub connections_reset: ::core::option::Option<u64>,
 }
 /// `matched` is the sum of all others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -611,11 +625,12 @@ pub struct Packet {
     pub local_address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "4")]
     pub local_port: u32,
+    /// Empty for a call that binds, which has no other end.
     #[prost(string, tag = "5")]
     pub remote_address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub remote_port: u32,
-    /// In bytes; outgoing, with the link header where the device has one.
+    /// In bytes; outgoing, with the link header where the device has one. 0 for a call.
     #[prost(uint32, tag = "7")]
     pub length: u32,
 }

@@ -26,6 +26,12 @@ impl Cidr {
         self.0.prefix_len()
     }
 
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+
     /// Key and prefix length of this range in the kernel's map, for a rule.
     #[must_use]
     pub fn to_abi(self, rule: u32) -> (u32, abi::Prefix) {

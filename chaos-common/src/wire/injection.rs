@@ -39,6 +39,7 @@ impl From<&Injection> for v1::Injection {
             counters: Some(injection.counters.into()),
             requested_by: injection.requested_by.clone(),
             seed: injection.seed,
+            connections_reset: injection.connections_reset,
         }
     }
 }
@@ -59,6 +60,7 @@ impl TryFrom<v1::Injection> for Injection {
             expires_at: from_timestamp(wire.expires_at.unwrap_or_default()),
             ended_at: wire.ended_at.map(from_timestamp),
             counters: wire.counters.unwrap_or_default().into(),
+            connections_reset: wire.connections_reset,
             requested_by: wire.requested_by,
         })
     }

@@ -185,8 +185,14 @@ fn reject() -> impl Strategy<Value = v1::NetworkReject> {
 
     let connect = prop_oneof![Just("EPERM".to_owned()), texts::text()];
     let with = prop_oneof![(-1..7).prop_map(With::Answer), connect.prop_map(With::Connect)];
-    (option::of(with), option::of(number()), option::of(filter()))
-        .prop_map(|(with, percent, filter)| v1::NetworkReject { with, percent, filter })
+    (option::of(with), option::of(number()), option::of(filter()), any::<bool>()).prop_map(
+        |(with, percent, filter, reset_open)| v1::NetworkReject {
+            with,
+            percent,
+            filter,
+            reset_open,
+        },
+    )
 }
 
 fn rate() -> impl Strategy<Value = v1::NetworkRate> {
@@ -214,8 +220,15 @@ fn occupy() -> impl Strategy<Value = v1::NetworkOccupy> {
         any::<std::net::IpAddr>().prop_map(|address| address.to_string()),
         texts::text()
     ];
-    (ports(), vec(-1..5, 0..4), option::of(address))
-        .prop_map(|(ports, protocols, address)| v1::NetworkOccupy { ports, protocols, address })
+    (ports(), vec(-1..5, 0..4), option::of(address), any::<bool>(), option::of(number())).prop_map(
+        |(ports, protocols, address, refuse, percent)| v1::NetworkOccupy {
+            ports,
+            protocols,
+            address,
+            refuse,
+            percent,
+        },
+    )
 }
 
 fn count() -> impl Strategy<Value = u64> {

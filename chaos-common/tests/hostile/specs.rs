@@ -7,7 +7,7 @@ use chaos_common::{
         Answer, BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution,
         Excess, Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate,
         NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReject,
-        NetworkReorder, Protocol, Region, ReorderModel, Table, Transports, With,
+        NetworkReorder, Occupation, Protocol, Region, ReorderModel, Table, Transports, With,
     },
     spec::{Spec, Times},
     target::{Target, pid},
@@ -22,7 +22,7 @@ pub(crate) fn spec() -> impl Strategy<Value = Spec> {
     let times = (1..u64::MAX).prop_map(|times| Times::try_from(times).unwrap());
     (target(), fault(), lifetime(), option::of(times), option::of(any::<u64>())).prop_map(
         |(target, fault, duration, times, seed)| {
-            let has_events = fault.kind().has_events();
+            let has_events = fault.has_events();
             let (times, seed) = (times.filter(|_| has_events), seed.filter(|_| has_events));
             Spec { target, fault, duration, times, seed }
         },
@@ -99,10 +99,10 @@ fn occupy() -> impl Strategy<Value = NetworkOccupy> {
         prop_oneof![Just(Transports::Tcp), Just(Transports::Udp), Just(Transports::Both)];
     let address = any::<std::net::IpAddr>()
         .prop_filter_map("refused", |address| BindAddress::try_from(address).ok());
-    (ports, protocols, option::of(address)).prop_map(|(ports, protocols, address)| NetworkOccupy {
-        ports,
-        protocols,
-        address,
+    let refuse = option::of(percent()).prop_map(|percent| Occupation::refuse(percent).unwrap());
+    let how = prop_oneof![Just(Occupation::Hold), refuse];
+    (ports, protocols, option::of(address), how).prop_map(|(ports, protocols, address, how)| {
+        NetworkOccupy { ports, protocols, address, how }
     })
 }
 
@@ -111,8 +111,10 @@ fn reject() -> impl Strategy<Value = NetworkReject> {
     let answers = (answer, percent(), filter()).boxed();
     let errno = prop::sample::select(Errno::all().collect::<Vec<_>>()).prop_map(With::Connect);
     let plain = NetworkFilter::default().checked().unwrap();
-    let calls = (errno, percent(), Just(plain)).boxed();
-    prop_oneof![answers, calls].prop_map(|(with, percent, filter)| {
+    let calls = (errno, percent(), Just(plain.clone())).boxed();
+    let open =
+        (Just(With::ResetOpen), Just(Percent::try_from(100.0).unwrap()), Just(plain)).boxed();
+    prop_oneof![answers, calls, open].prop_map(|(with, percent, filter)| {
         NetworkReject::new(with, Some(percent), filter).unwrap()
     })
 }

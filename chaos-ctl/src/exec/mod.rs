@@ -147,7 +147,7 @@ fn describe(engine: &Engine) -> Vec<String> {
     let injections = engine.list(Which::AlsoEnded);
     let line = |injection: &chaos_common::injection::Injection| {
         let (fault, counters) = (&injection.spec.fault, injection.counters);
-        if !fault.kind().has_events() {
+        if !fault.has_events() {
             return format!("chaos: {fault}");
         }
         format!(

@@ -87,14 +87,21 @@ fn above_zero(text: &str) -> Result<Percent, Invalid> {
     text.parse::<Percent>()?.above_zero()
 }
 
-/// What is wrong with a field, in the words of its flag: `burst.enter` is `--burst-enter`.
+/// What is wrong with a field, in the words of its flag: `burst.enter` is `--burst-enter`, `filter.dscp` is `--dscp`.
 pub(crate) fn of_flag(invalid: Invalid) -> Invalid {
     let Invalid { field, problem } = invalid;
     if field.is_empty() {
         return Invalid::new(problem);
     }
+    // The filter's flags stand by themselves, and are of one item of a list each.
+    let own = match field.strip_prefix("filter.").unwrap_or(&field) {
+        "protocols" => "protocol",
+        "remotePorts" => "port",
+        "localPorts" => "localPort",
+        other => other,
+    };
     let mut flag = String::from("--");
-    for c in field.chars() {
+    for c in own.chars() {
         match c {
             '.' => flag.push('-'),
             c if c.is_ascii_uppercase() => flag.extend(['-', c.to_ascii_lowercase()]),
@@ -212,6 +219,8 @@ mod tests {
         let of = |field: &str| of_flag(Invalid::new("no").at(field)).to_string();
         assert_eq!(of("burst.enter"), "--burst-enter: no");
         assert_eq!(of("connectionPercent"), "--connection-percent: no");
+        assert_eq!(of("filter.localPorts"), "--local-port: no");
+        assert_eq!(of("filter.dscp"), "--dscp: no");
         assert_eq!(of_flag(Invalid::new("no")).to_string(), "no");
     }
 

@@ -2,7 +2,7 @@
 
 use chaos_common::{
     fault::{Answer, Fault, NetworkReject, With},
-    invalid::Invalid,
+    invalid::{At as _, Invalid},
     value::{Errno, Percent},
 };
 
@@ -29,6 +29,13 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ERRNO", allow_hyphen_values = true, conflicts_with = "answer")]
     connect: Option<Errno>,
 
+    /// Also reset the connections that are open when it begins, at both ends
+    ///
+    /// At once: all that the target has and the filter is about, idle ones too. Only with --answer reset, and without --percent:
+    /// a share of connections is --connection-percent.
+    #[arg(long, conflicts_with_all = ["connect", "percent"])]
+    reset_open: bool,
+
     /// How many packets or calls, each with this chance: above 0, to 100 [default: 100]
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = above_zero)]
     percent: Option<Percent>,
@@ -41,7 +48,10 @@ impl TryFrom<Flags> for Fault {
     type Error = Invalid;
 
     fn try_from(flags: Flags) -> Result<Self, Invalid> {
-        let with = With::either(flags.answer, flags.connect)?;
+        let mut with = With::either(flags.answer, flags.connect)?;
+        if flags.reset_open {
+            with = with.reset_open().at("--reset-open")?;
+        }
         NetworkReject::new(with, flags.percent, flags.filter.try_into()?)
             .map(Self::NetworkReject)
             .map_err(of_flag)
@@ -62,6 +72,8 @@ mod tests {
                 "5 % connect EHOSTUNREACH, out, remote ports 80",
             ),
             (" --answer hostUnreachable --direction in", "hostUnreachable, in"),
+            (" --reset-open --port 80", "reset and what is open, out, remote ports 80"),
+            (" --answer reset --reset-open", "reset and what is open, out"),
         ] {
             let fault = parse(&format!("network reject{flags}")).unwrap().to_string();
             assert_eq!(fault, format!("network reject {said}"));
@@ -74,6 +86,21 @@ mod tests {
         refused("network reject --answer reset --connect EPERM", "cannot be used with");
         refused("network reject --connect no", "give one of ECONNREFUSED, ETIMEDOUT");
         refused("network reject --connect EPERM --direction in", "the target itself connects to");
+        refused("network reject --reset-open --connect EPERM", "cannot be used with");
+        refused("network reject --reset-open --percent 5", "cannot be used with");
+        refused(
+            "network reject --reset-open --answer prohibited",
+            "--reset-open: prohibited ends no connection",
+        );
+        for (flag, word) in [
+            ("--dscp ef", "--dscp"),
+            ("--interface eth0", "--interface"),
+            ("--first 10packets", "--first"),
+            ("--connections new", "--connections: a connection that is open is not new"),
+            ("--protocol udp", "--protocol: only TCP has connections"),
+        ] {
+            refused(&format!("network reject --reset-open {flag}"), word);
+        }
         refused("network reject --answer no", "give one of reset, portUnreachable");
     }
 }

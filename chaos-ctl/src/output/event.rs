@@ -123,12 +123,15 @@ impl<'a> From<&'a v1::Firing> for FiringView<'a> {
 }
 
 fn changed(injection: &Injection, now: SystemTime) -> String {
-    let Injection { id, spec, state, counters, expires_at, .. } = injection;
+    let Injection { id, spec, state, counters, expires_at, connections_reset, .. } = injection;
     let mut line = format!("{}  {id}  {}", precise(now), state.word());
     match state {
         State::Applying | State::Active | State::Recovering => {
             line +=
                 &format!("  {} on {}, ends {}", spec.fault, spec.target, ahead(*expires_at, now));
+            if let Some(count) = connections_reset {
+                line += &format!(", {count} open connections reset");
+            }
         }
         State::Ended(_) | State::Stuck(_) => {
             line += &format!("  matched {}, fired {}", counters.matched, counters.fired);
@@ -150,13 +153,15 @@ fn fired(firing: &v1::Firing) -> String {
             (port, false) => format!("{address}:{port}"),
         };
         let arrow = if packet.direction == "in" { "<-" } else { "->" };
-        line += &format!(
-            "  {} {} {arrow} {}, {} bytes",
-            packet.protocol,
-            end(packet.local_address, packet.local_port),
-            end(packet.remote_address, packet.remote_port),
-            packet.length
-        );
+        let local = end(packet.local_address, packet.local_port);
+        line += &format!("  {} {local}", packet.protocol);
+        // A socket that would be bound has nobody at the other end, and a call no length.
+        if !packet.remote_address.is_empty() {
+            line += &format!(" {arrow} {}", end(packet.remote_address, packet.remote_port));
+        }
+        if packet.length > 0 {
+            line += &format!(", {} bytes", packet.length);
+        }
     }
     if let Some(process) = &view.process {
         line += &format!("  by {} ({})", process.comm, process.pid);
@@ -186,6 +191,18 @@ fn protocol(number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_binds_has_one_end() {
+        let packet = v1::Packet {
+            protocol: 6,
+            local_address: "::".into(),
+            local_port: 80,
+            ..Default::default()
+        };
+        let firing = v1::Firing { what: Some(What::Packet(packet)), ..Default::default() };
+        assert!(fired(&firing).ends_with("fired  #0  tcp [::]:80"), "{}", fired(&firing));
+    }
 
     #[test]
     fn a_packet_is_shown_from_the_target_to_the_other_end() {

@@ -36,7 +36,7 @@ impl Listed {
     /// As a program reads it.
     pub(crate) fn view(&self) -> ListedView<'_> {
         match self {
-            Self::Known(injection) => ListedView::Known(injection.as_ref().into()),
+            Self::Known(injection) => ListedView::Known(Box::new(injection.as_ref().into())),
             Self::Unknown { id, problem } => {
                 ListedView::Unknown { id, problem: problem.to_string() }
             }
@@ -48,7 +48,7 @@ impl Listed {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum ListedView<'a> {
-    Known(View<'a>),
+    Known(Box<View<'a>>),
     Unknown { id: &'a str, problem: String },
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct View<'a> {
     counters: Counters,
     requested_by: &'a str,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_reset: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +115,7 @@ impl<'a> From<&'a Injection> for View<'a> {
             counters: injection.counters.into(),
             requested_by: &injection.requested_by,
             seed: injection.seed,
+            connections_reset: injection.connections_reset,
         }
     }
 }
@@ -224,6 +227,7 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
         expires_at,
         ended_at,
         counters,
+        connections_reset,
         requested_by,
     } = injection;
     let mut line = |name: &str, value: &str| out.line(format_args!("{name:<14}{}", clean(value)));
@@ -253,11 +257,14 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
     if let Some(times) = spec.times {
         line("times", &format!("at most {}", times.get()))?;
     }
-    let has_events = spec.fault.kind().has_events();
+    let has_events = spec.fault.has_events();
     if has_events {
         line("seed", &seed.to_string())?;
     }
     line("requested by", requested_by)?;
+    if let Some(count) = connections_reset {
+        line("reset at once", &format!("{count:<10} connections that were open when it began"))?;
+    }
     if !has_events {
         return Ok(());
     }

@@ -248,7 +248,7 @@ fn open(job: &Job, given: Option<&InjectionId>, count: usize, untried: Option<St
     format!("{id} may have been started{untried}; {next}")
 }
 
-fn sentences(injection: &Injection, program: Program) -> [String; 2] {
+fn sentences(injection: &Injection, program: Program) -> Vec<String> {
     let Injection { id, spec, cgroup, state, expires_at, message, .. } = injection;
     let target = spec.target.to_string();
     let first =
@@ -265,7 +265,10 @@ fn sentences(injection: &Injection, program: Program) -> [String; 2] {
         State::Stuck(_) if message.is_empty() => format!("it is {}", state.word()),
         State::Ended(_) | State::Stuck(_) => format!("it is {}: {}", state.word(), clean(message)),
     };
-    [first, format!("  {second}")]
+    let reset = injection
+        .connections_reset
+        .map(|count| format!("  {count} connections that were open were reset"));
+    [Some(first), reset, Some(format!("  {second}"))].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

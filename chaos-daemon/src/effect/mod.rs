@@ -1,7 +1,8 @@
 //! Undoable changes to the node: what plans are made of.
 //!
 //! # Contract
-//! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done.
+//! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done. What happens once and is
+//!   no state ([`Effect::ResetOpen`]) is taken back by nobody; it is repeated by nobody either.
 //! * `undo` may be repeated, and takes "was never applied" for done. Effects do not build on each other,
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
@@ -15,14 +16,15 @@
 mod hold_packets;
 mod hold_ports;
 mod hook_arrival;
-mod hook_attempts;
+mod hook_cgroup;
 mod hook_egress;
-mod hook_ingress;
 mod put_rule;
+mod reset_open;
 mod spoil_checksums;
 
 pub use hold_ports::HoldPorts;
 pub use put_rule::PutRule;
+pub use reset_open::ResetOpen;
 
 use std::fmt;
 
@@ -30,7 +32,7 @@ use chaos_common::abi::RuleStats;
 
 use crate::{
     fail_point::FailPoint,
-    kernel::{Kernel, KernelError, RuleId},
+    kernel::{Kernel, KernelError, Passing, RuleId},
     target::Cgroup,
 };
 
@@ -48,14 +50,14 @@ pub enum Effect {
     HookArrival,
     /// What the target sends passes our program.
     HookEgress,
-    /// What the target receives passes our program.
-    HookIngress,
-    /// What the target attempts passes our programs.
-    HookAttempts,
+    /// What the target receives, or attempts, passes our programs.
+    HookCgroup(Passing),
     /// Nobody can bind to some ports where the target is.
     HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
     PutRule(PutRule),
+    /// Connections that the target has open are reset.
+    ResetOpen(ResetOpen),
 }
 
 /// For whom an effect is.
@@ -78,28 +80,29 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts => Ok(()),
+            | Self::HookCgroup(_)
+            | Self::ResetOpen(_) => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
         }
     }
 
-    /// Makes it so.
+    /// Makes it so. An effect that happens once, and is no state, says how often it did.
     ///
     /// # Errors
     /// When the kernel refuses; `undo` is due then.
-    pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
-        match self {
+    pub fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<Option<u64>, KernelError> {
+        let applied = match self {
             Self::HoldPackets => hold_packets::apply(owner, kernel),
             Self::SpoilChecksums => spoil_checksums::apply(owner, kernel),
             Self::HookArrival => hook_arrival::apply(owner, kernel),
             Self::HookEgress => hook_egress::apply(owner, kernel),
-            Self::HookIngress => hook_ingress::apply(owner, kernel),
-            Self::HookAttempts => hook_attempts::apply(owner, kernel),
+            Self::HookCgroup(passing) => hook_cgroup::apply(*passing, owner, kernel),
             Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
-        }
+            Self::ResetOpen(reset) => return reset.apply(owner, kernel).map(Some),
+        };
+        applied.map(|()| None)
     }
 
     /// Makes it so with another deadline, where it was applied with one.
@@ -108,14 +111,14 @@ impl Effect {
     /// When the kernel refuses.
     pub fn renew(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         match self {
-            // Hooks and ports know no time, and are followed by whoever needs them.
+            // Hooks and ports know no time, and are followed by whoever needs them. What was reset stays so.
             Self::HoldPackets
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts
-            | Self::HoldPorts(_) => Ok(()),
+            | Self::HookCgroup(_)
+            | Self::HoldPorts(_)
+            | Self::ResetOpen(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
         }
     }
@@ -134,13 +137,13 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::undo(owner, kernel).map(|()| None),
             Self::HookArrival => hook_arrival::undo(owner, kernel).map(|()| None),
             Self::HookEgress => hook_egress::undo(owner, kernel).map(|()| None),
-            Self::HookIngress => hook_ingress::undo(owner, kernel).map(|()| None),
-            Self::HookAttempts => hook_attempts::undo(owner, kernel).map(|()| None),
+            Self::HookCgroup(passing) => hook_cgroup::undo(*passing, owner, kernel).map(|()| None),
             Self::HoldPorts(_) => {
                 hold_ports::undo(owner, kernel);
                 Ok(None)
             }
             Self::PutRule(_) => put_rule::undo(owner, kernel),
+            Self::ResetOpen(_) => Ok(None),
         }
     }
 
@@ -154,10 +157,11 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::adopt(owner, kernel),
             Self::HookArrival => hook_arrival::adopt(owner, kernel),
             Self::HookEgress => hook_egress::adopt(owner, kernel),
-            Self::HookIngress => Ok(hook_ingress::adopt(owner, kernel)),
-            Self::HookAttempts => Ok(hook_attempts::adopt(owner, kernel)),
+            Self::HookCgroup(passing) => Ok(hook_cgroup::adopt(*passing, owner, kernel)),
             Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
+            // Not again: that would be another fault.
+            Self::ResetOpen(_) => Ok(true),
         }
     }
 
@@ -169,10 +173,10 @@ impl Effect {
             Self::SpoilChecksums => spoil_checksums::observe(owner, kernel),
             Self::HookArrival => hook_arrival::observe(owner, kernel),
             Self::HookEgress => hook_egress::observe(owner, kernel),
-            Self::HookIngress => hook_ingress::observe(owner, kernel),
-            Self::HookAttempts => hook_attempts::observe(owner, kernel),
+            Self::HookCgroup(passing) => hook_cgroup::observe(*passing, owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
+            Self::ResetOpen(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
         }
     }
@@ -184,9 +188,9 @@ impl Effect {
             | Self::SpoilChecksums
             | Self::HookArrival
             | Self::HookEgress
-            | Self::HookIngress
-            | Self::HookAttempts
-            | Self::PutRule(_) => REMOVED,
+            | Self::HookCgroup(_)
+            | Self::PutRule(_)
+            | Self::ResetOpen(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
     }
@@ -195,23 +199,23 @@ impl Effect {
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
-                FailPoint::HookAttached
-            }
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookAttached,
             Self::HoldPorts(_) => FailPoint::PortsTaken,
             Self::PutRule(_) => FailPoint::RuleWritten,
+            Self::ResetOpen(_) => FailPoint::ConnectionsReset,
         }
     }
 
-    /// The step after which a test may kill the daemon.
-    pub(crate) const fn undone(&self) -> FailPoint {
+    /// The step after which a test may kill the daemon, if there is anything to undo.
+    pub(crate) const fn undone(&self) -> Option<FailPoint> {
         match self {
-            Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopLeft,
-            Self::HookArrival | Self::HookEgress | Self::HookIngress | Self::HookAttempts => {
-                FailPoint::HookDetached
+            Self::HoldPackets | Self::SpoilChecksums => Some(FailPoint::HopLeft),
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => {
+                Some(FailPoint::HookDetached)
             }
-            Self::HoldPorts(_) => FailPoint::PortsFreed,
-            Self::PutRule(_) => FailPoint::RuleRemoved,
+            Self::HoldPorts(_) => Some(FailPoint::PortsFreed),
+            Self::PutRule(_) => Some(FailPoint::RuleRemoved),
+            Self::ResetOpen(_) => None,
         }
     }
 }
@@ -223,10 +227,10 @@ impl fmt::Display for Effect {
             Self::SpoilChecksums => f.write_str(spoil_checksums::DESCRIPTION),
             Self::HookArrival => f.write_str(hook_arrival::DESCRIPTION),
             Self::HookEgress => f.write_str(hook_egress::DESCRIPTION),
-            Self::HookIngress => f.write_str(hook_ingress::DESCRIPTION),
-            Self::HookAttempts => f.write_str(hook_attempts::DESCRIPTION),
+            Self::HookCgroup(passing) => f.write_str(hook_cgroup::description(*passing)),
             Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
+            Self::ResetOpen(reset) => reset.fmt(f),
         }
     }
 }

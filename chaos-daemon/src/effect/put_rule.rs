@@ -38,7 +38,7 @@ pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
 impl fmt::Display for PutRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gate { dice, budget, .. } = &self.0.rule.gate;
-        write!(f, "put a rule: {}; fires ", self.0.filter)?;
+        write!(f, "put a rule: {}; fires ", self.0.about)?;
         match (dice.every, Chances(dice)) {
             (2.., _) => write!(f, "at one in {}", dice.every)?,
             (0 | 1, chances) => write!(f, "with {chances}")?,

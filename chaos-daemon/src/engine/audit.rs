@@ -19,12 +19,33 @@ pub(super) struct Audit {
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase", tag = "action")]
 pub(super) enum Action<'a> {
-    Inject { id: &'a InjectionId, spec: &'a Spec, cgroup: &'a str },
-    Refuse { spec: &'a Spec, reason: &'a str },
-    Renew { id: &'a InjectionId, until: String },
-    Adopt { id: &'a InjectionId },
-    End { id: &'a InjectionId, why: End, fired: u64 },
-    Stuck { id: &'a InjectionId, reason: &'a str },
+    Inject {
+        id: &'a InjectionId,
+        spec: &'a Spec,
+        cgroup: &'a str,
+        #[serde(rename = "connectionsReset", skip_serializing_if = "Option::is_none")]
+        connections_reset: Option<u64>,
+    },
+    Refuse {
+        spec: &'a Spec,
+        reason: &'a str,
+    },
+    Renew {
+        id: &'a InjectionId,
+        until: String,
+    },
+    Adopt {
+        id: &'a InjectionId,
+    },
+    End {
+        id: &'a InjectionId,
+        why: End,
+        fired: u64,
+    },
+    Stuck {
+        id: &'a InjectionId,
+        reason: &'a str,
+    },
     RecoverAll,
 }
 

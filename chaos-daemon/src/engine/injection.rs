@@ -62,6 +62,8 @@ pub(super) struct Live {
     pub(super) phase: Phase,
     /// Position in the order of acceptance.
     pub(super) order: u64,
+    /// How many connections were reset when it began, if that was its effect and this process did it.
+    pub(super) connections_reset: Option<u64>,
     /// The deadline by the wall clock as it was first told.
     expires_at: SystemTime,
 }
@@ -69,12 +71,13 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(record: Record, effects: Vec<Effect>, phase: Phase, order: u64) -> Self {
         let expires_at = record.deadline.to_wall();
-        Self { record, effects, phase, order, expires_at }
+        Self { record, effects, phase, order, connections_reset: None, expires_at }
     }
 
     /// The same with another deadline.
     pub(super) fn renewed(&self, record: Record, effects: Vec<Effect>) -> Self {
-        Self::new(record, effects, Phase::Active, self.order)
+        let connections_reset = self.connections_reset;
+        Self { connections_reset, ..Self::new(record, effects, Phase::Active, self.order) }
     }
 
     /// When something has to be done about it.
@@ -111,6 +114,7 @@ impl Live {
             expires_at: self.expires_at(),
             ended_at: None,
             counters,
+            connections_reset: self.connections_reset,
             requested_by: record.requested_by.clone(),
         }
     }

@@ -177,8 +177,8 @@ impl Engine {
             }
         };
         reached(FailPoint::Active);
-        world
-            .audit(who, audit::Action::Inject { id: &id, spec, cgroup: injection.cgroup.as_str() });
+        let (cgroup, connections_reset) = (injection.cgroup.as_str(), injection.connections_reset);
+        world.audit(who, audit::Action::Inject { id: &id, spec, cgroup, connections_reset });
         self.announce(&injection);
         Ok(injection)
     }

@@ -42,14 +42,17 @@ impl World {
         let owner = Owner { rule: live.record.rule, target: &target };
         let ready = self.kernel.restore_pins().and_then(|()| self.kernel.lease().extend());
         let applied = ready.and_then(|_| {
-            effects.iter().try_for_each(|effect| {
-                effect.apply(owner, &mut self.kernel)?;
+            effects.iter().try_fold(None, |reset, effect| {
+                let done = effect.apply(owner, &mut self.kernel)?;
                 reached(effect.applied());
-                Ok(())
+                Ok(done.or(reset))
             })
         });
         match applied {
-            Ok(()) => {
+            Ok(reset) => {
+                if let Some(live) = self.live.get_mut(id) {
+                    live.connections_reset = reset;
+                }
                 self.set_phase(id, Phase::Active);
                 self.find(id).ok_or_else(|| EngineError::Unknown(id.clone()))
             }
@@ -103,7 +106,9 @@ impl World {
             match effect.undo(owner, &mut self.kernel) {
                 Ok(counted) => {
                     counters = counted.unwrap_or(counters);
-                    reached(effect.undone());
+                    if let Some(step) = effect.undone() {
+                        reached(step);
+                    }
                 }
                 Err(error) => failures.push(error.to_string()),
             }

@@ -80,7 +80,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkRate(rate) => network_rate::plan(rate, limits, support),
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
         Fault::NetworkReject(reject) => network_reject::plan(reject, limits, support),
-        Fault::NetworkOccupy(occupy) => Ok(network_occupy::plan(occupy)),
+        Fault::NetworkOccupy(occupy) => network_occupy::plan(occupy, limits, support),
     }
 }
 
@@ -96,7 +96,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkRate => network_rate::capabilities(support),
         FaultKind::NetworkPartition => network_partition::capabilities(support),
         FaultKind::NetworkReject => network_reject::capabilities(support),
-        FaultKind::NetworkOccupy => network_occupy::capabilities(),
+        FaultKind::NetworkOccupy => network_occupy::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

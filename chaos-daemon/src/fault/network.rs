@@ -10,7 +10,7 @@ use chaos_common::{
 use super::{Capability, Limits, Unsupported};
 use crate::{
     effect::{Effect, PutRule},
-    kernel::{Counting, EgressTier, HoldTier, RuleSpec, Support},
+    kernel::{About, Counting, EgressTier, HoldTier, Passing, RuleSpec, Support},
 };
 
 const OUT: &str = "direction out";
@@ -69,7 +69,11 @@ impl Network<'_> {
             need(aspect, support.spoil.as_ref().copied(), Effect::SpoilChecksums)?;
         }
         if means == Means::Attempt {
-            need(OUT, support.attempts.as_ref().map(drop), Effect::HookAttempts)?;
+            need(
+                OUT,
+                support.attempts.as_ref().map(drop),
+                Effect::HookCgroup(Passing::Connecting),
+            )?;
             return Ok(effects);
         }
         if direction.includes_out() {
@@ -80,7 +84,10 @@ impl Network<'_> {
         }
         if direction.includes_in() {
             match means {
-                Means::Verdict => need(IN, support.ingress.as_ref().copied(), Effect::HookIngress)?,
+                Means::Verdict => {
+                    let hook = Effect::HookCgroup(Passing::Received);
+                    need(IN, support.ingress.as_ref().copied(), hook)?;
+                }
                 Means::Hold => {
                     need(IN, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
                     // On the loopback what came in goes out once more, and waits there.
@@ -104,7 +111,8 @@ impl Network<'_> {
             filter: self.filter.to_abi(),
             parameters: self.parameters,
         };
-        RuleSpec { rule, filter: self.filter.clone(), shape: self.shape }
+        let about = About::Packets(Box::new(self.filter.clone()));
+        RuleSpec { rule, about, shape: self.shape }
     }
 }
 
@@ -176,6 +184,7 @@ mod tests {
             spoil: Ok(()),
             ingress: Ok(()),
             attempts: Ok(Refusal::AnyErrno),
+            reset: Ok(()),
             arrival: Ok(()),
             counting: Counting::Exact,
         }
@@ -201,11 +210,12 @@ mod tests {
 
     #[test]
     fn the_rule_comes_before_what_carries_it_out_and_this_only_where_needed() {
-        use Effect::{HoldPackets, HookArrival, HookEgress, HookIngress, SpoilChecksums};
+        use Effect::{HoldPackets, HookArrival, HookEgress, SpoilChecksums};
+        const HOOK_INGRESS: Effect = Effect::HookCgroup(Passing::Received);
         for (direction, means, effects) in [
             (Direction::Out, Means::Verdict, &[HookEgress][..]),
-            (Direction::In, Means::Verdict, &[HookIngress]),
-            (Direction::Both, Means::Verdict, &[HookEgress, HookIngress]),
+            (Direction::In, Means::Verdict, &[HOOK_INGRESS]),
+            (Direction::Both, Means::Verdict, &[HookEgress, HOOK_INGRESS]),
             (Direction::Out, Means::Change, &[HookEgress]),
             (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
             (Direction::Both, Means::Spoil, &[SpoilChecksums, HookEgress, HookArrival]),

@@ -1,7 +1,7 @@
 //! `network reject`: packets are answered instead of delivered, or calls fail before there are any.
 
 use chaos_common::{
-    abi::{self, Action, Dice},
+    abi::{self, Action, Dice, PARAMETERS},
     fault::{Answer, FaultKind, NetworkReject, With},
     value::Errno,
 };
@@ -11,8 +11,8 @@ use super::{
     network::{self, Means, Network},
 };
 use crate::{
-    effect::Effect,
-    kernel::{Refusal, Support},
+    effect::{Effect, ResetOpen},
+    kernel::{Refusal, Support, Wanted},
 };
 
 /// How long an ICMP answer to the first packet of a connection takes: until `connect` has let go of its socket, which
@@ -20,6 +20,7 @@ use crate::{
 const WAIT_NS: u64 = 1_000_000;
 
 const CONNECT: &str = "connect";
+const RESET_OPEN: &str = "reset open";
 const EPERM_ONLY: &str =
     "this kernel lets calls fail with EPERM only (any errno from Linux 6.1 on)";
 
@@ -29,26 +30,18 @@ pub(super) fn plan(
     support: &Support,
 ) -> Result<Vec<Effect>, Unsupported> {
     let (action, parameters, means) = match reject.with {
-        With::Answer(answer) => {
-            let waits = answer != Answer::Reset && support.hold.is_ok();
-            let parameters = abi::Reject {
-                answer: answer.to_abi() as u64,
-                wait_ns: if waits { WAIT_NS } else { 0 },
-            }
-            .words();
-            (Action::Reject, parameters, if waits { Means::Hold } else { Means::Answer })
-        }
+        With::Answer(answer) => answering(answer, support),
+        With::ResetOpen => answering(Answer::Reset, support),
         With::Connect(errno) => {
             if support.attempts == Ok(Refusal::Permission) && errno != Errno::EPERM {
-                let (fault, aspect) = (FaultKind::NetworkReject, CONNECT);
                 let reason = format!("{EPERM_ONLY}, not with {errno}; give EPERM");
-                return Err(Unsupported { fault, aspect, reason });
+                return Err(unsupported(CONNECT, reason));
             }
             let parameters = abi::Refuse { errno: errno.number().into() }.words();
             (Action::Refuse, parameters, Means::Attempt)
         }
     };
-    Network {
+    let mut effects = Network {
         kind: FaultKind::NetworkReject,
         filter: &reject.filter,
         action,
@@ -57,7 +50,25 @@ pub(super) fn plan(
         dice: Dice::percent(limits.seed, reject.percent.chance()),
         means,
     }
-    .plan(limits, support)
+    .plan(limits, support)?;
+    if reject.with == With::ResetOpen {
+        support.reset.clone().map_err(|reason| unsupported(RESET_OPEN, reason))?;
+        let wanted = Wanted { filter: reject.filter.clone(), seed: limits.seed };
+        // First, as the rule is about the resets that go out too.
+        effects.insert(0, Effect::ResetOpen(ResetOpen(Box::new(wanted))));
+    }
+    Ok(effects)
+}
+
+fn answering(answer: Answer, support: &Support) -> (Action, [u64; PARAMETERS], Means) {
+    let waits = answer != Answer::Reset && support.hold.is_ok();
+    let parameters =
+        abi::Reject { answer: answer.to_abi() as u64, wait_ns: if waits { WAIT_NS } else { 0 } };
+    (Action::Reject, parameters.words(), if waits { Means::Hold } else { Means::Answer })
+}
+
+fn unsupported(aspect: &'static str, reason: String) -> Unsupported {
+    Unsupported { fault: FaultKind::NetworkReject, aspect, reason }
 }
 
 pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
@@ -84,15 +95,23 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
             .map(|_| "cgroup_sock_addr links on the target's cgroup".into()),
         caveat,
     });
+    all.push(Capability {
+        fault: FaultKind::NetworkReject,
+        aspect: RESET_OPEN,
+        support: support.reset.clone().map(|()| "sock_diag ends the target's sockets".into()),
+        caveat: String::new(),
+    });
     all
 }
 
 #[cfg(test)]
 mod tests {
+    use chaos_common::fault::{Direction, NetworkFilter};
+
     use super::*;
     use crate::{
         boot_clock::BootTime,
-        kernel::{Counting, EgressTier, HoldTier},
+        kernel::{Counting, EgressTier, HoldTier, Passing},
     };
 
     const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
@@ -104,6 +123,7 @@ mod tests {
             spoil: Ok(()),
             ingress: Ok(()),
             attempts: Ok(attempts),
+            reset: Ok(()),
             arrival: Ok(()),
             counting: Counting::Exact,
         }
@@ -117,7 +137,10 @@ mod tests {
     #[test]
     fn an_old_kernel_knows_eperm_only() {
         let old = support(Refusal::Permission);
-        assert_eq!(plan(&connect("EPERM"), &LIMITS, &old).unwrap()[1..], [Effect::HookAttempts]);
+        assert_eq!(
+            plan(&connect("EPERM"), &LIMITS, &old).unwrap()[1..],
+            [Effect::HookCgroup(Passing::Connecting)]
+        );
         let refused = plan(&connect("ETIMEDOUT"), &LIMITS, &old).unwrap_err().to_string();
         assert!(
             refused.contains("(connect) is unsupported here") && refused.ends_with("give EPERM")
@@ -125,7 +148,25 @@ mod tests {
         let new = support(Refusal::AnyErrno);
         assert_eq!(
             plan(&connect("ETIMEDOUT"), &LIMITS, &new).unwrap()[1..],
-            [Effect::HookAttempts]
+            [Effect::HookCgroup(Passing::Connecting)]
         );
+    }
+    #[test]
+    fn what_is_open_is_reset_before_the_rule_would_answer_the_resets() {
+        let filter = NetworkFilter { direction: Some(Direction::Both), ..Default::default() };
+        let reject = NetworkReject::new(With::ResetOpen, None, filter).unwrap();
+        let steps = |support: &Support| {
+            let steps = plan(&reject, &LIMITS, support)?.into_iter().map(|step| step.to_string());
+            Ok::<Vec<_>, Unsupported>(steps.collect())
+        };
+        let new = support(Refusal::AnyErrno);
+        let steps_here = steps(&new).unwrap();
+        assert_eq!(steps_here[0], "reset the TCP connections that the target has open, once: both");
+        assert!(steps_here[1].starts_with("put a rule: both"), "{steps_here:?}");
+        assert_eq!(steps_here.len(), 4, "{steps_here:?}");
+        let old = Support { reset: Err("no such thing".into()), ..new };
+        let refused = steps(&old).unwrap_err().to_string();
+        assert_eq!(refused, "network reject (reset open) is unsupported here: no such thing");
+        assert!(plan(&connect("EPERM"), &LIMITS, &old).is_ok());
     }
 }

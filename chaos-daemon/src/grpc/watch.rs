@@ -1,5 +1,7 @@
 //! What happens, as a stream of messages.
 
+use std::net::IpAddr;
+
 use chaos_common::{proto::v1, spec::InjectionId, wire::to_timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 use tonic::Status;
@@ -63,6 +65,11 @@ fn message(notice: &Notice, only: Option<&InjectionId>) -> Option<v1::watch_even
     }
 }
 
+/// Nobody has an address and a port that are all zero.
+fn other_end((address, port): (IpAddr, u16)) -> String {
+    if address.is_unspecified() && port == 0 { String::new() } else { address.to_string() }
+}
+
 fn to_wire(firing: &Firing) -> v1::Firing {
     let event = &firing.event;
     let direction = if event.is_outgoing { v1::Direction::Out } else { v1::Direction::In };
@@ -75,7 +82,7 @@ fn to_wire(firing: &Firing) -> v1::Firing {
             protocol: event.protocol.into(),
             local_address: event.local.0.to_string(),
             local_port: event.local.1.into(),
-            remote_address: event.remote.0.to_string(),
+            remote_address: other_end(event.remote),
             remote_port: event.remote.1.into(),
             length: event.length,
         })),

@@ -35,13 +35,17 @@ impl Btf {
     /// Offset in bytes of a member of a structure, also one of a structure without a name that lies in it;
     /// `None` if there is none, or the kernel does not say.
     pub(super) fn member(&self, structure: &str, member: &str) -> Option<u32> {
+        self.bit(structure, member).map(|bits| bits / 8)
+    }
+
+    /// As [`Btf::member`], in bits.
+    pub(super) fn bit(&self, structure: &str, member: &str) -> Option<u32> {
         let btf = Parsed::of(&self.bytes)?;
-        let found = btf.places.iter().find_map(|at| {
+        btf.places.iter().find_map(|at| {
             let head = btf.head(*at)?;
             (head.kind == KIND_STRUCT && btf.is_named(head.name, structure))
                 .then(|| btf.offset_in(*at, member, 0))?
-        })?;
-        Some(found / 8)
+        })
     }
 }
 

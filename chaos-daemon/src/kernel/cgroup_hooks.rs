@@ -16,6 +16,31 @@ use super::{
 };
 use crate::target::{self, Cgroup, CgroupRoot};
 
+/// What of a cgroup passes our programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// What it receives.
+    Received,
+    /// Its attempts to connect, or to send without a connection.
+    Connecting,
+    /// Its attempts to bind to a port.
+    Binding,
+}
+
+impl Passing {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 3] = [Self::Received, Self::Connecting, Self::Binding];
+
+    const fn programs(self) -> &'static [CgroupProgram] {
+        use CgroupProgram::{Bind4, Bind6, Connect4, Connect6, Receive, Sendmsg4, Sendmsg6};
+        match self {
+            Self::Received => &[Receive],
+            Self::Connecting => &[Connect4, Connect6, Sendmsg4, Sendmsg6],
+            Self::Binding => &[Bind4, Bind6],
+        }
+    }
+}
+
 /// Programs that are on the same cgroups.
 pub(super) struct CgroupHooks {
     programs: &'static [CgroupProgram],
@@ -29,13 +54,9 @@ pub(super) struct CgroupHooks {
 }
 
 impl CgroupHooks {
-    pub(super) fn new(
-        programs: &'static [CgroupProgram],
-        root: CgroupRoot,
-        pins: Option<Pins>,
-    ) -> Self {
+    pub(super) fn new(passing: Passing, root: CgroupRoot, pins: Option<Pins>) -> Self {
         let (claims, hooks) = (Claims::default(), HashMap::new());
-        Self { programs, root, pins, claims, hooks, is_dirty: false }
+        Self { programs: passing.programs(), root, pins, claims, hooks, is_dirty: false }
     }
 
     /// Covers a target for a rule.

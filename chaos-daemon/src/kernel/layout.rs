@@ -21,6 +21,8 @@ pub(super) enum Part {
     Device,
     /// The cgroup of a socket.
     Socket,
+    /// Whether a socket at all of IPv6 is of IPv6 only.
+    Port,
 }
 
 impl Layout {
@@ -35,6 +37,7 @@ impl Layout {
             Part::Process => self.known.task_tgid != 0,
             Part::Device => self.known.skb_dev != 0,
             Part::Socket => self.known.sock_cgroup != 0,
+            Part::Port => self.known.sock_v6only != 0,
         };
         if is_known {
             return Ok(());
@@ -71,6 +74,11 @@ impl Layout {
                         member: "cgroup",
                     })?;
                 self.known.sock_cgroup = data + word;
+            }
+            Part::Port => {
+                let (structure, member) = ("sock_common", "skc_ipv6only");
+                let bit = btf.bit(structure, member);
+                self.known.sock_v6only = bit.ok_or(KernelError::NoTypes { structure, member })?;
             }
         }
         self.table

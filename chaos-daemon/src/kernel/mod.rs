@@ -7,6 +7,7 @@ mod btf;
 mod cgroup_hooks;
 mod claims;
 mod clsact;
+mod connections;
 mod error;
 mod events;
 mod holder;
@@ -27,6 +28,8 @@ mod rules;
 mod sites;
 mod tap;
 
+pub use cgroup_hooks::Passing;
+pub use connections::Wanted;
 pub use error::KernelError;
 pub use events::Event;
 pub use instance::Instance;
@@ -34,7 +37,7 @@ pub use lease::Lease;
 pub use object::{Counting, Refusal};
 pub use pins::Pins;
 pub use probe::{EgressTier, HoldTier, Support};
-pub use rules::{RuleId, RuleSpec};
+pub use rules::{About, RuleId, RuleSpec};
 pub use sites::Need;
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
@@ -62,11 +65,12 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
 
 /// The `net` engine in the kernel, and what of it is attached where.
 pub struct Kernel {
+    root: CgroupRoot,
     object: object::Object,
     rules: rules::Rules,
     sites: sites::Sites,
-    ingress: cgroup_hooks::CgroupHooks,
-    attempts: cgroup_hooks::CgroupHooks,
+    /// One for each [`Passing`].
+    cgroups: [cgroup_hooks::CgroupHooks; Passing::ALL.len()],
     ports: ports::Ports,
     events: events::Events,
     lease: Arc<Lease>,
@@ -95,18 +99,11 @@ impl Kernel {
         })?;
         let support = probe::probe(&mut object, instance);
         Ok(Self {
+            root: root.clone(),
             rules: rules::Rules::take(&mut object)?,
             sites: sites::Sites::new(root.clone(), instance, pins.clone(), &support, &mut object)?,
-            ingress: cgroup_hooks::CgroupHooks::new(
-                &object::CgroupProgram::RECEIVING,
-                root.clone(),
-                pins.clone(),
-            ),
-            attempts: cgroup_hooks::CgroupHooks::new(
-                &object::CgroupProgram::ATTEMPTING,
-                root.clone(),
-                pins.clone(),
-            ),
+            cgroups: Passing::ALL
+                .map(|passing| cgroup_hooks::CgroupHooks::new(passing, root.clone(), pins.clone())),
             ports: ports::Ports::new(root.clone()),
             events: events::Events::take(&mut object)?,
             layout: layout::Layout::take(&mut object)?,
@@ -133,8 +130,8 @@ impl Kernel {
         target: &Cgroup,
         rule: &RuleSpec,
     ) -> Result<(), KernelError> {
-        if rule.filter.interface.is_some() {
-            self.layout.need(layout::Part::Device)?;
+        if let Some(part) = rule.about.part() {
+            self.layout.need(part)?;
         }
         self.rules.put(id, target, rule)
     }
@@ -249,10 +246,8 @@ impl Kernel {
     pub fn refresh_hooks(&mut self) -> Result<(), KernelError> {
         let sites =
             if self.sites.has_claims() { self.sites.refresh(&mut self.object) } else { Ok(()) };
-        sites
-            .and(self.ingress.refresh(&mut self.object))
-            .and(self.attempts.refresh(&mut self.object))
-            .and(self.ports.refresh())
+        let cgroups = self.cgroups.iter_mut().map(|hooks| hooks.refresh(&mut self.object));
+        cgroups.fold(sites, Result::and).and(self.ports.refresh())
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].
@@ -278,54 +273,42 @@ impl Kernel {
         self.sites.drain(at_once)
     }
 
-    /// Makes what a target receives pass our program, once.
+    /// Makes what there is of a target pass our programs, once.
     ///
     /// # Errors
     /// When the cgroup could not be attached.
-    pub fn claim_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.ingress.claim(rule, target, &mut self.object)
+    pub fn claim_cgroup(
+        &mut self,
+        passing: Passing,
+        rule: RuleId,
+        target: &Cgroup,
+    ) -> Result<(), KernelError> {
+        self.cgroups[passing as usize].claim(rule, target, &mut self.object)
     }
 
-    /// As [`Kernel::claim_ingress`], of a target that an earlier process covered; those that it lies in come
-    /// first. False if the hook is not there.
-    pub fn adopt_ingress(&mut self, rule: RuleId, target: &Cgroup) -> bool {
-        self.ingress.adopt(rule, target)
-    }
-
-    /// Undoes [`Kernel::claim_ingress`].
-    ///
-    /// # Errors
-    /// When a hook could not be detached, or one below it not be attached in its place.
-    pub fn release_ingress(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.ingress.release(rule, target, &mut self.object)
-    }
-
-    /// Makes what a target attempts pass our programs, once.
-    ///
-    /// # Errors
-    /// When the cgroup could not be attached.
-    pub fn claim_attempts(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.attempts.claim(rule, target, &mut self.object)
-    }
-
-    /// As [`Kernel::claim_attempts`], of a target that an earlier process covered; those that it lies in come
+    /// As [`Kernel::claim_cgroup`], of a target that an earlier process covered; those that it lies in come
     /// first. False if a hook is not there.
-    pub fn adopt_attempts(&mut self, rule: RuleId, target: &Cgroup) -> bool {
-        self.attempts.adopt(rule, target)
+    pub fn adopt_cgroup(&mut self, passing: Passing, rule: RuleId, target: &Cgroup) -> bool {
+        self.cgroups[passing as usize].adopt(rule, target)
     }
 
-    /// Undoes [`Kernel::claim_attempts`].
+    /// Undoes [`Kernel::claim_cgroup`].
     ///
     /// # Errors
     /// When a hook could not be detached, or one below it not be attached in its place.
-    pub fn release_attempts(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.attempts.release(rule, target, &mut self.object)
+    pub fn release_cgroup(
+        &mut self,
+        passing: Passing,
+        rule: RuleId,
+        target: &Cgroup,
+    ) -> Result<(), KernelError> {
+        self.cgroups[passing as usize].release(rule, target, &mut self.object)
     }
 
-    /// Whether the hooks for what a target attempts are where they were put.
+    /// Whether the hooks of [`Kernel::claim_cgroup`] are where they were put.
     #[must_use]
-    pub fn covers_attempts(&self, target: &Cgroup) -> bool {
-        self.attempts.covers(target)
+    pub fn covers_cgroup(&self, passing: Passing, target: &Cgroup) -> bool {
+        self.cgroups[passing as usize].covers(target)
     }
 
     /// Whether ports are free in every network namespace of a target's processes, as far as the kernel shows it.
@@ -367,12 +350,22 @@ impl Kernel {
         self.ports.free(rule);
     }
 
+    /// Resets the open TCP connections of a target and of all below it, both ends of each. Says of how many sockets
+    /// of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses; some may be reset then.
+    pub fn reset_connections(&self, target: &Cgroup, wanted: &Wanted) -> Result<u64, KernelError> {
+        connections::reset(&self.root, target, wanted)
+    }
+
     /// Detaches hooks that an earlier process left and that nothing claimed since.
     ///
     /// # Errors
     /// When a hook could not be detached.
     pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
-        self.sites.sweep().and(self.ingress.sweep()).and(self.attempts.sweep())
+        let cgroups = self.cgroups.iter_mut().map(cgroup_hooks::CgroupHooks::sweep);
+        cgroups.fold(self.sites.sweep(), Result::and)
     }
 
     /// Looks again where the hooks are, for [`Kernel::covers`].
@@ -390,12 +383,6 @@ impl Kernel {
         self.sites.covers(target)
     }
 
-    /// Whether the hook for what a target receives is where it was put.
-    #[must_use]
-    pub fn covers_ingress(&self, target: &Cgroup) -> bool {
-        self.ingress.covers(target)
-    }
-
     /// Whether every pin is there; quick. They can be removed by hand, and `chaos recover --all` beside a
     /// daemon that hangs does so.
     #[must_use]
@@ -403,8 +390,7 @@ impl Kernel {
         let Some(pins) = &self.pins else { return true };
         self.object.has_pins(pins)
             && self.sites.has_pins()
-            && self.ingress.has_pins()
-            && self.attempts.has_pins()
+            && self.cgroups.iter().all(cgroup_hooks::CgroupHooks::has_pins)
     }
 
     /// Makes the pins of the maps again, where they were removed.

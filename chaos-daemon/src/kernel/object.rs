@@ -78,15 +78,13 @@ pub(super) enum CgroupProgram {
     Sendmsg4,
     /// What sends over IPv6 without a connection.
     Sendmsg6,
+    /// What binds to a port over IPv4.
+    Bind4,
+    /// What binds to a port over IPv6.
+    Bind6,
 }
 
 impl CgroupProgram {
-    /// What is received.
-    pub(super) const RECEIVING: [Self; 1] = [Self::Receive];
-    /// What is attempted.
-    pub(super) const ATTEMPTING: [Self; 4] =
-        [Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
-
     /// How the names of its pins begin.
     pub(super) const fn pin(self) -> &'static str {
         match self {
@@ -95,6 +93,8 @@ impl CgroupProgram {
             Self::Connect6 => "connect6-",
             Self::Sendmsg4 => "sendmsg4-",
             Self::Sendmsg6 => "sendmsg6-",
+            Self::Bind4 => "bind4-",
+            Self::Bind6 => "bind6-",
         }
     }
 
@@ -116,6 +116,9 @@ impl CgroupProgram {
             (Self::Connect6, Permission, Close) => "net_connect6_eperm_close",
             (Self::Sendmsg4, Permission, Close) => "net_sendmsg4_eperm_close",
             (Self::Sendmsg6, Permission, Close) => "net_sendmsg6_eperm_close",
+            // With any other errno than that of a port that is taken it would be another fault.
+            (Self::Bind4, ..) => "net_bind4",
+            (Self::Bind6, ..) => "net_bind6",
         }
     }
 }
@@ -282,7 +285,9 @@ impl Object {
             CgroupProgram::Connect4
             | CgroupProgram::Connect6
             | CgroupProgram::Sendmsg4
-            | CgroupProgram::Sendmsg6 => {
+            | CgroupProgram::Sendmsg6
+            | CgroupProgram::Bind4
+            | CgroupProgram::Bind6 => {
                 let program = self.attempting(program).map_err(|error| innermost(&error))?;
                 program
                     .attach(dir, mode)

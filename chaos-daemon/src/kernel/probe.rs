@@ -3,7 +3,7 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, btf, clsact,
+    Instance, btf, clsact, connections,
     error::innermost,
     hop::{Hops, Purpose},
     namespace::{self, Side},
@@ -45,6 +45,8 @@ pub struct Support {
     pub ingress: Result<(), String>,
     /// Failing of attempts to connect.
     pub attempts: Result<Refusal, String>,
+    /// Resetting of connections that are open.
+    pub reset: Result<(), String>,
     /// Changing, copying and holding of incoming packets.
     pub arrival: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
@@ -73,6 +75,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         arrival: arrival(object),
         ingress: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
+        reset: connections::probe(),
         counting: object.counting(),
     }
 }

@@ -1,6 +1,10 @@
 //! The engine's tables: which rules there are, whose they are, and what they saw.
 
-use std::collections::{BTreeMap, HashMap as Memory, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap as Memory, HashSet},
+    fmt,
+    net::IpAddr,
+};
 
 use aya::{
     maps::{
@@ -11,12 +15,14 @@ use aya::{
 use chaos_common::{
     abi::{
         Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
-        PREFIX_INCLUDE, Prefix, RuleState, RuleStats, Shape, TARGET_WORDS, TargetRules,
+        PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix, RuleState, RuleStats, Shape,
+        TARGET_WORDS, TargetRules,
     },
-    fault::NetworkFilter,
+    fault::{BindAddress, NetworkFilter, NetworkOccupy},
+    value::Cidr,
 };
 
-use super::{KernelError, bits::Bits, object::Object};
+use super::{KernelError, bits::Bits, layout::Part, object::Object};
 use crate::target::Cgroup;
 
 /// The name of a rule in the kernel; never used twice while a daemon lives.
@@ -39,20 +45,66 @@ impl RuleId {
 pub struct RuleSpec {
     /// What the programs read.
     pub rule: NetRule,
-    /// The filter whose addresses go into the prefix table.
-    pub filter: NetworkFilter,
+    /// What it is about, of which some goes into the prefix table.
+    pub about: About,
     /// How jitter is distributed, if not evenly.
     pub shape: Option<Box<Shape>>,
 }
 
-impl RuleSpec {
-    fn prefixes(&self, id: RuleId) -> impl Iterator<Item = (Key<Prefix>, u32)> + '_ {
-        let include = self.filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
-        let except = self.filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
-        include.chain(except).map(move |(cidr, verdict)| {
-            let (bits, prefix) = cidr.to_abi(id.0);
-            (Key::new(bits, prefix), verdict)
-        })
+/// What a rule is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum About {
+    /// Packets, or calls that would send some.
+    Packets(Box<NetworkFilter>),
+    /// Calls that would bind to a port.
+    Binding(NetworkOccupy),
+}
+
+impl About {
+    /// What programs have to know of the kernel.
+    pub(super) fn part(&self) -> Option<Part> {
+        match self {
+            Self::Packets(filter) => filter.interface.as_ref().map(|_| Part::Device),
+            // A socket at all of IPv6 may take IPv4 too.
+            Self::Binding(occupy) => {
+                let address = occupy.address.map(BindAddress::get);
+                address.filter(IpAddr::is_ipv4).map(|_| Part::Port)
+            }
+        }
+    }
+
+    fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
+        match self {
+            Self::Packets(filter) => {
+                let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
+                let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
+                let key = |(cidr, verdict): (Cidr, u32)| {
+                    let (bits, prefix) = cidr.to_abi(id.0);
+                    (Key::new(bits, prefix), verdict)
+                };
+                include.chain(except).map(key).collect()
+            }
+            Self::Binding(occupy) => {
+                let bits = PREFIX_HEAD_BITS + PREFIX_PORT_BITS;
+                let key = |port| (Key::new(bits, Prefix::port(id.0, port)), PREFIX_INCLUDE);
+                occupy.ports.ports().into_iter().map(key).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packets(filter) => filter.fmt(f),
+            Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
+                write!(f, "bind to {protocols} {ports}")?;
+                match address {
+                    Some(address) => write!(f, " at {address}"),
+                    None => Ok(()),
+                }
+            }
+        }
     }
 }
 
@@ -127,7 +179,7 @@ impl Rules {
             return self.write(id, spec.rule).map_err(at("replace a rule"));
         }
         self.admit(target)?;
-        let prefixes: Vec<_> = spec.prefixes(id).collect();
+        let prefixes = spec.about.prefixes(id);
         // Owned before anything is written, so that a failure half-way is undone by `remove`.
         let keys = prefixes.iter().map(|(key, _)| *key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
@@ -149,12 +201,13 @@ impl Rules {
     /// whether there are any.
     fn widen(&mut self, id: RuleId, spec: &RuleSpec) -> Result<(), KernelError> {
         let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
-        if spec.prefixes(id).count() == owned.prefixes.len() {
+        let wanted = spec.about.prefixes(id);
+        if wanted.len() == owned.prefixes.len() {
             return Ok(());
         }
         let range = |key: &Key<Prefix>| (key.prefix_len(), key.data());
         let known: HashSet<(u32, Prefix)> = owned.prefixes.iter().map(range).collect();
-        for (key, verdict) in spec.prefixes(id).filter(|(key, _)| !known.contains(&range(key))) {
+        for (key, verdict) in wanted.into_iter().filter(|(key, _)| !known.contains(&range(key))) {
             owned.prefixes.push(key);
             write_prefix(&mut self.prefixes, &key, verdict)?;
         }
@@ -172,7 +225,7 @@ impl Rules {
         if !is_whole || self.admit(target).is_err() {
             return false;
         }
-        let keys = spec.prefixes(id).map(|(key, _)| key).collect();
+        let keys = spec.about.prefixes(id).into_iter().map(|(key, _)| key).collect();
         self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
         self.enlist((spec.rule.action, id), target);
         true

@@ -28,4 +28,5 @@ pub(crate) use resolve::{ancestors, is_below};
 pub(crate) use root::normal;
 pub use root::{Cgroup, CgroupRoot, Extent};
 pub use sockets::{BoundSocket, SocketCount, SocketSurvey, bound_sockets, process_of_socket};
+pub(crate) use sockets::{each_socket, made_in};
 pub(crate) use walk::walk;

@@ -21,6 +21,7 @@
 mod diag;
 
 pub use diag::{BoundSocket, bound_sockets};
+pub(crate) use diag::{each_socket, made_in};
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

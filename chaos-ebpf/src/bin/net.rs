@@ -8,7 +8,7 @@
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
 //! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, or sends without a
-//!   connection. See `chaos_ebpf::net::attempt`.
+//!   connection. See `chaos_ebpf::net::attempt`. And where it binds a socket: see `chaos_ebpf::net::bind`.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
@@ -26,7 +26,7 @@ use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
-        attempt,
+        attempt, bind,
         corrupt::{self, Corrupted},
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
@@ -124,6 +124,16 @@ attempts! {
         net_sendmsg6(sendmsg6) = refuse::<Exact>,
         net_sendmsg6_eperm(sendmsg6) = forbid::<Exact>,
         net_sendmsg6_eperm_close(sendmsg6) = forbid::<Close>;
+}
+
+#[cgroup_sock_addr(bind4)]
+fn net_bind4(ctx: SockAddrContext) -> i32 {
+    bind::bind::<FAMILY_V4>(&ctx)
+}
+
+#[cgroup_sock_addr(bind6)]
+fn net_bind6(ctx: SockAddrContext) -> i32 {
+    bind::bind::<FAMILY_V6>(&ctx)
 }
 
 /// What comes to the entrance of a hop waits until its time has come.

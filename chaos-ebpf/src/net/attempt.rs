@@ -10,7 +10,7 @@ use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
 use super::judge::{Fate, Hook, Judge, PACKET, judge};
 
 /// It may go on.
-const ALLOWED: i32 = 1;
+pub(super) const ALLOWED: i32 = 1;
 /// It fails: with what `bpf_set_retval` said, or else with `EPERM`.
 const REFUSED: i32 = 0;
 
@@ -72,7 +72,7 @@ fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
 /// Protocol, port, and the address in as many words as it has. Of the two the verifier lets a program read only the
 /// address of its own family.
 #[inline(always)]
-fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
+pub(super) fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
     // SAFETY: the context is valid while the program runs. Volatile, since it may be read in words only.
     unsafe {
         let protocol = (&raw const (*address).protocol).read_volatile();
@@ -89,6 +89,6 @@ fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
 
 /// Whether an IPv6 address stands for one of IPv4 (RFC 4291, 2.5.5.2).
 #[inline(always)]
-const fn is_mapped(words: &[u32; 4]) -> bool {
+pub(super) const fn is_mapped(words: &[u32; 4]) -> bool {
     words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
 }

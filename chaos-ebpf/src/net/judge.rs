@@ -65,8 +65,8 @@ impl Hook {
     #[inline(always)]
     fn does(self, action: u32) -> bool {
         match self {
-            Self::Egress => action != Action::Refuse as u32,
-            Self::Ingress => action != Action::Drop as u32 && action != Action::Refuse as u32,
+            Self::Egress => Action::is_of_packets(action),
+            Self::Ingress => action != Action::Drop as u32 && Action::is_of_packets(action),
             Self::Socket => action == Action::Drop as u32,
             Self::Attempt => action == Action::Refuse as u32,
         }

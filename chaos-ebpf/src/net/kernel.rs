@@ -67,6 +67,10 @@ pub(super) trait Zeroed {
     const ZERO: Self;
 }
 
+impl Zeroed for u8 {
+    const ZERO: Self = 0;
+}
+
 impl Zeroed for u32 {
     const ZERO: Self = 0;
 }

@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod attempt;
+pub mod bind;
 pub mod corrupt;
 pub mod filter;
 pub mod flow;

@@ -13,16 +13,14 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// Reports one firing.
 #[inline(always)]
 pub fn report(rule: u32, direction: Direction, packet: &Packet, firing: &Firing) {
-    let Some(mut entry) = EVENTS.reserve::<NetEvent>(0) else { return };
-    let pid = match direction {
-        Direction::Out => kernel::current_process(),
-        Direction::In => 0,
-    };
-    entry.write(NetEvent {
+    submit(|| NetEvent {
         time_ns: firing.now_ns,
         n: firing.n,
         rule,
-        pid,
+        pid: match direction {
+            Direction::Out => kernel::current_process(),
+            Direction::In => 0,
+        },
         length: packet.length,
         local_port: packet.local_port,
         remote_port: packet.remote_port,
@@ -32,5 +30,12 @@ pub fn report(rule: u32, direction: Direction, packet: &Packet, firing: &Firing)
         local: packet.local,
         remote: packet.remote,
     });
+}
+
+/// Hands an event over, if there is room for it.
+#[inline(always)]
+pub(super) fn submit(event: impl FnOnce() -> NetEvent) {
+    let Some(mut entry) = EVENTS.reserve::<NetEvent>(0) else { return };
+    entry.write(event());
     entry.submit(0);
 }

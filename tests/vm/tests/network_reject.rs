@@ -8,6 +8,8 @@ mod connecting;
 mod established;
 #[path = "network_reject/messages.rs"]
 mod messages;
+#[path = "network_reject/open.rs"]
+mod open;
 #[path = "network_reject/places.rs"]
 mod places;
 #[path = "network_reject/shares.rs"]
@@ -31,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         connecting::trials(),
         established::trials(),
         messages::trials(),
+        open::trials(),
         places::trials(),
         shares::trials(),
     ];

@@ -16,6 +16,8 @@ use super::{Kind, Object};
 pub(super) enum Attach {
     CgroupIngress = 0,
     CgroupEgress = 1,
+    CgroupBind4 = 8,
+    CgroupBind6 = 9,
     CgroupConnect4 = 10,
     CgroupConnect6 = 11,
     CgroupSendmsg4 = 14,

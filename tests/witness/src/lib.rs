@@ -57,12 +57,12 @@ pub struct Census {
     pub links: usize,
 }
 
-/// How many programs are attached to a cgroup: for what comes in and what goes out, and for connecting and sending
-/// over IPv4 and IPv6.
+/// How many programs are attached to a cgroup: for what comes in and what goes out, and for connecting, sending
+/// and binding over IPv4 and IPv6.
 ///
 /// # Errors
 /// When the cgroup is gone or the kernel does not answer.
-pub fn on_cgroup(dir: &Path) -> Result<[u32; 6]> {
+pub fn on_cgroup(dir: &Path) -> Result<[u32; 8]> {
     let dir = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
     let target = u32::try_from(dir.as_raw_fd())?;
     Ok([
@@ -72,6 +72,8 @@ pub fn on_cgroup(dir: &Path) -> Result<[u32; 6]> {
         attached(target, Attach::CgroupConnect6)?,
         attached(target, Attach::CgroupSendmsg4)?,
         attached(target, Attach::CgroupSendmsg6)?,
+        attached(target, Attach::CgroupBind4)?,
+        attached(target, Attach::CgroupBind6)?,
     ])
 }
 

@@ -81,7 +81,7 @@ pub fn bound_sockets(protocol: Protocol) -> io::Result<Vec<BoundSocket>> {
     };
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
-        each(family, protocol, |socket| found.push(bound(socket)))?;
+        each_socket(family, protocol, |socket| found.push(bound(socket)))?;
     }
     Ok(found)
 }
@@ -105,7 +105,7 @@ pub(super) enum Known {
 
 pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> io::Result<Known> {
     let mut known = Known::Yes;
-    each(family, protocol, |socket| {
+    each_socket(family, protocol, |socket| {
         if let Known::No = note(socket, found) {
             known = Known::No;
         }
@@ -113,8 +113,16 @@ pub(super) fn dump(family: u8, protocol: u8, found: &mut HashMap<u64, u64>) -> i
     Ok(known)
 }
 
+/// Shows each socket of a family and a protocol in the current network namespace.
+///
+/// # Errors
+/// What the kernel said.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
-fn each(family: u8, protocol: u8, mut each: impl FnMut(&InetResponse)) -> io::Result<()> {
+pub(crate) fn each_socket(
+    family: u8,
+    protocol: u8,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&request(family, protocol), 0)?;
@@ -171,21 +179,21 @@ fn note(socket: &InetResponse, found: &mut HashMap<u64, u64>) -> Known {
         0 => return Known::Yes,
         inode => u64::from(inode),
     };
-    let id = socket.nlas.iter().find_map(|attribute| {
-        if attribute.kind() != CGROUP_ID {
-            return None;
-        }
-        let mut value = vec![0; attribute.value_len()];
-        Nla::emit_value(attribute, &mut value);
-        value.try_into().ok().map(u64::from_ne_bytes)
-    });
-    match id {
+    match made_in(socket) {
         Some(id) => {
             found.insert(inode, id);
             Known::Yes
         }
         None => Known::No,
     }
+}
+
+/// The id of the cgroup in which a socket was made, if the kernel tells.
+pub(crate) fn made_in(socket: &InetResponse) -> Option<u64> {
+    let attribute = socket.nlas.iter().find(|attribute| attribute.kind() == CGROUP_ID)?;
+    let mut value = vec![0; attribute.value_len()];
+    Nla::emit_value(attribute, &mut value);
+    value.try_into().ok().map(u64::from_ne_bytes)
 }
 
 #[cfg(test)]

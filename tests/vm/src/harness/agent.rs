@@ -209,6 +209,16 @@ impl Agent {
         }
     }
 
+    /// How a connection ended that nobody uses, if it did within a time; 0 is an end without an error.
+    pub(crate) fn fate(&self, socket: Socket, within: Duration) -> Result<Option<Errno>> {
+        let within_ms = within.as_millis() as u64;
+        match self.ask(&Ask::Fate { socket: socket.handle, within_ms })? {
+            Answer::Refused { errno } => Ok(Some(Errno::from_raw(errno))),
+            Answer::Done => Ok(None),
+            other => unexpected(&other),
+        }
+    }
+
     /// What a server has done.
     pub(crate) fn served(&self, socket: Socket) -> Result<Served> {
         match self.ask(&Ask::Served { socket: socket.handle })? {

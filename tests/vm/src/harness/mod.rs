@@ -44,8 +44,10 @@ pub(crate) use runner::{run, tests, trial};
 pub(crate) use scratch::{Mounted, Scratch, own_mounts};
 pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::{Loss, Network, delay, wire};
-pub(crate) use stage::{Stage, Transport, active, balanced, needs, phases, same};
-pub(crate) use tcp_info::TcpInfo;
+pub(crate) use stage::{
+    Stage, Transport, active, balanced, needs, needs_aspect, phases, reason_against, same,
+};
+pub(crate) use tcp_info::{Info as TcpInfoOf, TcpInfo};
 pub(crate) use tier::{Fq, holds_in_memory, under_tap};
 pub(crate) use unit::{Capability, Unit};
 

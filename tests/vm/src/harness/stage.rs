@@ -267,6 +267,17 @@ fn needs_network_loss(client: &Client) -> Result<()> {
     }
 }
 
+/// What some kernels of the matrix cannot, and tests of it ask for by [`needs_aspect`].
+const OPTIONAL: [&str; 2] = ["refuse", "reset open"];
+
+/// Ends the test where the daemon says that one aspect of a fault cannot work.
+pub(crate) fn needs_aspect(client: &Client, kind: &str, aspect: &str) -> Result<()> {
+    match reason_against(client, kind, |one| one == aspect)? {
+        None => Ok(()),
+        Some(reason) => skip(format!("{kind}: {reason}")),
+    }
+}
+
 /// Ends the test where the daemon says that a kind of fault cannot work. In a VM every kind does.
 pub(crate) fn needs(client: &Client, kind: &str) -> Result<()> {
     match missing(client, kind)? {
@@ -278,11 +289,24 @@ pub(crate) fn needs(client: &Client, kind: &str) -> Result<()> {
 
 /// Why a kind of fault cannot work here, if so.
 fn missing(client: &Client, kind: &str) -> Result<Option<String>> {
+    reason_against(client, kind, |aspect| !OPTIONAL.contains(&aspect))
+}
+
+/// Why some aspect of a kind of fault cannot work here, if so.
+pub(crate) fn reason_against(
+    client: &Client,
+    kind: &str,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Option<String>> {
     use v1::fault_capability::Support;
-    let mut faults = client.capabilities()?.faults.into_iter().filter(|fault| fault.fault == kind);
+    let mut faults = client.capabilities()?.faults.into_iter();
     Ok(faults.find_map(|fault| match fault.support {
-        Some(Support::UnsupportedReason(reason)) => Some(format!("{}: {reason}", fault.aspect)),
-        Some(Support::Mechanism(_)) | None => None,
+        Some(Support::UnsupportedReason(reason))
+            if fault.fault == kind && is_meant(&fault.aspect) =>
+        {
+            Some(format!("{}: {reason}", fault.aspect))
+        }
+        Some(Support::UnsupportedReason(_) | Support::Mechanism(_)) | None => None,
     }))
 }
 

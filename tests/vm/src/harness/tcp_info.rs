@@ -1,4 +1,4 @@
-//! `TCP_INFO`, of which the tests want one number that `libc` does not name everywhere.
+//! `TCP_INFO`, of which the tests want what `libc` does not name everywhere.
 
 use std::os::fd::AsFd;
 
@@ -17,6 +17,11 @@ pub(crate) struct Info {
 }
 
 impl Info {
+    /// Whether the connection is whole: `TCP_ESTABLISHED`.
+    pub(crate) fn is_established(&self) -> bool {
+        self.bytes[0] == 1
+    }
+
     /// Segments ever sent again.
     pub(crate) fn total_retransmits(&self) -> u32 {
         self.numbers[23]

@@ -134,6 +134,15 @@ impl Victim {
                     bail!("socket {socket} is no connection")
                 }
             },
+            Ask::Fate { socket, within_ms } => match self.socket(socket)? {
+                Socket::Connection(connection) => Ok(match connection.fate(within_ms)? {
+                    Some(errno) => Answer::Refused { errno: errno as i32 },
+                    None => Answer::Done,
+                }),
+                Socket::Datagrams(_) | Socket::Server(_) | Socket::Bound(_) => {
+                    bail!("socket {socket} is no connection")
+                }
+            },
             Ask::Served { socket } => match self.socket(socket)? {
                 Socket::Server(server) => Ok(Answer::Served(server.served()?)),
                 Socket::Datagrams(_) | Socket::Connection(_) | Socket::Bound(_) => {

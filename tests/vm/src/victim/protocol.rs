@@ -42,6 +42,9 @@ pub(crate) enum Ask {
     /// Send bytes to an echo server and read them back, with what it owes from before.
     /// Answer: `Exchanged`.
     Exchange { socket: Handle, bytes: usize, within_ms: u64 },
+    /// Wait for a connection to end, without using it. Answer: `Refused`, with 0 for an end without an error, or `Done`
+    /// if it is open still.
+    Fate { socket: Handle, within_ms: u64 },
     /// What a listening socket has served. Answer: `Served`.
     Served { socket: Handle },
     /// Close a socket. Answer: `Done`.
@@ -162,6 +165,8 @@ pub(crate) struct Exchanged {
 pub(crate) struct Served {
     /// Connections.
     pub(crate) accepted: usize,
+    /// Of those, established still.
+    pub(crate) open: usize,
     /// Segments that it has ever sent again.
     pub(crate) retransmits: u32,
 }

@@ -55,7 +55,9 @@ impl Server {
         let accepted =
             self.accepted.lock().map_err(|_| anyhow::anyhow!("an echo thread panicked"))?;
         let retransmits = accepted.iter().map(retransmits).sum::<Result<u32>>()?;
-        Ok(Served { accepted: accepted.len(), retransmits })
+        let states = accepted.iter().map(|stream| info(stream).map(|info| info.is_established()));
+        let open = states.collect::<Result<Vec<_>>>()?.into_iter().filter(|open| *open).count();
+        Ok(Served { accepted: accepted.len(), open, retransmits })
     }
 }
 
@@ -110,6 +112,17 @@ impl Connection {
 
     pub(super) fn local(&self) -> Result<SocketAddr> {
         Ok(self.stream.local_addr()?)
+    }
+
+    /// How it ended, if it did within a time in which nothing else is to be heard.
+    pub(super) fn fate(&self, within_ms: u64) -> Result<Option<Errno>> {
+        let timeout =
+            PollTimeout::try_from(Duration::from_millis(within_ms)).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, timeout)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Errno::from_raw(getsockopt(&self.stream, SocketError)?)))
     }
 
     pub(super) fn exchange(&mut self, bytes: usize, within_ms: u64) -> Result<Exchanged> {
@@ -176,7 +189,10 @@ fn writable(fd: &OwnedFd, within_ms: u64) -> Result<bool> {
     Ok(poll(&mut fds, timeout)? > 0)
 }
 
+fn info(stream: &TcpStream) -> Result<crate::harness::TcpInfoOf> {
+    getsockopt(stream, crate::harness::TcpInfo).context("cannot read TCP_INFO")
+}
+
 fn retransmits(stream: &TcpStream) -> Result<u32> {
-    let info = getsockopt(stream, crate::harness::TcpInfo).context("cannot read TCP_INFO")?;
-    Ok(info.total_retransmits())
+    Ok(info(stream)?.total_retransmits())
 }

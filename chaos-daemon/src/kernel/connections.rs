@@ -1,0 +1,236 @@
+//! Ending open TCP connections of a target, both ends of each: `SOCK_DESTROY` of sock_diag.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::AsFd as _,
+};
+
+use chaos_common::fault::NetworkFilter;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_sock_diag::{
+    SockDiagDestroy, SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, InetResponseHeader, SocketId, StateFlags},
+};
+use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+use nix::errno::Errno;
+
+use super::{KernelError, namespace};
+use crate::{
+    netns,
+    target::{self, Cgroup, CgroupRoot},
+};
+
+/// States of `net/tcp_states.h` in which a socket has somebody at the other end: established, being opened, and closed
+/// there. (What is being opened from there has no socket yet, and so belongs to no cgroup.)
+const OPEN: [u8; 4] = [1, 2, 3, 8];
+/// Those in which it was closed from here, and may have nobody who would notice.
+const CLOSED_HERE: [u8; 4] = [4, 5, 9, 11];
+
+/// Which connections of a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// By their ends.
+    pub filter: NetworkFilter,
+    /// The seed of the rule, for a share of them.
+    pub seed: u64,
+}
+
+impl Wanted {
+    fn has(&self, socket: &InetResponseHeader) -> bool {
+        let SocketId { source_address, source_port, destination_address, destination_port, .. } =
+            socket.socket_id;
+        let local = SocketAddr::new(source_address, source_port);
+        let remote = SocketAddr::new(destination_address, destination_port);
+        // Without an inode nobody has it any more, and many kernels let it be.
+        let is_there = OPEN.contains(&socket.state)
+            || (CLOSED_HERE.contains(&socket.state) && socket.inode != 0);
+        is_there && self.filter.has_connection(self.seed, local, remote)
+    }
+}
+
+/// Resets those of a target, and of all below it, in each network namespace of its processes. Says how many sockets of
+/// it that were.
+pub(super) fn reset(
+    root: &CgroupRoot,
+    target: &Cgroup,
+    wanted: &Wanted,
+) -> Result<u64, KernelError> {
+    let failed = |what| {
+        move |error: target::TargetError| KernelError::Hook {
+            what,
+            place: target.path.to_string(),
+            reason: error.to_string(),
+        }
+    };
+    let cgroups = target::walk(root, &target.path).map_err(failed("list the cgroups below"))?;
+    let cgroups: HashSet<u64> = cgroups.iter().map(|cgroup| cgroup.id).collect();
+    let places = target::network_namespaces(root, &target.path, &|_| false)
+        .map_err(failed("find the network namespaces of the processes in"))?;
+    let mut count = 0;
+    for place in places {
+        let Some(handle) = place.handle else { continue };
+        let reset = netns::within(handle.as_fd(), || reset_here(&cgroups, wanted));
+        count += reset
+            .and_then(std::convert::identity)
+            .map_err(|error| namespace::failed("reset connections in", place.inode, &error))?;
+    }
+    Ok(count)
+}
+
+/// The same in the current network namespace.
+fn reset_here(cgroups: &HashSet<u64>, wanted: &Wanted) -> io::Result<u64> {
+    let mut found = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        let listed = target::each_socket(family, IPPROTO_TCP, |socket| {
+            let is_of_target = target::made_in(socket).is_some_and(|id| cgroups.contains(&id));
+            if is_of_target && wanted.has(&socket.header) {
+                found.push((family, socket.header.socket_id.clone()));
+            }
+        });
+        match listed {
+            // A kernel without IPv6.
+            Err(error) if family == AF_INET6 && is(&error, Errno::ENOENT) => {}
+            listed => listed?,
+        }
+    }
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    let mut count = 0;
+    for (family, id) in found {
+        match destroy(&socket, family, id) {
+            Ok(()) => count += 1,
+            // It ended meanwhile: perhaps with its other end, which is of the target too.
+            Err(error) if is(&error, Errno::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+/// Ends the one socket that has this id: its cookie is never another's.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
+fn destroy(socket: &Socket, family: u8, id: SocketId) -> io::Result<()> {
+    let request = InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::from_bits_retain(u32::MAX),
+        socket_id: id,
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let request = SockDiagDestroy::new(SockDiagMessage::InetRequest(request));
+    let mut message = NetlinkMessage::new(header, request.into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send_to(&bytes, &netlink_sys::SocketAddr::new(0, 0), 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer =
+        NetlinkMessage::<SockDiagMessage>::deserialize(&answer).map_err(io::Error::other)?;
+    match answer.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        NetlinkPayload::Error(_) => Ok(()),
+        _ => Err(io::Error::from(Errno::EPROTO)),
+    }
+}
+
+/// Whether this kernel tells of which cgroup a socket is, and ends it: tried with one of our own, in a network namespace
+/// made for it.
+pub(super) fn probe() -> Result<(), String> {
+    netns::within_fresh(|| try_here().map_err(|error| reason(&error)))
+        .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
+}
+
+const NO_CGROUPS: &str =
+    "this kernel does not tell which cgroup a socket is of (it does from Linux 5.9 on)";
+
+fn try_here() -> io::Result<()> {
+    let _listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut found: Option<InetResponse> = None;
+    target::each_socket(AF_INET, IPPROTO_TCP, |socket| found = Some(socket.clone()))?;
+    let Some(socket) = found else { return Err(io::Error::from(Errno::ENOENT)) };
+    if target::made_in(&socket).is_none() {
+        return Err(io::Error::other(NO_CGROUPS));
+    }
+    destroy(&Socket::new(NETLINK_SOCK_DIAG)?, AF_INET, socket.header.socket_id)
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EOPNOTSUPP) => {
+            "this kernel ends no connection on request (CONFIG_INET_DIAG_DESTROY)".into()
+        }
+        Some(Errno::ENOENT) => "this kernel does not tell of its sockets (CONFIG_INET_DIAG)".into(),
+        Some(_) | None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn socket(state: u8, remote: &str, port: u16) -> InetResponseHeader {
+        let (local, remote): (IpAddr, IpAddr) =
+            ("10.0.0.1".parse().unwrap(), remote.parse().unwrap());
+        let socket_id = SocketId {
+            source_address: local,
+            source_port: 5000,
+            destination_address: remote,
+            destination_port: port,
+            ..SocketId::new_v4()
+        };
+        InetResponseHeader {
+            family: AF_INET,
+            state,
+            timer: None,
+            socket_id,
+            recv_queue: 0,
+            send_queue: 0,
+            uid: 0,
+            inode: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_open_and_matches_is_reset() {
+        let filter = NetworkFilter {
+            remote_ports: vec!["80".parse().unwrap()].try_into().unwrap(),
+            ..Default::default()
+        };
+        let wanted = Wanted { filter, seed: 1 };
+        const ESTABLISHED: u8 = 1;
+        const TIME_WAIT: u8 = 6;
+        const LISTEN: u8 = 10;
+        for (state, port, is_reset) in [
+            (ESTABLISHED, 80, true),
+            (ESTABLISHED, 81, false),
+            (TIME_WAIT, 80, false),
+            (LISTEN, 80, false),
+        ] {
+            assert_eq!(wanted.has(&socket(state, "10.0.0.2", port)), is_reset, "{state} {port}");
+        }
+    }
+
+    #[test]
+    fn this_kernel_does_it_or_says_why_not() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: a network namespace takes root");
+            return;
+        }
+        if let Err(reason) = probe() {
+            assert!(reason.contains("kernel"), "{reason}");
+            eprintln!("unsupported: {reason}");
+        }
+    }
+}
