@@ -75,6 +75,16 @@ impl Collector for Injections {
         };
         gauge("injections_live", "Injections of which something may be on the node", live.len())?;
         gauge("injections_stuck", "Injections whose undo failed and is retried", stuck)?;
+        let held = self.0.held_packets();
+        gauge("held_packets", "Packets that wait in the daemon's memory", held.waiting as usize)?;
+        let lost = ConstCounter::new(held.lost);
+        let help = "Packets lost for want of room in the daemon's memory, or of their device";
+        lost.encode(encoder.encode_descriptor(
+            "held_packets_lost",
+            help,
+            None::<&Unit>,
+            lost.metric_type(),
+        )?)?;
 
         let columns: [Column; 3] = [
             ("events_matched", "Events that passed the filters of a live injection", |stats| {

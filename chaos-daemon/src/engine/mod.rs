@@ -315,6 +315,12 @@ impl Engine {
         all
     }
 
+    /// The packets that wait in this process, where it is the one that holds them.
+    #[must_use]
+    pub fn held_packets(&self) -> kernel::HeldPackets {
+        self.world.lock().kernel.held_packets()
+    }
+
     /// How many injections are live.
     #[must_use]
     pub fn live(&self) -> usize {

@@ -11,6 +11,8 @@ mod network_rate;
 mod network_reject;
 mod network_reorder;
 
+use std::borrow::Cow;
+
 use chaos_common::{
     abi::{Dice, Gate},
     fault::{Fault, FaultKind},
@@ -62,8 +64,8 @@ pub struct Capability {
     pub aspect: &'static str,
     /// The mechanism, or why there is none.
     pub support: Result<String, String>,
-    /// What the mechanism does less well than the best one.
-    pub caveat: String,
+    /// What the mechanism does less well than one would wish, each in a few words.
+    pub caveats: Vec<Cow<'static, str>>,
 }
 
 /// The effects that make a fault happen, in the order of their application.

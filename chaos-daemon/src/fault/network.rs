@@ -19,6 +19,11 @@ const IN: &str = "direction in";
 /// What is less good about packets that wait in the daemon.
 const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
 
+/// What is not found where a packet comes in by an interface, before there is a socket.
+const NO_SOCKET: &str = "of TCP and UDP only, but for later fragments and multicast";
+/// Where nothing can wait.
+const NO_ROOM: &str = "on a loopback that has a qdisc of somebody else's nothing waits";
+
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {
     pub(super) kind: FaultKind,
@@ -116,16 +121,25 @@ impl Network<'_> {
     }
 }
 
-/// Whether and how a kind works here, in both directions.
-pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
-    let counting = match support.counting {
+/// What is less good about counting, if anything.
+pub(super) const fn counting(support: &Support) -> Option<&'static str> {
+    match support.counting {
         Counting::Exact => None,
         Counting::Close => Some(
             "this kernel (before 5.12) cannot count exactly across CPUs: a seed's sequence may be off by one place, and `times` be exceeded by one for each CPU",
         ),
-    };
+    }
+}
+
+/// Whether and how a kind works here, in both directions.
+pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
+    let counting = counting(support);
     let waiting = (means == Means::Hold && support.hold == Ok(HoldTier::Tap)).then_some(IN_MEMORY);
-    let caveat = [counting, waiting].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let room = (means == Means::Hold).then_some(NO_ROOM);
+    let arriving = match means {
+        Means::Verdict | Means::Attempt => None,
+        Means::Change | Means::Answer | Means::Hold | Means::Spoil => Some(NO_SOCKET),
+    };
     let egress = |what: &str| {
         support.egress.clone().map(|tier| match tier {
             EgressTier::Tcx => format!("tcx link on each interface, {what}"),
@@ -161,8 +175,14 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         }
         Means::Hold => (hold().and_then(egress), hold().and_then(arrival)),
     };
-    let of = |aspect, support| Capability { fault: kind, aspect, support, caveat: caveat.clone() };
-    vec![of(OUT, out), of(IN, incoming)]
+    let of = |aspect, support, caveats: &[Option<&'static str>]| {
+        let caveats = caveats.iter().flatten().copied().map(Into::into).collect();
+        Capability { fault: kind, aspect, support, caveats }
+    };
+    vec![
+        of(OUT, out, &[counting, waiting, room]),
+        of(IN, incoming, &[counting, waiting, room, arriving]),
+    ]
 }
 
 #[cfg(test)]
@@ -245,7 +265,7 @@ mod tests {
         let tap = Support { hold: Ok(HoldTier::Tap), ..support() };
         let says = |means, support: &Support| {
             let told = capabilities(FaultKind::NetworkDelay, means, support);
-            told.iter().all(|one| one.caveat.contains("memory"))
+            told.iter().all(|one| one.caveats.contains(&IN_MEMORY.into()))
         };
         assert!(says(Means::Hold, &tap));
         assert!(!says(Means::Verdict, &tap) && !says(Means::Hold, &support()));

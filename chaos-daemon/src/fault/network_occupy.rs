@@ -6,7 +6,7 @@ use chaos_common::{
     value::Percent,
 };
 
-use super::{Capability, Limits, Unsupported};
+use super::{Capability, Limits, Unsupported, network};
 use crate::{
     effect::{Effect, HoldPorts, PutRule},
     kernel::{About, Passing, Refusal, RuleSpec, Support},
@@ -61,14 +61,14 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
         fault,
         aspect: "ports",
         support: Ok("sockets of the daemon in the target's network namespaces".into()),
-        caveat: "hits every process of those namespaces, and ends with the daemon".into(),
+        caveats: vec!["hits every process of those namespaces, and ends with the daemon".into()],
     };
     let mechanism = |()| "cgroup_sock_addr links on the target's cgroup".into();
     let refuse = Capability {
         fault,
         aspect: REFUSE,
         support: refusal(support).map(mechanism),
-        caveat: String::new(),
+        caveats: network::counting(support).into_iter().map(Into::into).collect(),
     };
     vec![hold, refuse]
 }

@@ -73,19 +73,15 @@ fn unsupported(aspect: &'static str, reason: String) -> Unsupported {
 
 pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     let mut all = network::capabilities(FaultKind::NetworkReject, Means::Answer, support);
-    let counting = all.first().map(|one| one.caveat.clone()).unwrap_or_default();
     if let Err(reason) = &support.hold {
-        for one in all.iter_mut().filter(|one| one.caveat.is_empty()) {
-            one.caveat = format!(
+        for one in &mut all {
+            one.caveats.push(format!(
                 "a TCP connection to this machine fails of an ICMP answer after a second only, not at once: {reason}"
-            );
+            ).into());
         }
     }
-    let caveat = match support.attempts {
-        Ok(Refusal::Permission) if counting.is_empty() => EPERM_ONLY.to_owned(),
-        Ok(Refusal::Permission) => format!("{EPERM_ONLY}; {counting}"),
-        Ok(Refusal::AnyErrno) | Err(_) => counting,
-    };
+    let permission = (support.attempts == Ok(Refusal::Permission)).then_some(EPERM_ONLY);
+    let counting = network::counting(support);
     all.push(Capability {
         fault: FaultKind::NetworkReject,
         aspect: CONNECT,
@@ -93,13 +89,13 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
             .attempts
             .clone()
             .map(|_| "cgroup_sock_addr links on the target's cgroup".into()),
-        caveat,
+        caveats: [permission, counting].into_iter().flatten().map(Into::into).collect(),
     });
     all.push(Capability {
         fault: FaultKind::NetworkReject,
         aspect: RESET_OPEN,
         support: support.reset.clone().map(|()| "sock_diag ends the target's sockets".into()),
-        caveat: String::new(),
+        caveats: Vec::new(),
     });
     all
 }

@@ -43,6 +43,15 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// The token of the timer; devices have the inodes of their namespaces.
 const TIMER: u64 = 0;
 
+/// Packets that wait, or were to wait, in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldPackets {
+    /// How many do now.
+    pub waiting: u64,
+    /// How many had no room, or could not be sent back, since this process began.
+    pub lost: u64,
+}
+
 /// The packets that wait, and the devices that they come from and go back to.
 pub(super) struct Holder {
     running: Mutex<Option<Running>>,
@@ -112,6 +121,15 @@ impl Holder {
         });
     }
 
+    /// How it is doing.
+    pub(super) fn packets(&self) -> HeldPackets {
+        let count = |state: &mut State| HeldPackets {
+            waiting: state.waiting.queue.len() as u64,
+            lost: state.waiting.lost,
+        };
+        self.look(count).unwrap_or_default()
+    }
+
     fn look<T>(&self, work: impl FnOnce(&mut State) -> T) -> Option<T> {
         let running = self.running.lock();
         running.as_ref().map(|running| work(&mut running.desk.state.lock()))
@@ -148,6 +166,7 @@ impl Desk {
         let mut events = [EpollEvent::empty(); 16];
         let mut armed = None;
         let mut complained = None;
+        let mut told = 0;
         loop {
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -173,12 +192,12 @@ impl Desk {
             if (has_fired || next != armed) && self.arm(next).is_ok() {
                 armed = next;
             }
-            let lost = state.waiting.lost;
+            let lost = state.waiting.lost - told;
             drop(state);
             if lost > 0 && complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAIN_EVERY) {
                 complained = Some(Instant::now());
-                self.state.lock().waiting.lost -= lost;
-                tracing::warn!(packets = lost, "packets that were to wait are lost: no room");
+                told += lost;
+                tracing::warn!(packets = lost, "packets that were to wait are lost");
             }
         }
     }
@@ -224,6 +243,7 @@ impl State {
         while let Some(Held { namespace, bytes, .. }) = self.waiting.take_due(now_ns) {
             let Some(tap) = self.taps.get(&namespace) else { continue };
             if let Err(error) = tap.write(&bytes) {
+                self.waiting.lost += 1;
                 tracing::debug!(%error, namespace, "a packet that has waited is lost");
             }
         }
@@ -238,7 +258,7 @@ struct Waiting {
     counts: HashMap<u64, usize>,
     bytes: usize,
     came: u64,
-    /// For which there was no room, since somebody was told.
+    /// For which there was no room, or which could not be sent back.
     lost: u64,
 }
 

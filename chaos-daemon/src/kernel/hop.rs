@@ -36,7 +36,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use super::{
     HoldTier, Instance,
     error::innermost,
-    holder::Holder,
+    holder::{HeldPackets, Holder},
     instance::HopEnd,
     interfaces,
     netlink::{absent_is_fine, backlog, kind, qdiscs, request},
@@ -108,6 +108,11 @@ pub(super) fn is_hop(name: &str) -> bool {
 impl Hops {
     pub(super) const fn new(instance: Instance, tier: HoldTier) -> Self {
         Self { instance, tier, holder: Holder::new() }
+    }
+
+    /// What waits in this process.
+    pub(super) fn packets(&self) -> HeldPackets {
+        self.holder.packets()
     }
 
     /// Makes a hop, as far as it is not there.

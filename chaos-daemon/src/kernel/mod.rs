@@ -32,6 +32,7 @@ pub use cgroup_hooks::Passing;
 pub use connections::Wanted;
 pub use error::KernelError;
 pub use events::Event;
+pub use holder::HeldPackets;
 pub use instance::Instance;
 pub use lease::Lease;
 pub use object::{Counting, Refusal};
@@ -222,6 +223,12 @@ impl Kernel {
         target: &Cgroup,
     ) -> Result<(), KernelError> {
         self.sites.release(need, rule, target)
+    }
+
+    /// What waits in this process.
+    #[must_use]
+    pub fn held_packets(&self) -> HeldPackets {
+        self.sites.held_packets()
     }
 
     /// Lets the programs know of the kernel what they must for a need.

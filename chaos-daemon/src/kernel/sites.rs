@@ -20,6 +20,7 @@ use super::{
     EgressTier, Instance, KernelError, Pins, RuleId, Support,
     claims::{Claims, Left},
     clsact,
+    holder::HeldPackets,
     hook::{self, Hook},
     hop::{self, Hops, Purpose},
     interfaces,
@@ -204,6 +205,11 @@ impl Sites {
 
     pub(super) fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.namespaces.values().map(Namespace::watch)
+    }
+
+    /// What waits in this process.
+    pub(super) fn held_packets(&self) -> HeldPackets {
+        self.manner.hops.packets()
     }
 
     /// When to look whether hops can be removed.

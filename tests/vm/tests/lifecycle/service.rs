@@ -51,6 +51,7 @@ fn metrics_are_served() -> Result<()> {
         metrics.iter().filter(|(name, _)| name.contains(part)).map(|(_, value)| *value).collect()
     };
     ensure!(of("injections_live") == [1.0], "{body}");
+    ensure!(of("held_packets") == [0.0, 0.0], "{body}");
     ensure!(of("fired").iter().sum::<f64>() >= f64::from(flow.usual()), "{body}");
     ensure!(get(address, "/")?.starts_with("HTTP/1.1 404"));
     client.recover_all()?;
