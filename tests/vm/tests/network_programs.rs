@@ -1,6 +1,6 @@
 //! Programs as they are: what people use sees what a fault promises, and works again after it.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{
@@ -9,11 +9,11 @@ use chaos_common::proto::v1::{
 use serde_json::Value;
 
 use crate::harness::{
-    Client, Family, Loss, Network, Place, Server, Stage, delay, needs, needs_programs, net, poll,
-    program, succeeds, tests,
+    Client, Family, Loss, Network, Place, Server, Stage, balanced, delay, finish, needs,
+    needs_programs, net, own_command, poll, program, start, succeeds, tests,
 };
 
-tests![ping, curl, iperf3, redis_benchmark];
+tests![ping, curl, iperf3, redis_benchmark, a_stream_of_grpc];
 
 const LATENCY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,13 +29,17 @@ fn bystander(stage: &Stage) -> Result<Place> {
 /// Starts a server at the far end and waits until it takes connections.
 fn serve(stage: &Stage, port: u16, argv: &[&str]) -> Result<Server> {
     let server = Server::start(Place::default().netns(&stage.net.far)?, argv)?;
+    await_server(stage, port)?;
+    Ok(server)
+}
+
+fn await_server(stage: &Stage, port: u16) -> Result<()> {
     let at = SocketAddr::new(net::far(Family::V4), port);
     poll::until_ok("the server to take connections", PATIENCE, || {
         let refusal = stage.bystander.refusal(at, PATIENCE)?;
-        ensure!(refusal.is_none(), "{argv:?}: {refusal:?}");
+        ensure!(refusal.is_none(), "port {port}: {refusal:?}");
         Ok(())
-    })?;
-    Ok(server)
+    })
 }
 
 /// Does something under a fault, which is over then.
@@ -228,6 +232,77 @@ fn redis_benchmark() -> Result<()> {
     under(&client, Loss::percent(5.0).seed(3).on(&stage.target), || median(victim(&stage)?))?;
     let after = median(victim(&stage)?)?;
     ensure!(after < free + 50.0, "{after} ms after the faults, {free} before");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// What a watcher of a stream said: how many messages came, the longest pause in ms, the status of gRPC at its end.
+fn watched(said: &str) -> Result<(u32, f64, String)> {
+    let mut words = said.split_whitespace();
+    let mut word = || words.next().with_context(|| format!("the watcher said {said:?}"));
+    Ok((word()?.parse()?, word()?.parse()?, word()?.to_owned()))
+}
+
+fn a_stream_of_grpc() -> Result<()> {
+    const PORT: u16 = 50051;
+    const OUTAGE: Duration = Duration::from_secs(2);
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    needs(&client, "network reject")?;
+    let place = Place::default().netns(&stage.net.far)?;
+    let _server = Server::own(place, &["grpc", "serve", "10.77.0.2:50051"])?;
+    await_server(&stage, PORT)?;
+    let watcher = |count: &str| {
+        let arguments = ["grpc", "watch", "10.77.0.2:50051", count];
+        start(own_command(victim(&stage)?, &arguments)?)
+    };
+    let end = |watcher| watched(&finish(watcher, "")?.out);
+    let flows = |watcher, count| {
+        let (came, pause, status) = end(watcher)?;
+        ensure!(came == count && status == "Ok", "{came} messages, then {status}");
+        Ok::<_, anyhow::Error>(pause)
+    };
+    flows(watcher("40")?, 40)?;
+
+    // A stream is one way, so it is late, and no slower.
+    let late = Network::from(delay(LATENCY)).direction(Direction::Both).on(&stage.target);
+    let pause = under(&client, late, || flows(watcher("40")?, 40))?;
+    ensure!(pause >= LATENCY.as_secs_f64() * 1e3, "the first message came after {pause} ms");
+
+    // A fault that happens to hardly any packet tells that there are some.
+    let opened = |count: &str| {
+        let watcher = watcher(count)?;
+        let rare = Loss::percent(1e-6).direction(Direction::In).on(&stage.target);
+        let seen = client.inject(rare)?;
+        poll::until_ok("the stream to flow", PATIENCE, || {
+            let counters = balanced(&client.get(&seen.id)?)?;
+            ensure!(counters.matched > 10, "{counters:?}");
+            Ok(())
+        })?;
+        client.recover(&seen.id)?;
+        Ok::<_, anyhow::Error>(watcher)
+    };
+    // What is lost is sent again, when the line is there again.
+    let outage = opened("100")?;
+    under(&client, Loss::all().direction(Direction::Both).on(&stage.target), || {
+        thread::sleep(OUTAGE);
+        Ok(())
+    })?;
+    let pause = flows(outage, 100)?;
+    ensure!(pause >= OUTAGE.as_secs_f64() * 1e3, "the longest pause was {pause} ms");
+
+    let reject = v1::NetworkReject {
+        with: Some(With::Answer(RejectAnswer::Reset.into())),
+        ..Default::default()
+    };
+    let torn = opened("10000")?;
+    let (came, _, status) =
+        under(&client, Network::from(reject).direction(Direction::In).on(&stage.target), || {
+            end(torn)
+        })?;
+    ensure!(came < 10_000 && status != "Ok", "{came} messages, then {status}");
+    flows(watcher("40")?, 40)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

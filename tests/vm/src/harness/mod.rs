@@ -37,7 +37,7 @@ pub(crate) use net::{Family, Net};
 pub(crate) use netlink::{Netlink, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
-pub(crate) use program::{Server, needs_programs, program, succeeds};
+pub(crate) use program::{Server, needs_programs, own_command, program, succeeds};
 use resident::Resident;
 pub(crate) use residue::{Observed, Pins, check_pins};
 pub(crate) use runner::{run, tests, trial};

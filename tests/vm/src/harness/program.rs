@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Output, Place, finish,
+    Output, Place, finish, own_binary,
     skip::{own_machine, skip},
     start,
 };
@@ -25,6 +25,19 @@ impl Server {
     pub(crate) fn start(place: Place, argv: &[&str]) -> Result<Self> {
         Ok(Self(start(command(place, argv)?)?))
     }
+
+    /// Starts a command of this very program.
+    pub(crate) fn own(place: Place, arguments: &[&str]) -> Result<Self> {
+        Ok(Self(start(own_command(place, arguments)?)?))
+    }
+}
+
+/// A command of this very program, `vm-tests child …`.
+pub(crate) fn own_command(place: Place, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(own_binary()?);
+    command.arg("child").args(arguments);
+    place.apply(&mut command);
+    Ok(command)
 }
 
 impl Drop for Server {

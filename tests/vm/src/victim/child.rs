@@ -68,6 +68,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             say(&pid)?;
             Ok(ExitCode::SUCCESS)
         }
+        ["grpc", "serve", at] => super::grpc::serve(at.parse()?).map(|()| ExitCode::SUCCESS),
+        ["grpc", "watch", at, count] => {
+            say(&super::grpc::watch(at.parse()?, count.parse()?)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         _ => bail!("there is no such command: {words:?}"),
     }
 }

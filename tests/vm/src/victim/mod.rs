@@ -4,6 +4,7 @@
 mod bound;
 mod child;
 mod datagram;
+mod grpc;
 mod passed;
 mod protocol;
 mod steady;
