@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use chaos_common::proto::v1::End;
 use nix::sys::signal::Signal;
 
 use super::{all_late, all_soon};
 use crate::harness::{
     Agent, Family, Network, Place, Settings, Socket, Stage, delay, holds_in_memory, needs, net,
-    tests,
+    poll, tests,
 };
 
 tests![
     what_waits_arrives_after_recovery,
     what_waits_in_the_kernel_arrives_after_the_daemon_is_killed,
     what_waits_arrives_after_its_process_has_ended,
+    what_waits_arrives_after_its_cgroup_is_gone,
     a_restart_goes_on_with_the_fault,
     a_daemon_that_stops_waits_for_what_is_held,
 ];
@@ -86,6 +88,26 @@ fn what_waits_arrives_after_its_process_has_ended() -> Result<()> {
     let other = Agent::start(Place::default().cgroup(&stage.target)?.netns(&stage.net.near)?)?;
     while_held(&stage, &other, || other.kill())?;
     client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn what_waits_arrives_after_its_cgroup_is_gone() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let doomed = stage.base.child("doomed")?;
+    let last = Agent::start(Place::default().cgroup(&doomed)?.netns(&stage.net.near)?)?;
+    let injection = client.inject(Network::from(delay(LONG)).on(&doomed))?;
+    while_held(&stage, &last, || {
+        last.kill()?;
+        doomed.remove()
+    })?;
+    poll::until_ok("the fault to end with its target", LONG, || {
+        let ended = client.get(&injection.id)?;
+        ensure!(ended.end() == End::TargetGone, "{ended:?}");
+        Ok(())
+    })?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
