@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use crate::{
     harness::{
         Agent, Client, Datagrams, Family, Loss, Network, Probe as _, Stage, balanced, delay, needs,
-        net, phases, skip, trial, under_tap,
+        net, phases, poll, skip, trial, under_tap,
     },
     network_delay::{LATENCY, all_late, all_soon},
 };
@@ -180,7 +180,10 @@ fn waiting(path: Path) -> Result<()> {
             ends.flow("in", &stage.victim, Direction::In)?,
         ];
         let bystander = ends.flow("bystander", &stage.bystander, Direction::Out)?;
-        flows.iter().try_for_each(|flow| all_soon(flow))?;
+        // The first packets wait for each other's addresses, and may overtake each other then.
+        poll::until_ok("the ends to know each other", PATIENCE, || {
+            flows.iter().try_for_each(|flow| all_soon(flow))
+        })?;
         let spec = |latency| Network::from(delay(latency)).direction(Direction::Both);
         let held = client.inject(spec(LATENCY).on(&stage.target))?;
         flows.iter().try_for_each(|flow| all_late(flow))?;

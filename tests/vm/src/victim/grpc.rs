@@ -48,8 +48,8 @@ pub(super) fn watch(at: SocketAddr, count: u32) -> Result<String> {
     block_on(async {
         let channel = Channel::from_shared(format!("http://{at}"))?.connect().await?;
         let request = HealthCheckRequest { service: SERVICE.into() };
-        let mut stream = HealthClient::new(channel).watch(request).await?.into_inner();
         let (mut came, mut pause, mut last) = (0, Duration::ZERO, Instant::now());
+        let mut stream = HealthClient::new(channel).watch(request).await?.into_inner();
         let status = loop {
             match stream.message().await {
                 Ok(Some(_)) => {
