@@ -14,24 +14,23 @@
 //!
 //! All functions work in the calling thread's network namespace; `namespace` is its inode.
 
-use std::{io, os::fd::AsRawFd as _};
+mod link;
+mod loopback;
+mod queue;
+
+pub(super) use loopback::Loopback;
+
+use std::io;
 
 use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
     tc::{NlOptions, TcHandle, qdisc_add_clsact},
 };
 use chaos_common::abi::LoopbackHold;
-use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{
-        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-        LinkFlags, LinkInfo, LinkMessage,
-    },
-    tc::{TcAttribute, TcHandle as NlHandle, TcMessage, TcOption},
+    link::{LinkAttribute, LinkFlags},
+    tc::TcHandle as NlHandle,
 };
-
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::{
     HoldTier, Instance,
@@ -39,25 +38,13 @@ use super::{
     holder::{HeldPackets, Holder},
     instance::HopEnd,
     interfaces,
-    netlink::{absent_is_fine, backlog, kind, qdiscs, request},
+    netlink::{backlog, kind, qdiscs},
     object::{HopProgram, Object},
     tap::Tap,
 };
-
-/// The largest packet, with everything that a device saves the stack from cutting.
-const MTU: u32 = 65_535;
-/// Packets that may wait, in all and of one flow.
-const LIMIT: u32 = 1_000_000;
-/// Lines that packets of no socket are divided among.
-const LINES: u32 = 0x1_0000;
-/// How far ahead of now a packet may leave, in microseconds: more than the longest delay, as far as 32 bits go.
-const HORIZON_US: u32 = 4_000_000_000;
-
-/// Of the loopback, in every network namespace.
-const LOOPBACK: u32 = 1;
-/// Of our qdisc there; nobody else's is ever taken for it.
-const LOOPBACK_HANDLE: NlHandle = NlHandle { major: 0x0C4A, minor: 0 };
-const ROOT: NlHandle = NlHandle { major: 0xffff, minor: 0xffff };
+use link::{add_pair, delete, no_address, save_no_work, set_link};
+use loopback::LOOPBACK;
+use queue::{add_fq, add_qdisc};
 
 /// Packets that a TAP device queues until this process reads them. Some kernels refuse twice as many.
 const TAP_QUEUE: u32 = 0x4000;
@@ -81,15 +68,6 @@ impl Purpose {
             Self::Spoil => (HopEnd::SpoilerEntrance, HopEnd::SpoilerExit),
         }
     }
-}
-
-/// Whether packets on the loopback are held too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loopback {
-    /// By it or by the hop.
-    Holds(LoopbackHold),
-    /// They are not.
-    Passes,
 }
 
 /// The hops of an instance, in all network namespaces.
@@ -176,7 +154,7 @@ impl Hops {
             let there = qdiscs(index)?;
             Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
         };
-        let on_loopback = purpose == Purpose::Wait && has_loopback()?;
+        let on_loopback = purpose == Purpose::Wait && loopback::has_fq()?;
         let loopback = if on_loopback { waiting(LOOPBACK)? } else { 0 };
         Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
     }
@@ -194,7 +172,7 @@ impl Hops {
         match (purpose, self.tier) {
             (Purpose::Spoil, _) => Ok(Loopback::Passes),
             (Purpose::Wait, HoldTier::Tap) => Ok(Loopback::Holds(LoopbackHold::Hop)),
-            (Purpose::Wait, HoldTier::Fq) => give_loopback_an_fq(),
+            (Purpose::Wait, HoldTier::Fq) => loopback::give_fq(),
         }
     }
 
@@ -202,7 +180,7 @@ impl Hops {
     pub(super) fn leave_loopback(&self) -> io::Result<()> {
         let others = interfaces::list()?.into_values();
         let mut others = others.filter_map(|name| Instance::of_hop(&name));
-        if others.any(|owner| owner != self.instance) { Ok(()) } else { release_loopback() }
+        if others.any(|owner| owner != self.instance) { Ok(()) } else { loopback::release() }
     }
 
     /// A device through which packets come to this process, and back.
@@ -253,13 +231,6 @@ fn make_pair(purpose: Purpose, instance: Instance, object: &mut Object) -> Resul
     Ok(())
 }
 
-/// Removes an interface. Nothing there is no error.
-fn delete(index: u32) -> io::Result<()> {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    absent_is_fine(request(RouteNetlinkMessage::DelLink(link), NLM_F_ACK))
-}
-
 /// Removes the hops of some instances, and the loopback's `fq` if none is left.
 pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
     let hops = || {
@@ -271,142 +242,7 @@ pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
             delete(owner.hop_index(purpose.ends().0))?;
         }
     }
-    if hops()?.is_empty() { release_loopback() } else { Ok(()) }
-}
-
-/// Lets the loopback hold packets by itself, unless somebody else gave it a qdisc.
-fn give_loopback_an_fq() -> io::Result<Loopback> {
-    let holds = Loopback::Holds(LoopbackHold::Itself);
-    if has_loopback()? {
-        return Ok(holds);
-    }
-    match add_fq(LOOPBACK, LOOPBACK_HANDLE) {
-        Ok(()) => Ok(holds),
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Loopback::Passes),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the loopback has our `fq`.
-fn has_loopback() -> io::Result<bool> {
-    Ok(qdiscs(LOOPBACK)?.iter().any(|qdisc| qdisc.header.handle == LOOPBACK_HANDLE))
-}
-
-fn release_loopback() -> io::Result<()> {
-    if !has_loopback()? {
-        return Ok(());
-    }
-    let mut message = TcMessage::with_index(LOOPBACK as i32);
-    message.header.parent = ROOT;
-    message.header.handle = LOOPBACK_HANDLE;
-    absent_is_fine(request(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK))
-}
-
-fn add_pair(instance: Instance, from: HopEnd, to: HopEnd) -> io::Result<()> {
-    let end = |end| {
-        let mut link = LinkMessage::default();
-        link.header.index = instance.hop_index(end);
-        let name = LinkAttribute::IfName(instance.hop_name(end));
-        link.attributes = vec![name, LinkAttribute::Mtu(MTU)];
-        link
-    };
-    let (mut pair, exit) = (end(from), end(to));
-    pair.attributes.push(LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Veth),
-        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(exit))),
-    ]));
-    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    request(RouteNetlinkMessage::NewLink(pair), flags).map(drop)
-}
-
-/// Lets the stack compute checksums before a device has a packet, which for that has to be one packet.
-fn save_no_work(name: &str) -> io::Result<()> {
-    /// `ETHTOOL_STXCSUM` of `linux/ethtool.h`.
-    const SET_TX_CHECKSUM: u32 = 0x17;
-
-    /// `struct ethtool_value`.
-    #[repr(C)]
-    struct Value {
-        command: u32,
-        data: u32,
-    }
-
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    let mut value = Value { command: SET_TX_CHECKSUM, data: 0 };
-    // SAFETY: all zeroes is an empty name and no value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: the kernel reads a name that ends with a zero, and a value that outlives the call.
-    unsafe { ethtool(socket.as_raw_fd(), &raw mut request) }?;
-    Ok(())
-}
-
-nix::ioctl_readwrite_bad! {
-    /// What `ethtool` asks of a device.
-    ethtool, libc::SIOCETHTOOL, libc::ifreq
-}
-
-/// It gives itself no address, so nothing is sent through it but what we send.
-fn no_address() -> LinkAttribute {
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
-}
-
-fn set_link(
-    index: u32,
-    attributes: Vec<LinkAttribute>,
-    flags: Option<LinkFlags>,
-) -> io::Result<()> {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    if let Some(flags) = flags {
-        link.header.flags = flags;
-        link.header.change_mask = flags;
-    }
-    link.attributes = attributes;
-    request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK).map(drop)
-}
-
-/// An `fq` that holds a million packets for an hour and is not asked by sockets for their own pace.
-fn add_fq(index: u32, handle: NlHandle) -> io::Result<()> {
-    /// `TCA_FQ_…` of `linux/pkt_sched.h`.
-    const PLIMIT: u16 = 1;
-    const FLOW_PLIMIT: u16 = 2;
-    const RATE_ENABLE: u16 = 5;
-    const ORPHAN_MASK: u16 = 10;
-    const HORIZON: u16 = 14;
-    const HORIZON_DROP: u16 = 15;
-    let number =
-        |kind, number: u32| TcOption::Other(DefaultNla::new(kind, number.to_ne_bytes().into()));
-    let options = vec![
-        number(PLIMIT, LIMIT),
-        number(FLOW_PLIMIT, LIMIT),
-        number(RATE_ENABLE, 0),
-        number(ORPHAN_MASK, LINES - 1),
-        number(HORIZON, HORIZON_US),
-        // What is later than that leaves then.
-        TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),
-    ];
-    add_qdisc(index, handle, "fq", Some(options))
-}
-
-/// Gives an interface a qdisc that it has not.
-fn add_qdisc(
-    index: u32,
-    handle: NlHandle,
-    kind: &str,
-    options: Option<Vec<TcOption>>,
-) -> io::Result<()> {
-    let mut message = TcMessage::with_index(index as i32);
-    message.header.parent = ROOT;
-    message.header.handle = handle;
-    message.attributes = vec![TcAttribute::Kind(kind.into())];
-    message.attributes.extend(options.map(TcAttribute::Options));
-    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    request(RouteNetlinkMessage::NewQueueDiscipline(message), flags).map(drop)
+    if hops()?.is_empty() { loopback::release() } else { Ok(()) }
 }
 
 fn attach(program: &mut SchedClassifier, index: u32, hook: TcAttachType) -> Result<(), String> {
