@@ -1,24 +1,29 @@
 //! One network namespace with hooks of ours: on every interface, and on those that come.
 
+mod detours;
+mod hooks;
+
+pub(super) use hooks::tcx_link;
+
 use std::{
     collections::{BTreeMap, HashSet},
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
-use aya::programs::{LinkOrder, SchedClassifier, TcAttach, TcAttachType, links::FdLink};
-use chaos_common::abi::LoopbackHold;
+use aya::programs::SchedClassifier;
 
 use super::{
     EgressTier, Instance, KernelError, Pins, clsact,
-    error::innermost,
     hook::Hook,
-    hop::{self, Hops, Loopback, Purpose},
+    hop::{self, Hops, Purpose},
     interfaces::{self, Heard, Watch},
     link::Place,
     object::Object,
 };
 use crate::netns;
+use detours::Hop;
+use hooks::{Attached, Hooks, Outcome, drop_vanished, retain_failed, torn};
 
 /// A side of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,27 +99,6 @@ pub(super) struct Namespace {
     is_dirty: bool,
     /// A hook that was attached is not there any more, and its interface is.
     is_torn: bool,
-}
-
-/// A hop of ours in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hop {
-    /// Packets may be sent into it, and on the loopback they can be held or not.
-    Open(Loopback),
-    /// Nothing is sent into it any more. Looked at so often, it had nothing that waits.
-    Draining { empty: u32 },
-}
-
-/// How often a hop must be found empty: what just left may be on its last steps.
-const SURELY_EMPTY: u32 = 2;
-
-type Hooks = BTreeMap<(u32, Side), Attached>;
-
-/// Our program on one side of an interface.
-enum Attached {
-    Link(Hook),
-    /// Ends when deleted.
-    Filter,
 }
 
 impl Namespace {
@@ -261,97 +245,6 @@ impl Namespace {
         detached
     }
 
-    /// Whether there is a hop, in use or not.
-    pub(super) fn has_hop(&self) -> bool {
-        !self.hops.is_empty()
-    }
-
-    /// Whether a hop is in use.
-    pub(super) fn has_open_hop(&self, purpose: Purpose) -> bool {
-        matches!(self.hops.get(&purpose), Some(Hop::Open(_)))
-    }
-
-    /// Whether a hop is not in use any more and yet to be removed.
-    pub(super) fn is_draining(&self) -> bool {
-        self.hops.values().any(|hop| matches!(hop, Hop::Draining { .. }))
-    }
-
-    /// Whether packets on the loopback are held, and how.
-    pub(super) fn loopback_hold(&self) -> Option<LoopbackHold> {
-        match self.hops.get(&Purpose::Wait) {
-            Some(Hop::Open(Loopback::Holds(hold))) => Some(*hold),
-            Some(Hop::Open(Loopback::Passes) | Hop::Draining { .. }) | None => None,
-        }
-    }
-
-    /// Makes a hop, if there is none.
-    pub(super) fn open_hop(
-        &mut self,
-        purpose: Purpose,
-        manner: &Manner,
-        object: &mut Object,
-    ) -> Result<(), KernelError> {
-        if self.has_open_hop(purpose) {
-            return Ok(());
-        }
-        let loopback = self.within(|| {
-            let opened = manner.hops.open(purpose, self.inode, object).and_then(|()| {
-                let taken = manner.hops.take_loopback(purpose);
-                taken.map_err(|error| format!("let the loopback hold: {error}"))
-            });
-            opened.map_err(|reason| KernelError::Hook {
-                what: "make a detour for packets (hop) in",
-                place: format!("network namespace {}", self.inode),
-                reason,
-            })
-        })?;
-        self.hops.insert(purpose, Hop::Open(loopback));
-        Ok(())
-    }
-
-    /// Takes over a hop that an earlier process left. False if there is none, and one should be: those that end
-    /// with their process are made anew.
-    pub(super) fn adopt_hop(
-        &mut self,
-        purpose: Purpose,
-        manner: &Manner,
-    ) -> Result<bool, KernelError> {
-        if self.has_open_hop(purpose) || !manner.hops.is_lasting(purpose) {
-            return Ok(true);
-        }
-        let hops = &manner.hops;
-        let found = self.within(|| {
-            let found = hops.is_open(purpose, self.inode).and_then(|is_open| {
-                if is_open { hops.take_loopback(purpose).map(Some) } else { Ok(None) }
-            });
-            found.map_err(|error| failed("look for our hop in", self.inode, &error))
-        })?;
-        if let Some(loopback) = found {
-            self.hops.insert(purpose, Hop::Open(loopback));
-        }
-        Ok(found.is_some())
-    }
-
-    /// Nothing is sent into a hop any more.
-    pub(super) fn stop_hop(&mut self, purpose: Purpose) {
-        if self.has_open_hop(purpose) {
-            self.hops.insert(purpose, Hop::Draining { empty: 0 });
-        }
-    }
-
-    /// Removes the hops into which nothing is sent any more, once nothing is in them; or at once, if it must be.
-    pub(super) fn drain_hops(&mut self, manner: &Manner, at_once: bool) -> Result<(), KernelError> {
-        if !self.is_draining() {
-            return Ok(());
-        }
-        let hops = self.within(|| {
-            drained(&self.hops, &manner.hops, self.inode, at_once)
-                .map_err(|error| failed("remove our hop from", self.inode, &error))
-        })?;
-        self.hops = hops;
-        Ok(())
-    }
-
     /// Runs in the namespace. The kernel takes some 10 ms for each link, and most traffic does not wait for
     /// the loopback's, so that is the last.
     fn attach_all(
@@ -416,97 +309,8 @@ impl Namespace {
     }
 }
 
-/// The hops that are left after those were removed that are empty. Runs in the namespace.
-fn drained(
-    there: &BTreeMap<Purpose, Hop>,
-    hops: &Hops,
-    inode: u64,
-    at_once: bool,
-) -> io::Result<BTreeMap<Purpose, Hop>> {
-    let mut left = there.clone();
-    for (purpose, hop) in there {
-        let Hop::Draining { empty } = *hop else { continue };
-        let empty = if hops.is_empty(*purpose, inode)? { empty + 1 } else { 0 };
-        if at_once || empty >= SURELY_EMPTY {
-            if *purpose == Purpose::Wait {
-                hops.leave_loopback()?;
-            }
-            hops.close(*purpose, inode)?;
-            left.remove(purpose);
-        } else {
-            left.insert(*purpose, Hop::Draining { empty });
-        }
-    }
-    Ok(left)
-}
-
-/// A link at the head of one side of an interface, in the calling thread's network namespace.
-pub(super) fn tcx_link(
-    index: u32,
-    side: Side,
-    program: &mut SchedClassifier,
-) -> Result<FdLink, String> {
-    let attach_type = match side {
-        Side::Out => TcAttachType::Egress,
-        Side::In => TcAttachType::Ingress,
-    };
-    let attach = TcAttach::Tcx { attach_type, order: LinkOrder::first() };
-    let id = program.attach(index, attach).map_err(|error| innermost(&error))?;
-    let link = program.take_link(id).map_err(|error| innermost(&error))?;
-    link.try_into().map_err(|error: aya::programs::links::LinkError| innermost(&error))
-}
-
 /// Something that was not done in a network namespace.
 pub(super) fn failed(what: &'static str, inode: u64, error: &io::Error) -> KernelError {
     let place = format!("network namespace {inode}");
     KernelError::Hook { what, place, reason: error.to_string() }
-}
-
-/// Whether a hook of this namespace is gone although its interface is not. Runs in the namespace.
-fn torn(hooks: &Hooks, instance: Instance) -> io::Result<bool> {
-    let there = interfaces::list()?;
-    for ((index, side), hook) in hooks.iter().filter(|((index, _), _)| there.contains_key(index)) {
-        let is_there = match hook {
-            Attached::Link(hook) => hook.is_at(Place::Interface(*index)),
-            Attached::Filter => clsact::is_attached(*index, *side, instance)?,
-        };
-        if !is_there && interfaces::list()?.contains_key(index) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Of an interface that is gone the kernel detached everything; only a pin is left.
-fn drop_vanished(hooks: &mut Hooks, interfaces: &BTreeMap<u32, String>) -> Result<(), KernelError> {
-    retain_failed(hooks, |(index, _), hook| match hook {
-        _ if interfaces.contains_key(&index) => Ok(Outcome::Stays),
-        Attached::Link(hook) => hook.detach().map(|()| Outcome::IsGone),
-        Attached::Filter => Ok(Outcome::IsGone),
-    })
-}
-
-/// What became of a hook.
-enum Outcome {
-    Stays,
-    IsGone,
-}
-
-/// Does something about each hook, and keeps those that stay, or for which it failed.
-fn retain_failed(
-    hooks: &mut Hooks,
-    work: impl Fn((u32, Side), &Attached) -> Result<Outcome, KernelError>,
-) -> Result<(), KernelError> {
-    let mut result = Ok(());
-    hooks.retain(|place, hook| match work(*place, hook) {
-        Ok(Outcome::IsGone) => false,
-        Ok(Outcome::Stays) => true,
-        Err(error) => {
-            if result.is_ok() {
-                result = Err(error);
-            }
-            true
-        }
-    });
-    result
 }
