@@ -8,6 +8,7 @@
 //!
 //! Each module knows only those to its right. `target` finds cgroups for all of them.
 
+mod abort;
 pub mod args;
 pub mod boot_clock;
 pub mod daemon;

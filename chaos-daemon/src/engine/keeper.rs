@@ -25,6 +25,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{Engine, Firing, Notice, cgroup_watch::Heard, world::World};
 use crate::{
+    abort::AbortOnPanic,
     boot_clock::BootTime,
     kernel::{Event, KernelError, Lease},
     target,
@@ -109,17 +110,6 @@ struct Round {
     epoll: Epoll,
     hears_firings: bool,
     swept: BootTime,
-}
-
-/// Without the thread no fault would end on time: better to begin anew, and adopt them.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            std::process::abort();
-        }
-    }
 }
 
 /// The engine's memory, for the keeper. While somebody else works on it, faults go on: the daemon is alive.

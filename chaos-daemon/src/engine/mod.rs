@@ -367,9 +367,9 @@ impl Engine {
         self.keeper.stop();
         match parting {
             Parting::HandOver => {
-                let mut world = self.world.lock();
-                if world.live.is_empty() {
-                    self.remove_pins(&mut world);
+                if self.live() == 0 {
+                    self.drain();
+                    self.remove_pins(&mut self.world.lock());
                 }
                 Vec::new()
             }

@@ -10,6 +10,7 @@ use std::{
     collections::{BinaryHeap, HashMap},
     io,
     os::fd::AsFd as _,
+    process,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -27,6 +28,7 @@ use nix::{
 use parking_lot::Mutex;
 
 use super::tap::{FRAME, Frame, Tap};
+use crate::abort::AbortOnPanic;
 
 /// Packets that may wait, of all namespaces together.
 const PACKETS: usize = 1_000_000;
@@ -155,7 +157,10 @@ impl Running {
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         let desk = Arc::new(Desk { epoll, timer, state: Mutex::default() });
         let work = Arc::clone(&desk);
-        let thread = thread::Builder::new().name("holder".into()).spawn(move || work.run())?;
+        let thread = thread::Builder::new().name("holder".into()).spawn(move || {
+            let _guard = AbortOnPanic;
+            work.run();
+        })?;
         Ok(Self { desk, thread })
     }
 }
@@ -171,9 +176,10 @@ impl Desk {
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => continue,
+                // The devices would swallow everything. They end with the process, and packets pass then.
                 Err(error) => {
-                    tracing::error!(%error, "packets that wait are no longer seen to");
-                    return;
+                    tracing::error!(%error, "cannot see to the packets that wait; ending");
+                    process::abort();
                 }
             };
             let mut state = self.state.lock();

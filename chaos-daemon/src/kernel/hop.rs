@@ -159,6 +159,13 @@ impl Hops {
         Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
     }
 
+    /// Whether an earlier process left a hop in which packets wait.
+    pub(super) fn has_left(&self, purpose: Purpose, namespace: u64) -> io::Result<bool> {
+        Ok(self.is_lasting(purpose)
+            && self.is_open(purpose, namespace)?
+            && !self.is_empty(purpose, namespace)?)
+    }
+
     /// Removes a hop; what still waits is lost. Nothing there is no error.
     pub(super) fn close(&self, purpose: Purpose, namespace: u64) -> io::Result<()> {
         if purpose == Purpose::Wait {

@@ -8,7 +8,7 @@ use super::{KernelError, btf::Btf, object::Object, rules::typed};
 
 pub(super) struct Layout {
     table: Array<MapData, abi::Layout>,
-    /// As written by this process.
+    /// As it is in the table.
     known: abi::Layout,
 }
 
@@ -28,7 +28,10 @@ pub(super) enum Part {
 impl Layout {
     pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
         let table: Array<MapData, abi::Layout> = typed(object.take_map("LAYOUT")?)?;
-        Ok(Self { table, known: abi::Layout::default() })
+        // What an earlier process found is still so, and programs read it while this one begins.
+        let known = table.get(&0, 0);
+        let known = known.map_err(|source| KernelError::Map { what: "read the layout", source })?;
+        Ok(Self { table, known })
     }
 
     /// Lets the programs read something from now on.

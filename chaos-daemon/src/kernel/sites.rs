@@ -7,9 +7,9 @@
 //! process that changes its namespace unseen, at the next tick.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -234,6 +234,7 @@ impl Sites {
         for side in [Side::Out, Side::In] {
             hook::sweep(self.manner.pins.as_ref(), side.pin(), self.links())?;
         }
+        self.let_drain();
         // Of the namespaces of others some may not be entered: no reason not to start.
         if let Err(error) = self.sweep_unnamed() {
             tracing::warn!(%error, "could not look everywhere for what is left behind");
@@ -287,6 +288,37 @@ impl Sites {
 
     fn links(&self) -> impl Iterator<Item = &Hook> {
         self.namespaces.values().flat_map(Namespace::links)
+    }
+
+    /// Hops of an earlier process in which packets still wait, and that nobody claimed, go when they are empty.
+    fn let_drain(&mut self) {
+        for (inode, handle) in target::all_network_namespaces() {
+            if self.namespaces.get(&inode).is_some_and(Namespace::has_hop) {
+                continue;
+            }
+            let hops = &self.manner.hops;
+            // Where it cannot be told, they are swept.
+            let has_left = |purpose| hops.has_left(purpose, inode).unwrap_or(false);
+            let left = || Purpose::ALL.into_iter().filter(|purpose| has_left(*purpose)).collect();
+            let left: Vec<Purpose> = netns::within(handle.as_fd(), left).unwrap_or_default();
+            for purpose in left {
+                if let Ok(namespace) = self.known(inode, &handle) {
+                    namespace.let_drain(purpose);
+                    self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
+                }
+            }
+        }
+    }
+
+    fn known(&mut self, inode: u64, handle: &OwnedFd) -> Result<&mut Namespace, KernelError> {
+        match self.namespaces.entry(inode) {
+            Entry::Occupied(there) => Ok(there.into_mut()),
+            Entry::Vacant(place) => {
+                let handle = handle.try_clone();
+                let handle = handle.map_err(|error| namespace::failed("keep", inode, &error))?;
+                Ok(place.insert(Namespace::open(inode, handle)?))
+            }
+        }
     }
 
     /// Filters and hops have no pins: look into every namespace of the node.

@@ -260,6 +260,8 @@ fn clone_to(skb: *mut __sk_buff, interface: u32) -> bool {
         let at = LINK_HEADER - size_of::<u16>() as u32;
         let (from, length) = ((&raw const protocol).cast(), size_of::<u16>() as u32);
         bpf_skb_store_bytes(skb, at, from, length, 0);
-        bpf_clone_redirect(skb, interface, 0) >= 0
+        bpf_clone_redirect(skb, interface, 0);
     }
+    // Whatever came of it: with what is in front of it now, the packet cannot go on.
+    true
 }

@@ -29,6 +29,16 @@ pub(in crate::kernel) enum Loopback {
     Passes,
 }
 
+impl Loopback {
+    /// Whether it is still as it was made.
+    pub(in crate::kernel) fn is_there(self) -> io::Result<bool> {
+        match self {
+            Self::Holds(LoopbackHold::Itself) => has_fq(),
+            Self::Holds(LoopbackHold::Hop) | Self::Passes => Ok(true),
+        }
+    }
+}
+
 /// Lets the loopback hold packets by itself, unless somebody else gave it a qdisc.
 pub(super) fn give_fq() -> io::Result<Loopback> {
     let holds = Loopback::Holds(LoopbackHold::Itself);

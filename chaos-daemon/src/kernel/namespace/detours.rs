@@ -104,6 +104,11 @@ impl Namespace {
         }
     }
 
+    /// A hop that an earlier process left, and into which nothing is sent any more.
+    pub(in crate::kernel) fn let_drain(&mut self, purpose: Purpose) {
+        self.hops.insert(purpose, Hop::Draining { empty: 0 });
+    }
+
     /// Removes the hops into which nothing is sent any more, once nothing is in them; or at once, if it must be.
     pub(in crate::kernel) fn drain_hops(
         &mut self,

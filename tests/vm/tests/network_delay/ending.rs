@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use chaos_common::proto::v1::End;
+use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1::{Direction, End};
 use nix::sys::signal::Signal;
 
 use super::{all_late, all_soon};
 use crate::harness::{
     Agent, Family, Network, Place, Settings, Socket, Stage, delay, holds_in_memory, needs, net,
-    poll, tests,
+    poll, skip::skip, tests,
 };
 
 tests![
@@ -17,7 +17,9 @@ tests![
     what_waits_in_the_kernel_arrives_after_the_daemon_is_killed,
     what_waits_arrives_after_its_process_has_ended,
     what_waits_arrives_after_its_cgroup_is_gone,
+    what_waits_arrives_over_a_crash_after_recovery,
     a_restart_goes_on_with_the_fault,
+    nothing_is_early_while_a_fault_is_adopted,
     a_daemon_that_stops_waits_for_what_is_held,
 ];
 
@@ -112,6 +114,29 @@ fn what_waits_arrives_after_its_cgroup_is_gone() -> Result<()> {
     stage.finish(daemon)
 }
 
+/// The next daemon finds a hop that no fault speaks for, with packets in it.
+fn what_waits_arrives_over_a_crash_after_recovery() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    if holds_in_memory(&client)? {
+        return skip("packets that wait in a daemon end with it");
+    }
+    let injection = client.inject(Network::from(delay(LONG)).on(&stage.target))?;
+    let mut next = None;
+    while_held(&stage, &stage.victim, || {
+        client.recover(&injection.id)?;
+        daemon.kill()?;
+        next = Some(stage.daemon()?);
+        Ok(())
+    })?;
+    let daemon = next.context("no daemon")?;
+    all_soon(&stage.victim_udp()?)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
 fn a_restart_goes_on_with_the_fault() -> Result<()> {
     let stage = Stage::new()?;
     let daemon = stage.daemon_with(settings())?;
@@ -128,6 +153,33 @@ fn a_restart_goes_on_with_the_fault() -> Result<()> {
     all_late(&flow)?;
     client.recover(&injection.id)?;
     all_soon(&flow)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn nothing_is_early_while_a_fault_is_adopted() -> Result<()> {
+    let stage = Stage::new()?;
+    let mut daemon = stage.daemon_with(settings())?;
+    needs(&daemon.client()?, "network delay")?;
+    if holds_in_memory(&daemon.client()?)? {
+        return skip("without its daemon such a fault is over");
+    }
+    let (near, far) = ((&stage.victim, net::near(Family::V4)), (&stage.far, net::far(Family::V4)));
+    for (direction, from, to) in [(Direction::Out, near, far), (Direction::In, far, near)] {
+        let (sender, receiver) = (from.0.udp(from.1)?, to.0.udp(to.1)?);
+        let spec = Network::from(delay(super::LATENCY)).direction(direction).on(&stage.target);
+        daemon.client()?.inject(spec)?;
+        from.0.begin(sender, Some(receiver.local), 0)?;
+        daemon.kill()?;
+        daemon = stage.daemon_with(settings())?;
+        let sent = from.0.cease(sender)?;
+        let arrivals = to.0.arrivals(receiver, sent.ok as usize, LONG * 2)?;
+        ensure!(arrivals.len() == sent.ok as usize, "{} of {}", arrivals.len(), sent.ok);
+        let least = super::LATENCY.as_micros() as i64;
+        let early = arrivals.iter().filter(|arrival| arrival.late_us < least).count();
+        ensure!(early == 0, "{direction:?}: {early} of {} came early", arrivals.len());
+        daemon.client()?.recover_all()?;
+    }
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
