@@ -1,40 +1,65 @@
 //! `cargo xtask bench`: speed and size, on this machine's kernel.
 //!
 //! Here is what builds; `bench/` is the program that measures. That one links the daemon's library and
-//! is optimized, so it is a program of its own, and the other verbs need neither.
+//! is optimized, so it is a program of its own, and the other verbs need neither. The network faults are measured in a
+//! VM: see `bench_vm`.
 
-use std::path::PathBuf;
+// The program that measures is built with a feature that tests are not run with; its arithmetic is tested from here.
+#[cfg(test)]
+mod statistics;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
-use crate::artifacts::{self, Profile};
-use crate::{cache, sh};
+use crate::artifacts::{self, Binaries, Profile};
+use crate::{bench_vm, cache, sh};
 
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only rows whose name begins with, or whose suite is called, one of these; default: all.
+    /// Only rows whose name begins with, or whose suite is called, one of these; `network` runs in a VM. Default: all
+    /// that run here.
     #[arg(value_name = "NAME")]
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Also writes the rows as JSON.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     /// Also rewrites docs/benchmarks.md.
     #[arg(long)]
-    write: bool,
+    pub(crate) write: bool,
+    /// The kernel of the VM, by the beginning of its name.
+    #[arg(long, default_value = "6.12")]
+    pub(crate) kernel: String,
     /// Rounds of each comparison; fewer are quicker and less sure.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
 }
 
-/// Builds everything that is measured, then measures it as root.
+/// The suites that take a kernel with netem have names that begin so.
+const NETWORK: &str = "network";
+/// The page that is rewritten.
+const PAGE: &str = "docs/benchmarks.md";
+/// The plot that belongs to it.
+const PLOT: &str = "docs/neighbour-cost.svg";
+
+/// Builds everything that is measured, then measures it as root, here or in a VM.
 pub(crate) fn verb(options: &Options) -> Result<()> {
+    let in_vm = options.names.iter().filter(|name| name.starts_with(NETWORK)).count();
+    ensure!(
+        in_vm == 0 || in_vm == options.names.len(),
+        "what begins with `{NETWORK}` runs in a VM and the rest here: name one or the other"
+    );
     let binaries = artifacts::build(Profile::Release)?;
     sh::say("building the program that measures");
-    let empty = empty_object(&binaries.target)?;
     let bench = bench_program(&binaries.target)?;
+    if in_vm > 0 { network(options, &binaries, bench) } else { here(options, &binaries, bench) }
+}
+
+fn here(options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
+    let empty = empty_object(&binaries.target)?;
     let mut command = as_root(bench)?;
     command.arg("run");
     command.arg("--daemon").arg(binaries.program("chaos-daemon")?);
@@ -43,13 +68,33 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
     command.arg("--cache").arg(cache::folder("bench")?);
     command.arg("--rounds").arg(options.rounds.to_string());
     if let Some(file) = &options.json {
-        let file = std::path::absolute(file).context("cannot name the JSON file")?;
-        command.arg("--json").arg(file);
+        command.arg("--json").arg(absolute(file)?);
     }
     if options.write {
-        command.arg("--document").arg(sh::workspace().join("docs/benchmarks.md"));
+        command.arg("--document").arg(sh::workspace().join(PAGE));
     }
     sh::run(command.args(&options.names))
+}
+
+/// Measures in the VM; showing and writing takes no root.
+fn network(options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
+    let report = bench_vm::measure(options, binaries, &bench)?;
+    let file = tempfile::NamedTempFile::new().context("cannot keep the report")?;
+    std::fs::write(file.path(), report).context("cannot keep the report")?;
+    let mut command = Command::new(bench);
+    command.arg("show").arg("--report").arg(file.path());
+    if let Some(file) = &options.json {
+        command.arg("--json").arg(absolute(file)?);
+    }
+    if options.write {
+        command.arg("--document").arg(sh::workspace().join(PAGE));
+        command.arg("--plot").arg(sh::workspace().join(PLOT));
+    }
+    sh::run(&mut command)
+}
+
+fn absolute(file: &Path) -> Result<PathBuf> {
+    std::path::absolute(file).context("cannot name the JSON file")
 }
 
 fn as_root(program: PathBuf) -> Result<Command> {
@@ -67,7 +112,7 @@ fn as_root(program: PathBuf) -> Result<Command> {
 }
 
 /// The programs that do nothing, built as the daemon's build script builds its own.
-fn empty_object(target: &std::path::Path) -> Result<PathBuf> {
+fn empty_object(target: &Path) -> Result<PathBuf> {
     let folder = target.join("bench-ebpf");
     let arch = format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH);
     let flags = [&arch, "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
@@ -82,7 +127,7 @@ fn empty_object(target: &std::path::Path) -> Result<PathBuf> {
 }
 
 /// Built for the same target as the programs that it measures, so that most of it is built already.
-fn bench_program(target: &std::path::Path) -> Result<PathBuf> {
+fn bench_program(target: &Path) -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--package", "xtask", "--features", "bench", "--bin", "bench"]);
     cargo.args(["--release", "--quiet", "--target", artifacts::TARGET]);

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod bench;
+mod bench_vm;
 mod cache;
 mod check;
 mod demo;

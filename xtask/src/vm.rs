@@ -4,6 +4,7 @@ mod apt_root;
 mod console;
 mod cpio;
 pub(crate) mod debian;
+pub(crate) mod host_program;
 mod image;
 pub(crate) mod matrix;
 mod mirror;
@@ -82,7 +83,7 @@ impl Guest {
     /// A guest with one CPU, the usual memory and time limit. Waiting takes its time if a person watches every byte.
     pub(crate) fn new(argv: &[&str], echo: Echo) -> Self {
         let clock = match echo {
-            Echo::Lines(_) => Clock::Skipping,
+            Echo::Lines(_) | Echo::LinesUntil(..) => Clock::Skipping,
             Echo::Raw => Clock::Waiting,
         };
         Self {

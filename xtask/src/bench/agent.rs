@@ -1,8 +1,11 @@
 //! The process that sends and receives, in a cgroup and a network namespace: reads orders line by line,
 //! answers each with one line.
 
+mod far;
+mod flow;
 mod link;
 mod stream;
+mod transfer;
 
 use std::{
     collections::HashMap,
@@ -18,7 +21,10 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
 };
 
+use flow::Flow;
 use link::Link;
+
+use crate::flight::Plan;
 
 /// Where to be.
 #[derive(clap::Args)]
@@ -42,18 +48,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let netns = File::open(netns).context("cannot open the namespace")?;
         setns(netns, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
     }
-    let mut links = HashMap::new();
+    let mut ways = Ways::default();
     for order in io::stdin().lock().lines() {
         let order = order?;
-        let answer = obey(&order, &mut links).with_context(|| format!("cannot do {order:?}"))?;
+        let answer = obey(&order, &mut ways).with_context(|| format!("cannot do {order:?}"))?;
         say(&answer)?;
     }
     Ok(())
 }
 
-fn obey(order: &str, links: &mut HashMap<String, Link>) -> Result<String> {
+/// To where it can send, by name.
+#[derive(Default)]
+struct Ways {
+    links: HashMap<String, Link>,
+    flows: HashMap<String, Flow>,
+}
+
+fn obey(order: &str, ways: &mut Ways) -> Result<String> {
     let words: Vec<&str> = order.split(' ').collect();
-    let known = |name: &str| format!("there is no link {name}");
+    let Ways { links, flows } = ways;
+    let known = |name: &str| format!("there is no link or flow {name}");
     Ok(match words[..] {
         ["link", name, address, netns] => {
             links.insert(name.to_owned(), Link::open(address.parse()?, netns)?);
@@ -68,6 +82,31 @@ fn obey(order: &str, links: &mut HashMap<String, Link>) -> Result<String> {
         ["race", name] => {
             let link = links.get_mut(name).with_context(|| known(name))?;
             link.race(|| say("going"))?.to_string()
+        }
+        ["flow", name, address, netns] => {
+            flows.insert(name.to_owned(), Flow::open(address.parse()?, netns)?);
+            "ok".to_owned()
+        }
+        ["fly", name, count, bytes, apart, patience] => {
+            let plan = Plan {
+                count: count.parse()?,
+                bytes: bytes.parse()?,
+                apart: Duration::from_nanos(apart.parse()?),
+                patience: Duration::from_nanos(patience.parse()?),
+            };
+            let flow = flows.get(name).with_context(|| known(name))?;
+            say("going")?;
+            flow.send(&plan)?.to_string()
+        }
+        ["round", name, trips] => {
+            let flow = flows.get(name).with_context(|| known(name))?;
+            let (half, most) = flow.trips(trips.parse()?)?;
+            format!("{half} {most}")
+        }
+        ["transfer", address, netns, warm_up, duration] => {
+            let [warm_up, duration] = [warm_up, duration]
+                .map(|millis| Ok::<_, anyhow::Error>(Duration::from_millis(millis.parse()?)));
+            transfer::run(address.parse()?, netns, warm_up?, duration?)?.to_string()
         }
         ["serve"] => stream::serve()?,
         ["trips", address, times] => stream::trips(address.parse()?, times.parse()?)?.to_string(),

@@ -43,11 +43,8 @@ pub(crate) fn compare(
 ) -> Result<Samples> {
     let mut samples = vec![Vec::new(); conditions.len()];
     for round in 0..=rounds as usize {
-        for turn in 0..conditions.len() {
-            let at = (round + turn) % conditions.len();
-            let leave = conditions[at]()?;
+        visit(round, conditions, |at| {
             let figures = measure()?;
-            leave()?;
             if round == 0 {
                 samples[at] = vec![Vec::new(); figures.len()];
             } else {
@@ -55,7 +52,39 @@ pub(crate) fn compare(
                     kept.push(figure);
                 }
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(Samples(samples))
+}
+
+/// What each condition gave in all rounds together, where the figures of a round are many of the same thing.
+pub(crate) fn pool<const CONDITIONS: usize>(
+    rounds: u32,
+    conditions: &mut [Condition<'_>; CONDITIONS],
+    mut measure: impl FnMut() -> Result<Vec<f64>>,
+) -> Result<[Vec<f64>; CONDITIONS]> {
+    let mut pools = std::array::from_fn(|_| Vec::new());
+    for round in 0..rounds as usize {
+        visit(round, conditions, |at| {
+            pools[at].extend(measure()?);
+            Ok(())
+        })?;
+    }
+    Ok(pools)
+}
+
+/// Every condition once, the first another one in every round.
+fn visit(
+    round: usize,
+    conditions: &mut [Condition<'_>],
+    mut measure: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    for turn in 0..conditions.len() {
+        let at = (round + turn) % conditions.len();
+        let leave = conditions[at]()?;
+        measure(at)?;
+        leave()?;
+    }
+    Ok(())
 }

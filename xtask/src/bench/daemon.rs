@@ -210,15 +210,20 @@ async fn connect(socket: &Path, child: &mut Child) -> Result<ChaosDaemonClient<C
     }
 }
 
+/// One fault on a cgroup.
+pub(crate) fn spec(cgroup: &Cgroup, fault: Fault) -> v1::Spec {
+    v1::Spec {
+        target: Some(v1::Target { target: Some(Target::Cgroup(cgroup.path().to_owned())) }),
+        fault: Some(v1::Fault { fault: Some(fault) }),
+        ..v1::Spec::default()
+    }
+}
+
 /// Loses every packet of a cgroup that the filter matches.
 pub(crate) fn loss(cgroup: &Cgroup, filter: v1::NetworkFilter) -> v1::Spec {
     let model = Some(Model::Percent(100.0));
     let fault = v1::NetworkLoss { filter: Some(filter), model, ..Default::default() };
-    v1::Spec {
-        target: Some(v1::Target { target: Some(Target::Cgroup(cgroup.path().to_owned())) }),
-        fault: Some(v1::Fault { fault: Some(Fault::NetworkLoss(fault)) }),
-        ..v1::Spec::default()
-    }
+    spec(cgroup, Fault::NetworkLoss(fault))
 }
 
 /// Matches every packet that leaves.

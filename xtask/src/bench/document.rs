@@ -4,13 +4,27 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    machine,
-    row::{HEAD, Row},
-};
+use crate::{report::Report, row::HEAD};
 
-const BEGIN: &str = "<!-- begin: written by cargo xtask bench --write -->";
 const END: &str = "<!-- end -->";
+
+/// A generated part of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// What is measured on this machine.
+    Host,
+    /// The network faults, in a VM.
+    Network,
+}
+
+impl Section {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Host => "<!-- begin: written by cargo xtask bench --write -->",
+            Self::Network => "<!-- begin: written by cargo xtask bench network --write -->",
+        }
+    }
+}
 
 /// The page where there is none yet.
 const PAGE: &str = "\
@@ -33,31 +47,39 @@ To repeat it, as root on a quiet machine: `cargo xtask bench --write`. `cargo xt
 
 <!-- begin: written by cargo xtask bench --write -->
 <!-- end -->
+
+## Network faults
+
+In a VM, whose kernel has netem: `cargo xtask bench network --write`.
+
+<!-- begin: written by cargo xtask bench network --write -->
+<!-- end -->
 ";
 
-/// Replaces the generated part, or makes the page.
-pub(crate) fn write(page: &Path, rows: &[Row]) -> Result<()> {
+/// Replaces a generated part, and makes the page if there is none.
+pub(crate) fn write(page: &Path, section: Section, report: &Report) -> Result<()> {
+    let begin = section.begin();
     let text = match fs::read_to_string(page) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => PAGE.to_owned(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", page.display())),
     };
-    let Some((before, rest)) = text.split_once(BEGIN) else {
-        bail!("{} has no line {BEGIN:?}", page.display());
+    let Some((before, rest)) = text.split_once(begin) else {
+        bail!("{} has no line {begin:?}", page.display());
     };
     let Some((_, after)) = rest.split_once(END) else {
-        bail!("{} has no line {END:?} after {BEGIN:?}", page.display());
+        bail!("{} has no line {END:?} after {begin:?}", page.display());
     };
-    let fresh = format!("{before}{BEGIN}\n\n{}\n{END}{after}", generated(rows));
+    let fresh = format!("{before}{begin}\n\n{}\n{END}{after}", generated(report));
     fs::write(page, fresh).with_context(|| format!("cannot write {}", page.display()))
 }
 
-fn generated(rows: &[Row]) -> String {
+fn generated(report: &Report) -> String {
     let mut text = format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
-    for row in rows {
+    for row in &report.rows {
         let _ =
             writeln!(text, "| {} |", row.cells().map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
-    let _ = writeln!(text, "\nMachine: {}. Kernel: {}.", machine::description(), machine::kernel());
+    let _ = writeln!(text, "\nMachine: {}. Kernel: {}.", report.machine, report.kernel);
     text
 }

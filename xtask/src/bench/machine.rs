@@ -22,6 +22,9 @@ pub(crate) fn description() -> String {
     let memory = memory.lines().find_map(|line| {
         line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     });
+    // What QEMU calls a processor that it emulates, whatever runs it.
+    let is_emulated = model == "QEMU TCG CPU version 2.5+";
+    let model = if is_emulated { "emulated x86-64, one instruction a nanosecond" } else { model };
     let place = if is_guest { "a virtual machine with " } else { "" };
     format!("{place}{cpus} × {model}, {} GiB", memory.unwrap_or(0).div_ceil(1 << 20))
 }

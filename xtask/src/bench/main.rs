@@ -6,17 +6,20 @@ mod agent;
 mod compare;
 mod daemon;
 mod document;
+mod flight;
 mod machine;
 mod place;
+mod plot;
 mod process;
 mod program;
+mod report;
 mod row;
 mod setting;
 mod statistics;
 mod suite;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -25,7 +28,9 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use row::{Row, table};
+use document::Section;
+use report::Report;
+use row::Row;
 use suite::Suite;
 
 #[derive(Parser)]
@@ -40,6 +45,24 @@ enum Verb {
     Run(Run),
     /// Sends and receives, somewhere.
     Agent(agent::Options),
+    /// Shows what a VM has measured.
+    Show(Show),
+}
+
+/// What a VM has measured, and where it goes.
+#[derive(clap::Args)]
+struct Show {
+    /// The report.
+    #[arg(long)]
+    report: PathBuf,
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The page to rewrite.
+    #[arg(long)]
+    document: Option<PathBuf>,
+    /// The plot to draw.
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 /// What to measure and with what.
@@ -52,6 +75,9 @@ struct Run {
     /// The page to rewrite.
     #[arg(long)]
     document: Option<PathBuf>,
+    /// Hands the report over on the console.
+    #[arg(long)]
+    hand_over: bool,
     names: Vec<String>,
 }
 
@@ -59,6 +85,7 @@ fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Run(run) => measure(&run),
         Verb::Agent(options) => agent::run(&options),
+        Verb::Show(options) => show(&options),
     }
 }
 
@@ -76,17 +103,34 @@ fn measure(run: &Run) -> Result<()> {
             .with_context(|| format!("the suite {} did not end", suite.name()))?;
         rows.extend(measured.into_iter().filter(|row| is_wanted(row, &run.names)));
     }
-    print!("{}", table(&rows));
-    let missed = rows.iter().filter(|row| row.met == Some(false)).count();
-    println!("{} rows, {missed} goals missed; kernel {}", rows.len(), machine::kernel());
-    if let Some(file) = &run.json {
-        std::fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    let report = Report::of(rows);
+    if run.hand_over {
+        return report.hand_over();
     }
-    if let Some(page) = &run.document {
-        document::write(page, &rows)?;
+    report.show();
+    keep(&report, run.json.as_deref(), run.document.as_deref(), Section::Host)
+}
+
+fn show(show: &Show) -> Result<()> {
+    let text = std::fs::read_to_string(&show.report)
+        .with_context(|| format!("cannot read {}", show.report.display()))?;
+    let report = Report::read(&text)?;
+    report.show();
+    if let Some(file) = &show.plot {
+        write(file, &plot::draw(&report.rows))?;
     }
-    Ok(())
+    keep(&report, show.json.as_deref(), show.document.as_deref(), Section::Network)
+}
+
+fn keep(report: &Report, json: Option<&Path>, page: Option<&Path>, section: Section) -> Result<()> {
+    if let Some(file) = json {
+        write(file, &report.json()?)?;
+    }
+    page.map_or(Ok(()), |page| document::write(page, section, report))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn is_wanted(row: &Row, names: &[String]) -> bool {
@@ -100,12 +144,14 @@ fn chosen(names: &[String]) -> Result<Vec<Suite>> {
     };
     for name in names {
         ensure!(
-            Suite::ALL.iter().any(|suite| may(suite, name)),
+            Suite::all().any(|suite| may(&suite, name)),
             "no row begins with {name:?}; rows begin with {}",
-            Suite::ALL.map(Suite::name).join(", ")
+            Suite::all().map(Suite::name).collect::<Vec<_>>().join(", ")
         );
     }
-    let mut all = Suite::ALL.to_vec();
-    all.retain(|suite| names.is_empty() || names.iter().any(|name| may(suite, name)));
-    Ok(all)
+    if names.is_empty() {
+        return Ok(Suite::HOST.to_vec());
+    }
+    let is_named = |suite: &Suite| names.iter().any(|name| may(suite, name));
+    Ok(Suite::all().filter(is_named).collect())
 }

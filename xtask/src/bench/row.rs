@@ -1,20 +1,20 @@
 //! One figure, as the table, the JSON and the page show it.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::machine;
 
 /// What was measured, against what, and whether it is good enough.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Whose and of what.
     pub(crate) name: String,
     /// Absent when it could not be measured; `baseline` then says why.
     pub(crate) value: Option<f64>,
     /// `×` for a ratio to the baseline.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: Cow<'static, str>,
     /// What the value is held against, with its own figure where it has one.
     pub(crate) baseline: String,
     /// What the value has to be.
@@ -23,14 +23,31 @@ pub(crate) struct Row {
     pub(crate) met: Option<bool>,
     /// Release of the kernel it was measured on.
     pub(crate) kernel: String,
+    /// Where a plot shows it; most rows are in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) point: Option<Point>,
+}
+
+/// A place in a plot, whose height is the row's value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    /// Which of the plot's panels.
+    pub(crate) panel: String,
+    /// Which of the panel's curves.
+    pub(crate) curve: String,
+    pub(crate) at: f64,
 }
 
 /// What a value has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Goal {
     /// So much or less.
     AtMost(f64),
+    /// So much or more.
+    AtLeast(f64),
+    /// Neither less than the first nor more than the second.
+    Within(f64, f64),
     /// So far from one, or nearer.
     NearOne(f64),
 }
@@ -39,6 +56,8 @@ impl Goal {
     fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+            Self::Within(least, most) => (least..=most).contains(&value),
             Self::NearOne(far) => (value - 1.0).abs() <= far,
         }
     }
@@ -46,8 +65,10 @@ impl Goal {
 
 impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(most) => write!(f, "≤ {most}"),
+        match *self {
+            Self::AtMost(most) => write!(f, "≤ {}", rounded(most)),
+            Self::AtLeast(least) => write!(f, "≥ {}", rounded(least)),
+            Self::Within(least, most) => write!(f, "{} to {}", rounded(least), rounded(most)),
             Self::NearOne(far) => write!(f, "1 ± {far}"),
         }
     }
@@ -56,8 +77,16 @@ impl std::fmt::Display for Goal {
 impl Row {
     /// A value that stands for itself.
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        let (name, value, kernel) = (name.into(), Some(rounded(value)), machine::kernel());
-        Self { name, value, unit, baseline: String::new(), goal: None, met: None, kernel }
+        Self {
+            name: name.into(),
+            value: Some(rounded(value)),
+            unit: unit.into(),
+            baseline: String::new(),
+            goal: None,
+            met: None,
+            kernel: machine::kernel(),
+            point: None,
+        }
     }
 
     /// A ratio.
@@ -84,6 +113,12 @@ impl Row {
         self
     }
 
+    /// Says where a plot shows it.
+    pub(crate) fn plotted(mut self, point: Point) -> Self {
+        self.point = Some(point);
+        self
+    }
+
     /// The cells in the order of [`HEAD`].
     pub(crate) fn cells(&self) -> [String; 6] {
         let met = match self.met {
@@ -94,7 +129,7 @@ impl Row {
         [
             self.name.clone(),
             self.value.map(|value| value.to_string()).unwrap_or_else(|| "–".into()),
-            self.unit.into(),
+            self.unit.to_string(),
             self.baseline.clone(),
             self.goal.map(|goal| goal.to_string()).unwrap_or_default(),
             met.into(),

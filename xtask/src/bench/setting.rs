@@ -1,8 +1,8 @@
 //! What is measured, and the scene that most of it is measured on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     place::{Cgroup, NetNs},
@@ -20,13 +20,20 @@ pub(crate) struct Subjects {
     pub(crate) chaos: PathBuf,
     /// The object with the programs that do nothing.
     #[arg(long)]
-    pub(crate) empty: PathBuf,
+    empty: Option<PathBuf>,
     /// A folder on a disk, for the daemons' state and for what is downloaded.
     #[arg(long)]
     pub(crate) cache: PathBuf,
     /// Rounds of each comparison.
-    #[arg(long)]
+    #[arg(long, default_value_t = 60)]
     pub(crate) rounds: u32,
+}
+
+impl Subjects {
+    /// The object with the programs that do nothing, for the suites that use them.
+    pub(crate) fn empty(&self) -> Result<&Path> {
+        self.empty.as_deref().context("`--empty` is missing")
+    }
 }
 
 /// Batches of sends in one measurement of a round.

@@ -4,6 +4,7 @@ mod classic;
 mod idle;
 mod inject;
 mod neighbour;
+mod network;
 mod program;
 mod proxy;
 mod rules;
@@ -42,11 +43,23 @@ pub(crate) enum Suite {
     Start,
     /// How big they are.
     Size,
+    /// How late packets are that are to be late.
+    NetworkDelay,
+    /// How many are lost of those that are to be lost.
+    NetworkLoss,
+    /// How much goes through a slow line.
+    NetworkRate,
+    /// How fast TCP is over a long line, and whether the line holds everything.
+    NetworkLine,
+    /// What a neighbour pays for many rules, and for many filters of `tc`.
+    NetworkNeighbour,
+    /// How soon a fault acts and ends, and what becomes of what it holds.
+    NetworkEffect,
 }
 
 impl Suite {
-    /// In the order of the table.
-    pub(crate) const ALL: [Self; 10] = [
+    /// Those for this machine, in the order of the table.
+    pub(crate) const HOST: [Self; 10] = [
         Self::Neighbour,
         Self::Target,
         Self::Rules,
@@ -58,6 +71,21 @@ impl Suite {
         Self::Start,
         Self::Size,
     ];
+
+    /// Those for a kernel that has netem, in the order of the table.
+    const NETWORK: [Self; 6] = [
+        Self::NetworkDelay,
+        Self::NetworkLoss,
+        Self::NetworkRate,
+        Self::NetworkLine,
+        Self::NetworkNeighbour,
+        Self::NetworkEffect,
+    ];
+
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::HOST.into_iter().chain(Self::NETWORK)
+    }
 
     /// What its rows begin with.
     pub(crate) fn name(self) -> &'static str {
@@ -72,6 +100,12 @@ impl Suite {
             Self::Idle => "idle",
             Self::Start => "start",
             Self::Size => "size",
+            Self::NetworkDelay => "network delay",
+            Self::NetworkLoss => "network loss",
+            Self::NetworkRate => "network rate",
+            Self::NetworkLine => "network line",
+            Self::NetworkNeighbour => "network neighbour",
+            Self::NetworkEffect => "network effect",
         }
     }
 
@@ -88,6 +122,12 @@ impl Suite {
             Self::Idle => idle::run(subjects),
             Self::Start => start::run(subjects),
             Self::Size => size::run(subjects),
+            Self::NetworkDelay => network::delay::run(subjects),
+            Self::NetworkLoss => network::loss::run(subjects),
+            Self::NetworkRate => network::rate::run(subjects),
+            Self::NetworkLine => network::line::run(subjects),
+            Self::NetworkNeighbour => network::neighbour::run(subjects),
+            Self::NetworkEffect => network::effect::run(subjects),
         }
     }
 }

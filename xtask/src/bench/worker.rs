@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::place::{Cgroup, NetNs};
+use crate::{
+    flight::{Flight, Plan},
+    place::{Cgroup, NetNs},
+};
 
 /// A running agent. It is killed at the end.
 pub(crate) struct Worker {
@@ -86,6 +89,54 @@ impl Worker {
     /// Bytes a second.
     pub(crate) fn bulk(&mut self, address: SocketAddr, duration: Duration) -> Result<f64> {
         self.number(&format!("bulk {address} {}", duration.as_millis()))
+    }
+
+    /// Makes a flow to an address of another namespace.
+    pub(crate) fn flow(&mut self, name: &str, address: &str, far: &NetNs) -> Result<()> {
+        self.ask(&format!("flow {name} {address} {}", far.path().display())).map(drop)
+    }
+
+    /// Lets it send what is planned; returns when it sends.
+    pub(crate) fn begin_flight(&mut self, flow: &str, plan: &Plan) -> Result<()> {
+        let Plan { count, bytes, apart, patience } = plan;
+        let (apart, patience) = (apart.as_nanos(), patience.as_nanos());
+        let answer = self.ask(&format!("fly {flow} {count} {bytes} {apart} {patience}"))?;
+        ensure!(answer == "going", "the agent answered {answer:?}");
+        Ok(())
+    }
+
+    /// What came of it.
+    pub(crate) fn end_flight(&mut self) -> Result<Flight> {
+        self.answer("fly")?.parse()
+    }
+
+    /// Both.
+    pub(crate) fn fly(&mut self, flow: &str, plan: &Plan) -> Result<Flight> {
+        self.begin_flight(flow, plan)?;
+        self.end_flight()
+    }
+
+    /// Nanoseconds that half of so many round trips do not exceed, and that 99 of 100 do not.
+    pub(crate) fn round_trips(&mut self, flow: &str, count: usize) -> Result<(f64, f64)> {
+        let answer = self.ask(&format!("round {flow} {count}"))?;
+        let (half, most) = answer.split_once(' ').context("the agent names one time")?;
+        Ok((half.parse()?, most.parse()?))
+    }
+
+    /// Bytes a second of one TCP connection to an address of another namespace.
+    pub(crate) fn transfer(
+        &mut self,
+        address: &str,
+        far: &NetNs,
+        warm_up: Duration,
+        duration: Duration,
+    ) -> Result<f64> {
+        let (far, warm_up) = (far.path(), warm_up.as_millis());
+        self.number(&format!(
+            "transfer {address} {} {warm_up} {}",
+            far.display(),
+            duration.as_millis()
+        ))
     }
 
     fn number(&mut self, order: &str) -> Result<f64> {

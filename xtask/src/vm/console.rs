@@ -8,8 +8,20 @@ use std::io::Write;
 pub(crate) enum Echo {
     /// Whole lines, each after `[label] `.
     Lines(String),
+    /// The same up to the first line that begins so: what is from there on is for programs.
+    LinesUntil(String, &'static str),
     /// Every byte as it comes, for a command that a person watches.
     Raw,
+}
+
+impl Echo {
+    /// What a line begins with.
+    fn label(&self) -> Option<&str> {
+        match self {
+            Self::Lines(label) | Self::LinesUntil(label, _) => Some(label),
+            Self::Raw => None,
+        }
+    }
 }
 
 /// Collects one VM's output.
@@ -18,11 +30,13 @@ pub(crate) struct Console {
     log: File,
     partial: Vec<u8>,
     lines: Vec<String>,
+    /// Nothing more is for a person.
+    is_over: bool,
 }
 
 impl Console {
     pub(crate) fn new(echo: Echo, log: File) -> Self {
-        Self { echo, log, partial: Vec::new(), lines: Vec::new() }
+        Self { echo, log, partial: Vec::new(), lines: Vec::new(), is_over: false }
     }
 
     /// Takes the next piece of output.
@@ -52,7 +66,10 @@ impl Console {
     fn end_line(&mut self) {
         let bytes = std::mem::take(&mut self.partial);
         let line = String::from_utf8_lossy(&bytes).replace('\r', "");
-        if let Echo::Lines(label) = &self.echo {
+        if let Echo::LinesUntil(_, end) = self.echo {
+            self.is_over |= line.starts_with(end);
+        }
+        if let Some(label) = self.echo.label().filter(|_| !self.is_over) {
             // One write per line, so that two VMs' lines do not mix.
             drop(std::io::stdout().lock().write_all(format!("[{label}] {line}\n").as_bytes()));
         }

@@ -88,8 +88,12 @@ fn load_modules() -> Result<()> {
 /// `switch_root`, this mounts a tmpfs over the root.
 fn move_to_new_root() -> Result<()> {
     mount_at("/new", "tmpfs", MsFlags::empty())?;
-    for folder in ["bin", "etc"] {
-        copy_folder(&Path::new("/").join(folder), &Path::new("/new").join(folder))?;
+    for folder in ["bin", "etc", "lib64"] {
+        let from = Path::new("/").join(folder);
+        // Shared libraries are only there when the command has need of them.
+        if from.exists() {
+            copy_folder(&from, &Path::new("/new").join(folder))?;
+        }
     }
     // Only there when the kernel has modules.
     if Path::new("/lib").exists() {

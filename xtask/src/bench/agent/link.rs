@@ -2,21 +2,19 @@
 //! happens in the sender's call.
 
 use std::{
-    fs::File,
     hint::spin_loop,
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, TcpListener, TcpStream, UdpSocket},
-    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use nix::{
-    sched::{CloneFlags, setns},
     sys::socket::{setsockopt, sockopt},
     time::{ClockId, clock_gettime},
 };
 
+use super::far;
 use crate::statistics::median;
 
 /// Datagrams between two looks at the clock.
@@ -40,16 +38,8 @@ pub(super) struct Link {
 impl Link {
     /// Makes the sockets; the receiving ones in another namespace unless `netns` is `-`.
     pub(super) fn open(address: IpAddr, netns: &str) -> Result<Self> {
-        let listen = || -> Result<_> {
-            if netns != "-" {
-                setns(File::open(netns)?, CloneFlags::CLONE_NEWNET)?;
-            }
-            Ok((UdpSocket::bind((address, 0))?, TcpListener::bind((address, 0))?))
-        };
-        // Only this thread goes there.
-        let (receiver, listener) = thread::scope(|scope| scope.spawn(listen).join())
-            .map_err(|_| anyhow!("the thread panicked"))?
-            .context("cannot listen")?;
+        let listen = || Ok((UdpSocket::bind((address, 0))?, TcpListener::bind((address, 0))?));
+        let (receiver, listener) = far::within(netns, listen).context("cannot listen")?;
         setsockopt(&listener, sockopt::RcvBufForce, &BUFFER)?;
         let sender = UdpSocket::bind(("0.0.0.0", 0))?;
         sender.connect(receiver.local_addr()?)?;

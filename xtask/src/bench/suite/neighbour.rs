@@ -36,7 +36,7 @@ fn beside(subjects: &Subjects, daemon: &Daemon) -> Result<Vec<Row>> {
     let cgroup = Cgroup::new()?;
     // The target's processes are what makes its namespace one of the target's.
     let _target = Worker::start(&cgroup, &neighbour.netns)?;
-    let empty = Empty::load(&subjects.empty)?;
+    let empty = Empty::load(subjects.empty()?)?;
     let mut conditions: [Condition<'_>; 3] = [
         nothing(),
         Box::new(|| empty.attach_out(&neighbour.netns)),

@@ -21,7 +21,7 @@ const BATCHES: u32 = 100;
 
 pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     let daemon = Daemon::start(subjects)?;
-    let empty = Empty::load(&subjects.empty)?;
+    let empty = Empty::load(subjects.empty()?)?;
     let mut rows = Vec::new();
     for (name, kind) in [("net_out", Kind::Out), ("net_in", Kind::In)] {
         let program = process::program(daemon.pid(), kind)?;

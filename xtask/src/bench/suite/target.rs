@@ -16,7 +16,7 @@ const CLOSE_TO_EMPTY: Goal = Goal::AtMost(1.05);
 
 pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     let daemon = Daemon::start(subjects)?;
-    let empty = Empty::load(&subjects.empty)?;
+    let empty = Empty::load(subjects.empty()?)?;
     let mut rows = Vec::new();
     for (way, direction) in [("out", Direction::Out), ("in", Direction::In)] {
         let mut scene = Scene::new()?;
