@@ -52,7 +52,7 @@ pub(crate) fn verb(options: &Options) -> Result<()> {
         in_vm == 0 || in_vm == options.names.len(),
         "what begins with `{NETWORK}` runs in a VM and the rest here: name one or the other"
     );
-    let binaries = artifacts::build(Profile::Release)?;
+    let binaries = artifacts::build_shipped(Profile::Release)?;
     sh::say("building the program that measures");
     let bench = bench_program(&binaries.target)?;
     if in_vm > 0 { network(options, &binaries, bench) } else { here(options, &binaries, bench) }

@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn the_distance_is_the_largest() {
-        let even: Vec<f64> = (0..100).map(|at| (f64::from(at) + 0.5) / 50.0 - 1.0).collect();
-        close(distance(&even, uniform), 0.005);
+        let even: Vec<f64> = (0..1000).map(|at| (f64::from(at) + 0.5) / 500.0 - 1.0).collect();
+        close(distance(&even, uniform), 0.0005);
         close(distance(&[0.0], uniform), 0.5);
         close(distance(&[1.0, 1.0], uniform), 1.0);
         assert!(distance(&even, normal) > critical_distance(even.len()));

@@ -84,11 +84,9 @@ fn straying(daemon: &Daemon, wire: &mut Wire, shape: Shape) -> Result<Vec<Row>> 
             ..latency(Duration::from_millis(LATENCY))
         })
     };
-    let netem = format!("netem delay {LATENCY}ms {JITTER}ms {} limit 100000", shape.netem());
-    let mut conditions: [Condition<'_>; 2] = [
-        Box::new(|| daemon.during(spec(cgroup, fault()))),
-        Box::new(|| root_qdisc(near, netem.trim())),
-    ];
+    let netem = format!("netem delay {LATENCY}ms {JITTER}ms limit 100000{}", shape.netem());
+    let mut conditions: [Condition<'_>; 2] =
+        [Box::new(|| daemon.during(spec(cgroup, fault()))), Box::new(|| root_qdisc(near, &netem))];
     let plan = plan(STRAYING, 20 * LATENCY);
     let [ours, netem] =
         pool(ROUNDS, &mut conditions, || Ok(worker.fly(FLOW, &plan)?.delays().collect()))?;

@@ -11,7 +11,7 @@ use super::{
     wire::{FLOW, Wire},
 };
 use crate::{
-    daemon::{Daemon, everything, loss, spec},
+    daemon::{Daemon, everything, loss, never, spec},
     flight::{Packet, Plan},
     row::{Goal, Row},
     setting::Subjects,
@@ -55,6 +55,18 @@ pub(in crate::suite) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     rows.extend(times("loss", &rounds));
     let rounds = self::rounds(&daemon, &mut wire, &all_late)?;
     rows.extend(times("delay", &rounds));
+    // The first hook of a node is live when the kernel has waited for an RCU grace period, others are at once: it is
+    // only then that `tcx_link_prog_attach` switches hooks on, for all interfaces together.
+    let elsewhere = Wire::new()?;
+    let id = daemon.inject(loss(&elsewhere.cgroup, everything()))?;
+    rows.extend(times(
+        "loss, another fault elsewhere",
+        &self::rounds(&daemon, &mut wire, &all_lost)?,
+    ));
+    daemon.recover(id)?;
+    let id = daemon.inject(loss(&wire.cgroup, never(v1::Direction::Out)))?;
+    rows.extend(times("loss, another fault here", &self::rounds(&daemon, &mut wire, &all_lost)?));
+    daemon.recover(id)?;
     let held: usize = rounds.iter().map(|round| round.held).sum();
     let lost: usize = rounds.iter().map(|round| round.lost).sum();
     rows.push(

@@ -31,7 +31,7 @@ const TCP_PAYLOAD: f64 = 1448.0;
 const DATAGRAM: usize = 1500;
 /// So much more than the line takes is sent.
 const LOAD: f64 = 1.25;
-/// The share of the packets that arrive while the line finds its pace or runs dry, at each end.
+/// One in so many packets at each end arrives while the line finds its pace or runs dry.
 const ENDS: usize = 5;
 /// What has to go without a line, or it is not the line that is measured.
 const ROOM: f64 = 1.1;
