@@ -68,7 +68,8 @@ fn names<'a>(points: &[(&'a Point, f64)], name: impl Fn(&'a Point) -> &'a String
 /// For those who do not see it.
 fn describe(points: &[(&Point, f64)]) -> String {
     let words = |(point, value): &(&Point, f64)| {
-        format!("{} with {} of {}: {value} times", point.panel, point.at, point.curve)
+        let at = thousands(point.at as usize);
+        format!("{} with {at} of {}: {value} times", point.panel, point.curve)
     };
     points.iter().map(words).collect::<Vec<_>>().join("; ")
 }
@@ -154,7 +155,7 @@ impl Field {
                 svg,
                 r#"  <path class="axis" d="M{x:.1} {bottom}v5"/><text class="s" x="{x:.1}" y="{}" text-anchor="middle">{}</text>"#,
                 bottom + 20.0,
-                thousands(tick)
+                thousands(tick as usize)
             );
         }
         let _ = writeln!(
@@ -217,8 +218,8 @@ fn ticks([low, high]: [f64; 2], digits: &[f64]) -> Vec<f64> {
 }
 
 /// `10,000`
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
+pub(crate) fn thousands(value: usize) -> String {
+    let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {

@@ -32,8 +32,8 @@ const LATENCIES: [u64; 3] = [1, 20, 100];
 const LATENCY: u64 = 20;
 const JITTER: u64 = 5;
 const SHARES: [f64; 3] = [0.5, 0.9, 0.99];
-/// No worse than netem is what differs from it by less, in microseconds: one timer interrupt.
-const TOLERANCE: f64 = 50.0;
+/// No worse than netem is what differs from it by less, in microseconds: a packet passes two more devices.
+const TOLERANCE: f64 = 20.0;
 
 pub(in crate::suite) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     let daemon = Daemon::start(subjects)?;

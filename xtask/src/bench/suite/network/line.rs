@@ -57,6 +57,6 @@ fn capacity(daemon: &Daemon, wire: &mut Wire) -> Result<Row> {
     let delays: Vec<f64> = flight.delays().collect();
     let name = format!("network line of {} s: of 10,000 under way", FAR_AWAY.as_secs());
     Ok(Row::new(name, flight.arrived() as f64, "arrived")
-        .against(format!("half of them after {:.4} s", median(&delays) / 1e3))
+        .against(format!("half of them after {:.5} s", median(&delays) / 1e3))
         .goal(Goal::AtLeast(UNDER_WAY.count as f64)))
 }

@@ -13,6 +13,7 @@ use crate::{
     compare::{compare, nothing},
     daemon::{Daemon, spec},
     place::{Cgroup, NetNs},
+    plot::thousands,
     row::{Goal, Point, Row},
     setting::Subjects,
     worker::Worker,
@@ -117,7 +118,7 @@ fn beside(
     })?;
     let row = |operation: usize, panel: &str, none: String| {
         let point = Point { panel: panel.to_owned(), curve: who.to_owned(), at: count as f64 };
-        let name = format!("network neighbour of {count} {what}, {who}: {panel}");
+        let name = format!("network neighbour, {who}, {} {what}: {panel}", thousands(count));
         Row::ratio(name, samples.figure(0, operation), none).plotted(point)
     };
     let giga = BYTES * 8.0 / samples.figure(0, 2);
