@@ -108,6 +108,7 @@ impl TryFrom<FilterFlags> for NetworkFilter {
             connection_percent: flags.connection_percent,
             first: flags.first,
             after: flags.after,
+            neighbours: Vec::new(),
         };
         match filter.contradiction() {
             Some(contradiction) => Err(refuse(contradiction)),
