@@ -360,7 +360,7 @@ fn more_peers_than_are_told_apart_are_refused() -> Result<()> {
     let agents: Vec<Agent> =
         cgroups.iter().map(|cgroup| scene.neighbour(cgroup)).collect::<Result<_>>()?;
     let spec = |count: usize| {
-        let peers = cgroups.iter().take(count).map(|cgroup| named(cgroup));
+        let peers = cgroups.iter().take(count).map(named);
         let peers = peers.collect();
         Network::from(v1::NetworkPartition::default())
             .only(|filter| filter.peers = peers)
