@@ -87,6 +87,12 @@ pub struct Packet {
     pub opens: u32,
     pub local: [u8; 16],
     pub remote: [u8; 16],
+    /// Where the kernel has the cgroup of the socket at the other end; 0 where there is none.
+    pub peer: u64,
+    /// The depth of that cgroup.
+    pub peer_level: u32,
+    /// 1 once somebody looked.
+    pub knows_peer: u32,
     /// Of the device that it is on; zeroes while no rule asks for it.
     pub interface: [u8; INTERFACE_NAME],
     /// What the rules that were asked so far want of it.
@@ -136,6 +142,8 @@ impl Packet {
         (self.length, self.wire_length, self.link_length) = (0, 0, 0);
         (self.has_ports, self.local_port, self.remote_port) = (1, 0, port);
         (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
+        // Whether the address is one of this network namespace is not to be told yet.
+        (self.peer, self.knows_peer) = (0, 1);
         self.local = [0; 16];
         for (at, word) in remote.iter().enumerate() {
             self.remote[4 * at..4 * at + 4].copy_from_slice(&word.to_ne_bytes());
@@ -154,6 +162,7 @@ impl Packet {
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
         (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
         self.link_length = 0;
+        (self.peer, self.knows_peer) = (0, 0);
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
         match ethertype {

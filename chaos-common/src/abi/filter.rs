@@ -70,6 +70,19 @@ pub struct PortSet {
     pub ranges: [PortRange; MAX_PORT_RANGES],
 }
 
+/// Cgroups that one rule can have at the other end.
+pub const MAX_PEERS: usize = 8;
+
+/// A cgroup at the other end of a connection that does not leave the network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Peer {
+    /// The kernel's id of it; where there is none, 0.
+    pub cgroup: u64,
+    /// Its depth; the root's is 0.
+    pub level: u64,
+}
+
 /// Bytes of an interface's name, with the zero behind it.
 pub const INTERFACE_NAME: usize = 16;
 
@@ -143,6 +156,8 @@ pub struct NetFilter {
     pub remote_ports: PortSet,
     /// Ports of the target's end.
     pub local_ports: PortSet,
+    /// Who else is meant at the other end, besides the listed addresses; the first that is none ends the list.
+    pub peers: [Peer; MAX_PEERS],
 }
 
 impl Default for NetFilter {
@@ -159,11 +174,19 @@ impl Default for NetFilter {
             interface: [0; INTERFACE_NAME],
             remote_ports: PortSet::default(),
             local_ports: PortSet::default(),
+            peers: [Peer::default(); MAX_PEERS],
         }
     }
 }
 
 impl NetFilter {
+    /// Whether it asks whose socket is at the other end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks_peer(&self) -> bool {
+        self.peers[0].cgroup != 0
+    }
+
     /// Whether it depends on what came before in the same connection.
     #[inline(always)]
     #[must_use]

@@ -19,8 +19,8 @@ pub use action::{
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
 pub use filter::{
-    Connections, Direction, INTERFACE_NAME, MAX_PORT_RANGES, NetFilter, PortRange, PortSet,
-    Protocol, Remotes, Window,
+    Connections, Direction, INTERFACE_NAME, MAX_PEERS, MAX_PORT_RANGES, NetFilter, Peer, PortRange,
+    PortSet, Protocol, Remotes, Window,
 };
 pub use gate::{Gate, RuleState, RuleStats};
 pub use label::{LABEL_ETHERTYPE, Label};
@@ -44,7 +44,16 @@ assert_layout!(RuleState, 6 * 8);
 assert_layout!(RuleStats, 6 * 8);
 assert_layout!(PortSet, 4 + 4 * MAX_PORT_RANGES);
 assert_layout!(Window, 4 * 8);
-assert_layout!(NetFilter, 4 * 4 + 2 * 8 + 4 * 8 + INTERFACE_NAME + 2 * size_of::<PortSet>());
+assert_layout!(Peer, 2 * 8);
+assert_layout!(
+    NetFilter,
+    4 * 4
+        + 2 * 8
+        + 4 * 8
+        + INTERFACE_NAME
+        + 2 * size_of::<PortSet>()
+        + MAX_PEERS * size_of::<Peer>()
+);
 assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
 assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
 assert_layout!(FlowKey, 8 + 2 * 4);
@@ -52,7 +61,7 @@ assert_layout!(Flow, 4 * 8);
 assert_layout!(Layout, 12 * 4);
 assert_layout!(Way, 5 * 4);
 assert_layout!(Handover, 8 + 2 * 4);
-assert_layout!(TargetRules, 4 + 4 * MAX_RULES_PER_TARGET);
+assert_layout!(TargetRules, 2 * 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
 assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);

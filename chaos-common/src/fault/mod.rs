@@ -14,7 +14,9 @@ mod network_reorder;
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
 pub use network_delay::{DelayParts, Distribution, Jitter, NetworkDelay, Table};
 pub use network_duplicate::{Copies, NetworkDuplicate};
-pub use network_filter::{Connections, Contradiction, Direction, NetworkFilter, Protocol};
+pub use network_filter::{
+    Connections, Contradiction, Direction, Neighbour, NetworkFilter, Others, Protocol,
+};
 pub use network_loss::{Burst, FourStates, LossModel, NetworkLoss};
 pub use network_occupy::{BindAddress, NetworkOccupy, Occupation, Transports};
 pub use network_partition::NetworkPartition;
@@ -22,7 +24,7 @@ pub use network_rate::{Excess, NetworkRate};
 pub use network_reject::{Answer, NetworkReject, With};
 pub use network_reorder::{NetworkReorder, ReorderModel};
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use crate::{
     invalid::{At, Invalid},
@@ -176,17 +178,17 @@ impl Fault {
         }
     }
 
-    /// The filter, if it names others whose addresses have to be found.
+    /// The filter, if it names others who have to be found.
     #[must_use]
     pub fn naming_filter(&self) -> Option<&NetworkFilter> {
         self.filter().filter(|filter| filter.names_others())
     }
 
-    /// The same with addresses that were found for those whom its filter names.
+    /// The same, about those who were found for whom its filter names.
     ///
     /// # Errors
     /// When those are more than a filter can hold.
-    pub fn aimed_at(mut self, addresses: &[IpAddr]) -> Result<Self, Invalid> {
+    pub fn aimed_at(mut self, others: &Others) -> Result<Self, Invalid> {
         let filter = match &mut self {
             Self::NetworkLoss(loss) => &mut loss.filter,
             Self::NetworkDelay(delay) => &mut delay.filter,
@@ -198,7 +200,7 @@ impl Fault {
             Self::NetworkReject(reject) => &mut reject.filter,
             Self::NetworkOccupy(_) => return Ok(self),
         };
-        *filter = std::mem::take(filter).aimed_at(addresses).at("filter")?;
+        *filter = std::mem::take(filter).aimed_at(others).at("filter")?;
         Ok(self)
     }
 }

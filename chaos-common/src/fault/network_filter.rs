@@ -1,13 +1,13 @@
 //! Which packets of a target a network fault is about: one object for the whole family.
 
 mod connection;
+mod others;
 mod wire;
 
+pub use others::{Neighbour, Others};
 pub(super) use wire::protocol;
 
-use std::{collections::HashSet, fmt, net::IpAddr};
-
-use ipnet::IpNet;
+use std::{collections::HashSet, fmt};
 
 use crate::{
     abi,
@@ -209,6 +209,9 @@ pub struct NetworkFilter {
     /// Only what comes after so many packets or bytes of a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Volume>,
+    /// Peers that were found in a network namespace of the target; see [`NetworkFilter::aimed_at`].
+    #[serde(skip)]
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// Hosts and peers that a filter names at most: each is looked up now and then.
@@ -288,7 +291,7 @@ impl NetworkFilter {
         }
     }
 
-    /// Whether it names others whose addresses have to be found.
+    /// Whether it names others who have to be found.
     #[must_use]
     pub fn names_others(&self) -> bool {
         !self.hosts.is_empty() || !self.peers.is_empty()
@@ -297,16 +300,6 @@ impl NetworkFilter {
     /// Whether only those are meant whom it lists or names.
     fn is_listed(&self) -> bool {
         !self.remote.is_empty() || self.names_others()
-    }
-
-    /// The same with addresses that were found for those whom it names.
-    ///
-    /// # Errors
-    /// When those are more than a filter can hold.
-    pub fn aimed_at(mut self, addresses: &[IpAddr]) -> Result<Self, Invalid> {
-        let found = addresses.iter().map(|address| IpNet::from(*address).into());
-        self.remote = self.remote.iter().chain(found).collect::<Vec<Cidr>>().try_into()?;
-        Ok(self)
     }
 
     /// Conditions that cannot be meant together.
@@ -368,6 +361,7 @@ impl NetworkFilter {
             interface: self.interface.as_ref().map(InterfaceName::to_abi).unwrap_or_default(),
             remote_ports: self.remote_ports.to_abi(),
             local_ports: self.local_ports.to_abi(),
+            peers: self.peers_to_abi(),
         }
     }
 }
@@ -383,6 +377,9 @@ impl fmt::Display for NetworkFilter {
         }
         for peer in &self.peers {
             write!(f, ", peer {peer}")?;
+        }
+        for neighbour in &self.neighbours {
+            write!(f, ", cgroup {neighbour} by its sockets")?;
         }
         if !self.except.is_empty() {
             write!(f, ", except {}", self.except)?;

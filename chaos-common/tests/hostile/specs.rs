@@ -260,6 +260,7 @@ fn filter() -> BoxedStrategy<NetworkFilter> {
                     connection_percent,
                     first,
                     after,
+                    neighbours: Vec::new(),
                 };
                 filter.checked().ok()
             },

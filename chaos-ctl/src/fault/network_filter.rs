@@ -36,7 +36,7 @@ pub(super) struct FilterFlags {
     /// Only these units, containers or pods of this node: unit:redis.service
     ///
     /// One list with --to and --to-host. KIND:NAME, where KIND is unit, container, pod, pid or cgroup.
-    /// One that shares its network namespace with the target has no address of its own, and is refused.
+    /// One that shares its network namespace with the target is told by its TCP and UDP sockets.
     #[arg(long, value_name = "PEER", value_delimiter = ',', allow_hyphen_values = true)]
     to_peer: Vec<Target>,
 
@@ -108,6 +108,7 @@ impl TryFrom<FilterFlags> for NetworkFilter {
             connection_percent: flags.connection_percent,
             first: flags.first,
             after: flags.after,
+            neighbours: Vec::new(),
         };
         match filter.contradiction() {
             Some(contradiction) => Err(refuse(contradiction)),

@@ -1,4 +1,5 @@
-//! Follows the hosts and cgroups that filters name: what gets another address while a fault is there is still meant.
+//! Follows the hosts and cgroups that filters name: what gets another address, or comes back as another cgroup, while
+//! a fault is there is still meant.
 //!
 //! One thread, and none while nobody is named. It asks without the lock: a name server may take its time.
 
@@ -10,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use chaos_common::spec::InjectionId;
+use chaos_common::{
+    fault::{Neighbour, Others},
+    spec::InjectionId,
+};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Engine, injection::Phase, record::Record};
+use crate::peer::Seeker;
 
 /// How often everybody is looked for again.
 const EVERY: Duration = Duration::from_secs(5);
@@ -43,7 +48,7 @@ impl Aim {
         match thread {
             Ok(_) => state.runs = true,
             Err(error) => {
-                tracing::error!(%error, "no thread to follow hosts and peers; their addresses stay what they are");
+                tracing::error!(%error, "no thread to follow hosts and peers; they stay what they are");
             }
         }
     }
@@ -91,7 +96,7 @@ fn run(engine: &Engine) {
                 Ok(()) => drop(said.remove(&record.id)),
                 Err(problem) if said.get(&record.id) == Some(&problem) => {}
                 Err(problem) => {
-                    tracing::warn!(injection = %record.id, problem, "addresses stay what they were; tried again");
+                    tracing::warn!(injection = %record.id, problem, "hosts and peers stay what they were; tried again");
                     said.insert(record.id, problem);
                 }
             }
@@ -110,23 +115,37 @@ fn named(engine: &Engine) -> Vec<Record> {
         .collect()
 }
 
-/// Adds the addresses that an injection did not know. Those that it knew stay: connections to them go on.
+/// Adds those whom an injection did not know.
 fn aim(engine: &Engine, record: &Record) -> Result<(), String> {
     let Some(filter) = record.spec.fault.naming_filter() else { return Ok(()) };
     let target = record.target();
-    let found = engine.seeker(&target).addresses(filter).map_err(|error| error.to_string())?;
-    let known: HashSet<&IpAddr> = record.addresses.iter().collect();
-    let new: Vec<IpAddr> = found.into_iter().filter(|address| !known.contains(address)).collect();
-    if new.is_empty() {
+    let seeker = engine.seeker(&target);
+    let found = seeker.others(filter).map_err(|error| error.to_string())?;
+    let others = together(&record.others, found, seeker);
+    if others == record.others {
         return Ok(());
     }
-    tracing::info!(injection = %record.id, addresses = ?new, "those that are named have more addresses");
+    tracing::info!(injection = %record.id, ?others, "those that are named are others now");
     let mut world = engine.world.lock();
     engine.settled(&mut world, &record.id);
     if world.active(&record.id).is_err() {
         // It has ended meanwhile.
         return Ok(());
     }
-    let add = |record: &mut Record| record.addresses.extend(&new);
-    engine.change(world, &record.id, add).map(drop).map_err(|error| error.to_string())
+    let change = |record: &mut Record| record.others = others;
+    engine.change(world, &record.id, change).map(drop).map_err(|error| error.to_string())
+}
+
+/// Those who were known and who were found. Addresses stay, since connections to them go on; a cgroup that is gone has
+/// no sockets any more, and is not known for longer.
+fn together(known: &Others, found: Others, seeker: Seeker<'_>) -> Others {
+    let mut together = known.clone();
+    let addresses: HashSet<&IpAddr> = known.addresses.iter().collect();
+    let new = found.addresses.into_iter().filter(|address| !addresses.contains(address));
+    together.addresses.extend(new);
+    let is_left = |cgroup: &Neighbour| found.cgroups.contains(cgroup) || seeker.has(cgroup);
+    together.cgroups.retain(is_left);
+    let new = found.cgroups.iter().filter(|cgroup| !known.cgroups.contains(cgroup));
+    together.cgroups.extend(new.cloned());
+    together
 }

@@ -50,9 +50,9 @@ pub enum EngineError {
     /// Somebody whom the filter names was not found.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// They have more addresses than a filter can hold.
+    /// They are more than a filter can hold.
     #[error(transparent)]
-    TooManyAddresses(#[from] Invalid),
+    TooManyOthers(#[from] Invalid),
     /// The journal could not be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -237,7 +237,7 @@ mod tests {
             rule: RuleId(9),
             boot_id: "boot".into(),
             deadline: BootTime::from_nanos(77),
-            addresses: Vec::new(),
+            others: Default::default(),
             created_at_ms: 1,
             requested_by: "test".into(),
         }

@@ -33,9 +33,10 @@ pub use error::{EngineError, StartError, StorageError};
 pub use start::{Config, Durable};
 pub use sweep::{Swept, sweep_node};
 
-use std::{net::IpAddr, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use chaos_common::{
+    fault::Others,
     injection::{End, Injection, State},
     spec::{InjectionId, Spec},
     value::Lifetime,
@@ -83,7 +84,7 @@ impl Engine {
     pub fn plan(&self, spec: &Spec) -> Result<Plan, EngineError> {
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
-        let addresses = self.addresses(spec, &target, &protected)?;
+        let others = self.others(spec, &target, &protected)?;
         let world = self.world.lock();
         self.policy.check(spec, &target, &protected, world.live.len())?;
         let limits = fault::Limits {
@@ -91,7 +92,7 @@ impl Engine {
             times: spec.times,
             seed: spec.seed.unwrap_or(0),
         };
-        let effects = world.plan_fault(&spec.fault, &addresses, &limits)?;
+        let effects = world.plan_fault(&spec.fault, &others, &limits)?;
         world.admit(&effects, &target)?;
         Ok(Plan { cgroup: target.path, effects: effects.iter().map(ToString::to_string).collect() })
     }
@@ -131,7 +132,7 @@ impl Engine {
         }
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
-        let addresses = self.addresses(spec, &target, &protected)?;
+        let others = self.others(spec, &target, &protected)?;
         let record = {
             let mut world = self.world.lock();
             // Somebody may have been quicker with the same id. The lock is held from here to the
@@ -140,7 +141,7 @@ impl Engine {
                 return world::same_request(&earlier, spec).map(|()| earlier);
             }
             self.policy.check(spec, &target, &protected, world.live.len())?;
-            let record = world.reserve(id.clone(), spec, target, addresses, who)?;
+            let record = world.reserve(id.clone(), spec, target, others, who)?;
             // From now on there is a lease to keep, however long this takes.
             self.keeper.wake_by(world.next_due());
             record
@@ -183,16 +184,16 @@ impl Engine {
         Ok(injection)
     }
 
-    /// Addresses of those whom a fault's filter names. Nobody is asked for what the policy will refuse.
-    fn addresses(
+    /// Those whom a fault's filter names. Nobody is asked for what the policy will refuse.
+    fn others(
         &self,
         spec: &Spec,
         target: &Cgroup,
         protected: &Protected,
-    ) -> Result<Vec<IpAddr>, EngineError> {
-        let Some(filter) = spec.fault.naming_filter() else { return Ok(Vec::new()) };
+    ) -> Result<Others, EngineError> {
+        let Some(filter) = spec.fault.naming_filter() else { return Ok(Others::default()) };
         self.policy.check(spec, target, protected, self.live())?;
-        Ok(self.seeker(target).addresses(filter)?)
+        Ok(self.seeker(target).others(filter)?)
     }
 
     fn seeker<'a>(&'a self, target: &'a Cgroup) -> Seeker<'a> {

@@ -1,12 +1,10 @@
 //! What the journal says of one injection: enough to end it, or to go on with it, without asking
 //! anybody.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chaos_common::{
+    fault::Others,
     spec::{InjectionId, Spec},
     target::CgroupPath,
 };
@@ -33,9 +31,9 @@ pub(super) struct Record {
     pub(super) boot_id: String,
     /// When it ends, on that boot's clock.
     pub(super) deadline: BootTime,
-    /// Addresses that were found so far for those whom the fault's filter names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) addresses: Vec<IpAddr>,
+    /// Who was found so far for those whom the fault's filter names.
+    #[serde(default, skip_serializing_if = "Others::is_empty")]
+    pub(super) others: Others,
     /// When it was accepted, in milliseconds of Unix time.
     pub(super) created_at_ms: u64,
     /// Who asked.

@@ -73,7 +73,7 @@ mod tests {
             rule: RuleId(1),
             boot_id: "this".into(),
             deadline: BootTime::from_nanos(100),
-            addresses: Vec::new(),
+            others: Default::default(),
             created_at_ms: 0,
             requested_by: String::new(),
         }

@@ -1,13 +1,10 @@
 //! The engine's memory: what is live, what has ended, and the kernel. One lock guards it all.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque, vec_deque},
-    net::IpAddr,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque, vec_deque};
 
 use chaos_common::{
     abi::MAX_RULES,
-    fault::Fault,
+    fault::{Fault, Others},
     injection::Injection,
     spec::{InjectionId, Spec},
 };
@@ -77,7 +74,7 @@ impl World {
         id: InjectionId,
         spec: &Spec,
         target: Cgroup,
-        addresses: Vec<IpAddr>,
+        others: Others,
         who: &str,
     ) -> Result<Record, EngineError> {
         if self.closing {
@@ -93,7 +90,7 @@ impl World {
             rule: self.free_rule()?,
             boot_id: self.boot_id.clone(),
             deadline: BootTime::now().after(spec.duration.get()),
-            addresses,
+            others,
             created_at_ms: now_ms(),
             requested_by: who.to_owned(),
         };
@@ -134,20 +131,20 @@ impl World {
     pub(super) fn plan(&self, record: &Record) -> Result<Vec<Effect>, EngineError> {
         let limits =
             Limits { deadline: record.deadline, times: record.spec.times, seed: record.seed };
-        self.plan_fault(&record.spec.fault, &record.addresses, &limits)
+        self.plan_fault(&record.spec.fault, &record.others, &limits)
     }
 
     pub(super) fn plan_fault(
         &self,
         fault: &Fault,
-        addresses: &[IpAddr],
+        others: &Others,
         limits: &Limits,
     ) -> Result<Vec<Effect>, EngineError> {
         let support = self.kernel.support();
-        if addresses.is_empty() {
+        if others.is_empty() {
             return Ok(fault::plan(fault, limits, support)?);
         }
-        Ok(fault::plan(&fault.clone().aimed_at(addresses)?, limits, support)?)
+        Ok(fault::plan(&fault.clone().aimed_at(others)?, limits, support)?)
     }
 
     /// Looks whether effects could be applied to a target.

@@ -15,6 +15,10 @@ use crate::{
 
 const OUT: &str = "direction out";
 const IN: &str = "direction in";
+const PEERS: &str = "peers in the target's network namespace";
+
+/// Why a call that fails is not told by who is at the other end.
+const NO_PEERS_OF_CALLS: &str = "before there is a packet nothing tells whose socket would get it; give the peer's ports (`remotePorts`) instead, or reject packets";
 
 /// What is less good about packets that wait in the daemon.
 const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
@@ -60,6 +64,16 @@ impl Network<'_> {
         support: &Support,
     ) -> Result<Vec<Effect>, Unsupported> {
         let (kind, direction, means) = (self.kind, self.filter.direction(), self.means);
+        if !self.filter.neighbours.is_empty() {
+            let peers = match means {
+                Means::Attempt => Err(NO_PEERS_OF_CALLS.to_owned()),
+                Means::Verdict | Means::Change | Means::Answer | Means::Hold | Means::Spoil => {
+                    support.peers.clone()
+                }
+            };
+            let refuse = |reason| Unsupported { fault: kind, aspect: PEERS, reason };
+            peers.map_err(refuse)?;
+        }
         let mut effects = vec![Effect::PutRule(PutRule(Box::new(self.rule(limits))))];
         let mut need = |aspect, result: Result<(), &String>, effect| match result {
             Ok(()) if effects.contains(&effect) => Ok(()),
@@ -206,6 +220,7 @@ mod tests {
             attempts: Ok(Refusal::AnyErrno),
             reset: Ok(()),
             arrival: Ok(()),
+            peers: Ok(()),
             counting: Counting::Exact,
         }
     }

@@ -97,6 +97,7 @@ mod tests {
             attempts: Ok(attempts),
             reset: Ok(()),
             arrival: Ok(()),
+            peers: Ok(()),
             counting: Counting::Exact,
         }
     }

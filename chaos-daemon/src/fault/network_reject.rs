@@ -52,6 +52,12 @@ pub(super) fn plan(
     }
     .plan(limits, support)?;
     if reject.with == With::ResetOpen {
+        if let Some(peer) = reject.filter.neighbours.first() {
+            let reason = format!(
+                "{peer} is in a network namespace of the target, and its connections are not told from others; give its ports (`remotePorts`) instead"
+            );
+            return Err(unsupported(RESET_OPEN, reason));
+        }
         support.reset.clone().map_err(|reason| unsupported(RESET_OPEN, reason))?;
         let wanted = Wanted { filter: reject.filter.clone(), seed: limits.seed };
         // First, as the rule is about the resets that go out too.
@@ -121,6 +127,7 @@ mod tests {
             attempts: Ok(attempts),
             reset: Ok(()),
             arrival: Ok(()),
+            peers: Ok(()),
             counting: Counting::Exact,
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn of(error: &EngineError) -> Status {
             [("fault", unsupported.fault.to_string()), ("aspect", unsupported.aspect.to_owned())],
         ),
         EngineError::Peer(_) => with(Code::FailedPrecondition, "PEER_NOT_FOUND", &message, []),
-        EngineError::TooManyAddresses(problem) => invalid(problem),
+        EngineError::TooManyOthers(problem) => invalid(problem),
         EngineError::PortHeld { id, .. } => {
             with(Code::FailedPrecondition, "PORT_TAKEN", &message, [("id", id.to_string())])
         }

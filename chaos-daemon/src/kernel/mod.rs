@@ -131,7 +131,7 @@ impl Kernel {
         target: &Cgroup,
         rule: &RuleSpec,
     ) -> Result<(), KernelError> {
-        if let Some(part) = rule.about.part() {
+        for part in rule.about.parts() {
             self.layout.need(part)?;
         }
         self.rules.put(id, target, rule)

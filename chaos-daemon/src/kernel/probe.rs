@@ -49,6 +49,8 @@ pub struct Support {
     pub reset: Result<(), String>,
     /// Changing, copying and holding of incoming packets.
     pub arrival: Result<(), String>,
+    /// Telling whose socket is at the other end.
+    pub peers: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
     pub counting: Counting,
 }
@@ -73,6 +75,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         hold: hold(object, instance),
         spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
+        peers: layout(),
         ingress: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
         reset: connections::probe(),
@@ -113,6 +116,10 @@ fn attempts(object: &mut Object) -> Result<Refusal, String> {
 /// The hook is the egress's, at the other side; but the program has to know where the kernel keeps things.
 fn arrival(object: &mut Object) -> Result<(), String> {
     object.arrival().map(drop).map_err(|error| innermost(&error))?;
+    layout()
+}
+
+fn layout() -> Result<(), String> {
     if btf::Btf::is_there() {
         Ok(())
     } else {

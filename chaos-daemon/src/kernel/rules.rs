@@ -62,13 +62,17 @@ pub enum About {
 
 impl About {
     /// What programs have to know of the kernel.
-    pub(super) fn part(&self) -> Option<Part> {
+    pub(super) fn parts(&self) -> Vec<Part> {
         match self {
-            Self::Packets(filter) => filter.interface.as_ref().map(|_| Part::Device),
+            Self::Packets(filter) => {
+                let device = filter.interface.as_ref().map(|_| Part::Device);
+                let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
+                device.into_iter().chain(socket).collect()
+            }
             // A socket at all of IPv6 may take IPv4 too.
             Self::Binding(occupy) => {
                 let address = occupy.address.map(BindAddress::get);
-                address.filter(IpAddr::is_ipv4).map(|_| Part::Port)
+                address.filter(IpAddr::is_ipv4).map(|_| Part::Port).into_iter().collect()
             }
         }
     }
@@ -139,6 +143,8 @@ struct Changed {
 struct Owned {
     cgroup: Cgroup,
     prefixes: Vec<Key<Prefix>>,
+    /// Whether it asks whose socket is at the other end.
+    asks_peer: bool,
     /// What it had seen when the programs stopped seeing it.
     last: Option<RuleStats>,
 }
@@ -176,13 +182,16 @@ impl Rules {
     ) -> Result<(), KernelError> {
         if self.owned.contains_key(&id) {
             self.widen(id, spec)?;
-            return self.write(id, spec.rule).map_err(at("replace a rule"));
+            self.write(id, spec.rule).map_err(at("replace a rule"))?;
+            return self.tell_peers(id, spec);
         }
         self.admit(target)?;
         let prefixes = spec.about.prefixes(id);
         // Owned before anything is written, so that a failure half-way is undone by `remove`.
         let keys = prefixes.iter().map(|(key, _)| *key).collect();
-        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
+        let asks_peer = spec.rule.filter.asks_peer();
+        let owned = Owned { cgroup: target.clone(), prefixes: keys, asks_peer, last: None };
+        self.owned.insert(id, owned);
         for (key, verdict) in prefixes {
             write_prefix(&mut self.prefixes, &key, verdict)?;
         }
@@ -214,6 +223,18 @@ impl Rules {
         Ok(())
     }
 
+    /// Lets the programs look for the peers of a rule that had none, or not look any more.
+    fn tell_peers(&mut self, id: RuleId, spec: &RuleSpec) -> Result<(), KernelError> {
+        let asks_peer = spec.rule.filter.asks_peer();
+        let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
+        if owned.asks_peer == asks_peer {
+            return Ok(());
+        }
+        owned.asks_peer = asks_peer;
+        let cgroup = owned.cgroup.id;
+        self.write_target(cgroup)
+    }
+
     /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
     ///
     /// Nothing is written: the tables list what the earlier process had, of which more may be taken over.
@@ -226,7 +247,9 @@ impl Rules {
             return false;
         }
         let keys = spec.about.prefixes(id).into_iter().map(|(key, _)| key).collect();
-        self.owned.insert(id, Owned { cgroup: target.clone(), prefixes: keys, last: None });
+        let asks_peer = spec.rule.filter.asks_peer();
+        let owned = Owned { cgroup: target.clone(), prefixes: keys, asks_peer, last: None };
+        self.owned.insert(id, owned);
         self.enlist((spec.rule.action, id), target);
         true
     }
@@ -388,7 +411,9 @@ impl Rules {
         if rules.is_empty() {
             return gone(self.targets.remove(&cgroup)).map_err(at("remove a target"));
         }
-        let mut record = TargetRules { len: rules.len() as u32, ..Default::default() };
+        let asks = |(_, id): &(u32, RuleId)| self.owned.get(id).is_some_and(|own| own.asks_peer);
+        let asks_peer = u32::from(rules.iter().any(asks));
+        let mut record = TargetRules { len: rules.len() as u32, asks_peer, ..Default::default() };
         for (slot, (_, id)) in record.rules.iter_mut().zip(rules) {
             *slot = id.0;
         }

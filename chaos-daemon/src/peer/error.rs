@@ -17,6 +17,11 @@ pub enum PeerError {
         "no process is in {0}, and names are looked up as one of the target would; start it first, or give addresses"
     )]
     NobodyAsks(CgroupPath),
+    /// How a peer is told from others depends on where the target is.
+    #[error(
+        "no process is in {0}, so it is not known in which network namespace it meets its peers; start it first, or give addresses"
+    )]
+    NobodyMeets(CgroupPath),
     /// A name has no address.
     #[error("{host} has no address for the target: {reason} (asked {asked})")]
     Host {
@@ -46,11 +51,6 @@ pub enum PeerError {
     /// The peer has no process, hence no addresses.
     #[error("peer {0} has no process, hence no address; start it first")]
     Empty(Target),
-    /// The peer is where the target is, so its addresses are the target's own.
-    #[error(
-        "peer {0} is in a network namespace that the target is in too: by its addresses alone the two cannot be told apart; give its ports (`remotePorts`) instead"
-    )]
-    Shared(Target),
     /// The peer has nothing but a loopback.
     #[error("peer {0} has no address but that of its loopback, which the target cannot reach")]
     Unreachable(Target),

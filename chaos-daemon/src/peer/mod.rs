@@ -1,4 +1,5 @@
-//! The other ends that a filter names: hosts and cgroups of the node. Here are their addresses.
+//! The other ends that a filter names: hosts and cgroups of the node. Here are their addresses, and where those would
+//! not tell them from the target, the cgroups themselves.
 //!
 //! Reads and asks only. Asking takes as long as a name server takes, up to some seconds.
 
@@ -8,13 +9,16 @@ mod neighbour;
 
 pub use error::PeerError;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use chaos_common::fault::NetworkFilter;
+use chaos_common::fault::{Neighbour, NetworkFilter, Others};
 
 use crate::target::{self, Cgroup, CgroupRoot};
 
-/// For whom addresses are sought.
+/// For whom they are sought.
 #[derive(Clone, Copy)]
 pub struct Seeker<'a> {
     /// The tree of all cgroups.
@@ -26,19 +30,31 @@ pub struct Seeker<'a> {
 }
 
 impl Seeker<'_> {
-    /// The addresses of all whom a filter names, as the target sees them now.
+    /// All whom a filter names, as the target sees them now.
     ///
     /// # Errors
-    /// When there is somebody of whom none is found.
-    pub fn addresses(self, filter: &NetworkFilter) -> Result<Vec<IpAddr>, PeerError> {
-        let mut all = BTreeSet::new();
+    /// When there is somebody who is not found.
+    pub fn others(self, filter: &NetworkFilter) -> Result<Others, PeerError> {
+        let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+        let mut cgroups: BTreeMap<u64, Neighbour> = BTreeMap::new();
         if !filter.hosts.is_empty() {
-            all.extend(host::addresses(self, &filter.hosts)?);
+            addresses.extend(host::addresses(self, &filter.hosts)?);
         }
         for peer in &filter.peers {
-            all.extend(neighbour::addresses(self, peer)?);
+            let found = neighbour::find(self, peer)?;
+            addresses.extend(found.addresses);
+            cgroups.extend(found.cgroups.into_iter().map(|cgroup| (cgroup.id, cgroup)));
         }
-        Ok(all.into_iter().collect())
+        let (addresses, cgroups) =
+            (addresses.into_iter().collect(), cgroups.into_values().collect());
+        Ok(Others { addresses, cgroups })
+    }
+
+    /// Whether a cgroup that was found is still there, and no other one under its name.
+    #[must_use]
+    pub fn has(self, neighbour: &Neighbour) -> bool {
+        let there = self.root.look_up(&neighbour.path);
+        matches!(there, Ok(Some(there)) if there.id == neighbour.id)
     }
 
     /// The processes that see what the target sees.

@@ -1,22 +1,25 @@
-//! Addresses of a cgroup of this node: those of the network namespaces that its processes are in.
+//! A cgroup of this node, as the target meets it: by the addresses of the network namespaces that its processes are
+//! in, or, where the target is there too, by its sockets.
 
 use std::{
-    collections::BTreeSet,
     io,
     net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use chaos_common::target::Target;
+use chaos_common::{
+    fault::{Neighbour, Others},
+    target::Target,
+};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 use super::{PeerError, Seeker};
 use crate::{
     netns,
-    target::{self, NetNsRef},
+    target::{self, Cgroup},
 };
 
-pub(super) fn addresses(seeker: Seeker<'_>, peer: &Target) -> Result<BTreeSet<IpAddr>, PeerError> {
+pub(super) fn find(seeker: Seeker<'_>, peer: &Target) -> Result<Others, PeerError> {
     let of_peer = |source| PeerError::Peer { peer: peer.clone(), source };
     let cgroup = target::resolve(seeker.root, peer).map_err(of_peer)?;
     let theirs =
@@ -25,15 +28,22 @@ pub(super) fn addresses(seeker: Seeker<'_>, peer: &Target) -> Result<BTreeSet<Ip
         return Err(PeerError::Empty(peer.clone()));
     }
     let own = target::namespaces_of(seeker.processes()?);
-    if theirs.iter().any(|namespace| own.iter().any(|(inode, _)| *inode == namespace.inode)) {
-        return Err(PeerError::Shared(peer.clone()));
+    if own.is_empty() {
+        return Err(PeerError::NobodyMeets(seeker.target.path.clone()));
     }
-    let mut all = BTreeSet::new();
-    for NetNsRef { handle, .. } in &theirs {
-        let Some(handle) = handle else { continue };
-        all.extend(addresses_in(handle.as_fd()).map_err(PeerError::kernel("list addresses"))?);
+    let mut found = Others::default();
+    for namespace in &theirs {
+        let Some(handle) = &namespace.handle else { continue };
+        if own.iter().any(|(inode, _)| *inode == namespace.inode) {
+            let Cgroup { path, id, level } = cgroup.clone();
+            found.cgroups = vec![Neighbour { path, id, level }];
+        } else {
+            let there =
+                addresses_in(handle.as_fd()).map_err(PeerError::kernel("list addresses"))?;
+            found.addresses.extend(there);
+        }
     }
-    if all.is_empty() { Err(PeerError::Unreachable(peer.clone())) } else { Ok(all) }
+    if found.is_empty() { Err(PeerError::Unreachable(peer.clone())) } else { Ok(found) }
 }
 
 /// All addresses in a network namespace by which others reach it.

@@ -30,8 +30,8 @@ use chaos_ebpf::{
         corrupt::{self, Corrupted},
         hop,
         judge::{Fate, Hook, Judge, PACKET, judge, own, read},
-        receiver::Receiver,
-        reject,
+        peer, reject,
+        socket::{End, Owner},
     },
     packet::{Skb, Verdict},
 };
@@ -274,7 +274,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
         }
         true
     };
-    match judge::<C>(Hook::Egress, own(ctx), begin) {
+    match judge::<C>(Hook::Egress, own(ctx), begin, || peer::find(ctx, Hook::Egress)) {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Egress),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
@@ -293,13 +293,15 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     let Some(packet) = read(ctx, Hook::Ingress) else { return NEXT };
     // SAFETY: as above.
     packet.wire_length = unsafe { (*skb).wire_len };
-    let Some(receiver) = Receiver::of(ctx, Hook::Ingress) else { return NEXT };
+    // There is no socket yet.
+    let Some(receiver) = Owner::of(skb, Hook::Ingress, End::Local) else { return NEXT };
     let begin = || {
         // SAFETY: as above; the field may be written in tc programs.
         unsafe { (*skb).tc_index = judged };
         true
     };
-    match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin) {
+    let find_peer = || peer::find(ctx, Hook::Ingress);
+    match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin, find_peer) {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Ingress),
         Fate::GoesOn => go_on(ctx, Hook::Ingress),
@@ -420,7 +422,8 @@ extern "C" fn net_send(
 /// What a socket is about to get.
 #[inline(always)]
 fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
-    match judge::<C>(Hook::Socket, own(ctx), || read(ctx, Hook::Socket).is_some()) {
+    let begin = || read(ctx, Hook::Socket).is_some();
+    match judge::<C>(Hook::Socket, own(ctx), begin, || peer::find(ctx, Hook::Socket)) {
         Fate::Lost => DISCARD,
         Fate::Untouched | Fate::GoesOn => DELIVER,
     }

@@ -63,7 +63,7 @@ fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
         }
         true
     };
-    match judge::<C>(Hook::Attempt, ancestor, begin) {
+    match judge::<C>(Hook::Attempt, ancestor, begin, || ()) {
         Fate::Lost => PACKET.get(Hook::Attempt as u32).map_or(0, |packet| packet.verdict.answer),
         Fate::Untouched | Fate::GoesOn => 0,
     }

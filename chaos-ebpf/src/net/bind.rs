@@ -101,14 +101,14 @@ fn is_refused<const FAMILY: u32>(context: *const bpf_sock_addr) -> bool {
         let Call { what, address: [first, second] } = Call::of::<FAMILY>(context);
         net_judge_bind(cgroup, what, first, second)
     };
-    target::any_rule(ancestor, || true, ask) == Answer::Fired
+    target::any_rule(ancestor, || true, || (), ask) == Answer::Fired
 }
 
 /// What the rules of a cgroup say of a call: an [`Answer`]. A global function: see [`judge`](super::judge).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_judge_bind(cgroup: u64, what: u64, first: u64, second: u64) -> u32 {
-    target::ask(cgroup, |rule| net_ask_bind(rule, what, first, second) != 0)
+    target::ask(cgroup, || true, |rule| net_ask_bind(rule, what, first, second) != 0)
 }
 
 /// 1 if a rule fires for a call. A global function: see [`judge`](super::judge).

@@ -5,11 +5,11 @@ use aya_ebpf::{
     maps::{LpmTrie, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Chance, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PortSet, Prefix,
-    Remotes,
+    Chance, MAX_PEERS, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
+    PortSet, Prefix, Remotes,
 };
 
-use super::{flow, judge::Hook};
+use super::{flow, judge::Hook, socket::net_ancestor};
 use crate::packet::Packet;
 
 /// Remote addresses of all rules.
@@ -64,6 +64,23 @@ fn has_remote(id: u32, filter: &NetFilter, packet: &Packet) -> bool {
     let prefix = Prefix { rule: id, family: packet.family, address: packet.remote };
     match PREFIXES.get(&Key::new(PREFIX_HEAD_BITS + 128, prefix)) {
         Some(verdict) => *verdict == PREFIX_INCLUDE,
-        None => filter.remotes == Remotes::AllBut as u32,
+        None => filter.remotes == Remotes::AllBut as u32 || has_peer(filter, packet),
     }
+}
+
+#[inline(always)]
+fn has_peer(filter: &NetFilter, packet: &Packet) -> bool {
+    if !filter.asks_peer() || packet.peer == 0 {
+        return false;
+    }
+    for at in 0..MAX_PEERS {
+        let peer = &filter.peers[at];
+        if peer.cgroup == 0 {
+            break;
+        }
+        if net_ancestor(packet.peer, packet.peer_level, peer.level as u32) == peer.cgroup {
+            return true;
+        }
+    }
+    false
 }

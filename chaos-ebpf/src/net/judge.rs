@@ -84,15 +84,17 @@ pub enum Fate {
 }
 
 /// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs before the first,
-/// and says whether there is a packet that they can be asked about.
+/// and says whether there is a packet that they can be asked about; `find_peer` before the first that has to know
+/// who is at the other end.
 #[inline(always)]
 pub fn judge<C: Judge>(
     hook: Hook,
     ancestor: impl Fn(u32) -> u64,
     begin: impl Fn() -> bool,
+    find_peer: impl Fn(),
 ) -> Fate {
-    match target::any_rule(ancestor, begin, |id| C::judge(id, hook as u32)) {
-        Answer::NoTarget => Fate::Untouched,
+    match target::any_rule(ancestor, begin, find_peer, |id| C::judge(id, hook as u32)) {
+        Answer::NoTarget | Answer::NeedsPeer => Fate::Untouched,
         Answer::Passed => Fate::GoesOn,
         Answer::Fired => Fate::Lost,
     }
@@ -159,13 +161,13 @@ extern "C" fn net_read(skb: *mut __sk_buff, hook: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_judge(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, |rule| net_ask(rule, hook) != 0)
+    target::ask(cgroup, || knows_peer(hook), |rule| net_ask(rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_judge_close(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, |rule| net_ask_close(rule, hook) != 0)
+    target::ask(cgroup, || knows_peer(hook), |rule| net_ask_close(rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
@@ -178,6 +180,11 @@ extern "C" fn net_ask(rule: u32, hook: u32) -> u32 {
 #[inline(never)]
 extern "C" fn net_ask_close(rule: u32, hook: u32) -> u32 {
     u32::from(ask::<Close>(rule, Hook::of(hook)))
+}
+
+#[inline(always)]
+fn knows_peer(hook: u32) -> bool {
+    PACKET.get(hook).is_some_and(|packet| packet.knows_peer != 0)
 }
 
 /// 1 if a rule is about the packet that was read for a hook.

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod hop;
 pub mod judge;
 pub mod kernel;
-pub mod receiver;
+pub mod peer;
 pub mod reject;
 pub mod report;
+pub mod socket;

@@ -1,5 +1,7 @@
 //! `network partition`: nothing passes between a cgroup and others, and everything between all else.
 
+#[path = "network_partition/beside.rs"]
+mod beside;
 #[path = "network_partition/others.rs"]
 mod others;
 
@@ -12,7 +14,7 @@ use crate::harness::{Family, Network, Probe as _, Stage, Transport, needs, net, 
 tests![nothing_passes_either_way, only_from_whom_it_is_cut_off];
 
 pub(crate) fn all_trials() -> Vec<Trial> {
-    [trials(), others::trials()].into_iter().flatten().collect()
+    [trials(), beside::trials(), others::trials()].into_iter().flatten().collect()
 }
 
 fn nothing_passes_either_way() -> Result<()> {

@@ -37,6 +37,7 @@ impl TryFrom<v1::NetworkFilter> for NetworkFilter {
                 .at("connectionPercent")?,
             first: wire.first.map(TryInto::try_into).transpose().at("first")?,
             after: wire.after.map(TryInto::try_into).transpose().at("after")?,
+            neighbours: Vec::new(),
         })
     }
 }
