@@ -10,6 +10,12 @@ pub trait Counter {
     /// # Safety
     /// `number` points to an aligned `u64` inside a map value.
     unsafe fn take(number: *mut u64) -> u64;
+
+    /// Takes one off again.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn give_back(number: *mut u64);
 }
 
 /// Exact on any number of CPUs.
@@ -25,7 +31,21 @@ mod bpf {
 
     use super::{Close, Counter, Exact};
 
+    #[inline(always)]
+    unsafe fn subtract_one(number: *mut u64) {
+        // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.
+        unsafe {
+            asm!("lock *(u64 *)({p} + 0) += {v}", p = in(reg) number, v = in(reg) -1i64);
+        }
+    }
+
     impl Counter for Exact {
+        #[inline(always)]
+        unsafe fn give_back(number: *mut u64) {
+            // SAFETY: the caller vouches for the pointer.
+            unsafe { subtract_one(number) }
+        }
+
         #[inline(always)]
         unsafe fn take(number: *mut u64) -> u64 {
             let mut value = 1u64;
@@ -38,6 +58,12 @@ mod bpf {
     }
 
     impl Counter for Close {
+        #[inline(always)]
+        unsafe fn give_back(number: *mut u64) {
+            // SAFETY: the caller vouches for the pointer.
+            unsafe { subtract_one(number) }
+        }
+
         #[inline(always)]
         unsafe fn take(number: *mut u64) -> u64 {
             // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.

@@ -41,8 +41,8 @@ pub struct Firing {
 
 /// Asks the gate about one event that matched the rule's filters.
 ///
-/// The caller runs with bottom halves disabled (tc, cgroup_skb), so nothing else on this CPU counts
-/// in between.
+/// Where packets are judged, bottom halves are disabled (tc, cgroup_skb), so nothing else on this CPU counts in between.
+/// Of calls (cgroup_sock_addr) that interrupt each other on a kernel that preempts itself, a count may be lost.
 #[inline(always)]
 pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
     let stats = STATS.get_ptr_mut(&rule)?;

@@ -63,6 +63,8 @@ impl Skb {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Packet {
+    /// Who is at it, where more than one program of a CPU can be.
+    pub users: u64,
     /// `FAMILY_V4` or `FAMILY_V6`.
     pub family: u32,
     /// IP protocol number.

@@ -217,8 +217,8 @@ impl Rules {
         let range = |key: &Key<Prefix>| (key.prefix_len(), key.data());
         let known: HashSet<(u32, Prefix)> = owned.prefixes.iter().map(range).collect();
         for (key, verdict) in wanted.into_iter().filter(|(key, _)| !known.contains(&range(key))) {
-            owned.prefixes.push(key);
             write_prefix(&mut self.prefixes, &key, verdict)?;
+            owned.prefixes.push(key);
         }
         Ok(())
     }
@@ -246,9 +246,9 @@ impl Rules {
         if !is_whole || self.admit(target).is_err() {
             return false;
         }
-        let keys = spec.about.prefixes(id).into_iter().map(|(key, _)| key).collect();
         let asks_peer = spec.rule.filter.asks_peer();
-        let owned = Owned { cgroup: target.clone(), prefixes: keys, asks_peer, last: None };
+        // The earlier process may have died before it wrote what it journalled: all ranges are written with the rule.
+        let owned = Owned { cgroup: target.clone(), prefixes: Vec::new(), asks_peer, last: None };
         self.owned.insert(id, owned);
         self.enlist((spec.rule.action, id), target);
         true

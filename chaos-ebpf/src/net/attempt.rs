@@ -49,11 +49,29 @@ pub fn forbid<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
 /// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
 #[inline(never)]
 fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
+    let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return 0 };
+    // SAFETY: points to a map value of this type that lives at least until the program ends.
+    let users = unsafe { &raw mut (*packet).users };
+    // A task may be preempted in here, as nobody is who judges packets. Whoever tries on the same CPU meanwhile goes on
+    // unjudged. SAFETY: aligned, and inside a map value.
+    if unsafe { C::take(users) } != 0 {
+        // SAFETY: as above.
+        unsafe { C::give_back(users) };
+        return 0;
+    }
+    let errno = judged::<C, FAMILY>(address);
+    // SAFETY: as above.
+    unsafe { C::give_back(users) };
+    errno
+}
+
+#[inline(always)]
+fn judged<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
     // SAFETY: takes a number, and returns 0 where there is no such ancestor.
     let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
     let begin = || {
         let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return false };
-        // SAFETY: nothing else on this CPU uses this entry while the program runs.
+        // SAFETY: nothing else on this CPU uses this entry: see above.
         let packet = unsafe { &mut *packet };
         let (protocol, port, words) = read(address, FAMILY);
         if FAMILY == FAMILY_V6 && is_mapped(&words) {

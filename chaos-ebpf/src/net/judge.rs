@@ -120,7 +120,7 @@ pub fn own(ctx: &impl EbpfContext) -> impl Fn(u32) -> u64 {
 }
 
 /// Which of the twins below a program calls.
-pub trait Judge {
+pub trait Judge: Counter {
     /// What the rules of a cgroup say of the packet that was read for a hook: an [`Answer`].
     fn judge(cgroup: u64, hook: u32) -> u32;
 }
