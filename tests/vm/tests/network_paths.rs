@@ -11,7 +11,9 @@ mod strangers;
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{self, Checksum, Direction, RejectAnswer, network_reject::With};
+use chaos_common::proto::v1::{
+    self, Checksum, Direction, Protocol, RejectAnswer, network_reject::With,
+};
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
@@ -106,7 +108,8 @@ fn actions(path: Path) -> Result<()> {
 
     // Asked once for each packet: with every second one lost, more would be lost of those that pass twice.
     let every = v1::network_loss::Model::Every(2);
-    let loss = client.inject(Loss::model(every).direction(Direction::Both).on(&stage.target))?;
+    let loss = Loss::model(every).direction(Direction::Both).protocol(Protocol::Udp);
+    let loss = client.inject(loss.on(&stage.target))?;
     for flow in &flows {
         let round = flow.round(20, 10)?;
         ensure!(round.arrived.len() == 10, "{}: {round:?}", flow.name());
@@ -115,7 +118,8 @@ fn actions(path: Path) -> Result<()> {
 
     let twice = v1::NetworkDuplicate { percent: 100.0, ..Default::default() };
     for (flow, direction) in flows.iter().zip([Direction::Out, Direction::In]) {
-        let spec = Network::from(twice.clone()).direction(direction).on(&stage.target);
+        let spec = Network::from(twice.clone()).direction(direction);
+        let spec = spec.protocol(Protocol::Udp).on(&stage.target);
         let copies = client.inject(spec)?;
         let round = flow.round(20, 40)?;
         ensure!(round.arrived.len() == 40 && round.spoilt == 0, "{}: {round:?}", flow.name());
@@ -128,7 +132,8 @@ fn actions(path: Path) -> Result<()> {
         ..Default::default()
     };
     for (flow, direction) in flows.iter().zip([Direction::Out, Direction::In]) {
-        let spec = Network::from(changed.clone()).direction(direction).seed(1).on(&stage.target);
+        let spec = Network::from(changed.clone()).direction(direction).seed(1);
+        let spec = spec.protocol(Protocol::Udp).on(&stage.target);
         let corrupt = client.inject(spec)?;
         let round = flow.round(20, 20)?;
         ensure!(round.spoilt == 20 && round.failed.is_empty(), "{}: {round:?}", flow.name());
@@ -185,7 +190,8 @@ fn waiting(path: Path) -> Result<()> {
             flows.iter().try_for_each(|flow| all_soon(flow))
         })?;
         let spec = |latency| Network::from(delay(latency)).direction(Direction::Both);
-        let held = client.inject(spec(LATENCY).on(&stage.target))?;
+        // A connection of before may still have something to say.
+        let held = client.inject(spec(LATENCY).protocol(Protocol::Udp).on(&stage.target))?;
         flows.iter().try_for_each(|flow| all_late(flow))?;
         all_soon(&bystander)?;
         matched(&client, &held, 40)?;
