@@ -1,6 +1,6 @@
 //! What the kinds of the network family have in common: a rule, then what carries it out. A rule without a hook
-//! does nothing, and a new hook is live some 10 ms before the kernel says so: this way round the fault begins with
-//! the hook.
+//! does nothing, and a new hook is live some 10 ms before the kernel says so (but for the first egress hook of a node):
+//! this way round the fault begins with the hook.
 
 use chaos_common::{
     abi::{Action, Dice, NetRule, PARAMETERS, Shape},
@@ -27,6 +27,8 @@ const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the dae
 const NO_SOCKET: &str = "of TCP and UDP only, but for later fragments and multicast";
 /// Where nothing can wait.
 const NO_ROOM: &str = "on a loopback that has a qdisc of somebody else's nothing waits";
+/// What it costs others that packets on the loopback can wait there.
+const GRAFT: &str = "a loopback gets an fq of ours meanwhile: what is sent over it in the milliseconds in which that comes or goes is lost, whoever sends";
 
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {
@@ -150,6 +152,7 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
     let counting = counting(support);
     let waiting = (means == Means::Hold && support.hold == Ok(HoldTier::Tap)).then_some(IN_MEMORY);
     let room = (means == Means::Hold).then_some(NO_ROOM);
+    let graft = (means == Means::Hold && support.hold == Ok(HoldTier::Fq)).then_some(GRAFT);
     let arriving = match means {
         Means::Verdict | Means::Attempt => None,
         Means::Change | Means::Answer | Means::Hold | Means::Spoil => Some(NO_SOCKET),
@@ -194,8 +197,8 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         Capability { fault: kind, aspect, support, caveats }
     };
     vec![
-        of(OUT, out, &[counting, waiting, room]),
-        of(IN, incoming, &[counting, waiting, room, arriving]),
+        of(OUT, out, &[counting, waiting, room, graft]),
+        of(IN, incoming, &[counting, waiting, room, graft, arriving]),
     ]
 }
 
