@@ -26,7 +26,9 @@ pub(crate) fn trial(
     name: &str,
     test: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Trial {
-    trial_with(Permit::one, module, name, test)
+    // The kill switch removes the hops of all daemons of a machine, and these tests pull it.
+    let take = if module.contains("::crash") { Permit::all } else { Permit::one };
+    trial_with(take, module, name, test)
 }
 
 fn trial_with(
