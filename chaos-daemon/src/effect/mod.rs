@@ -7,11 +7,12 @@
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect
 //!   is whole; if not, `undo` is due.
+//! * `renew` makes an applied effect so with another deadline or other addresses; it may be repeated.
 //! * `admit` answers before anything is done whether it could be applied, as far as a look can tell.
 //! * `observe` answers whether the effect is still as it was applied, and changes nothing. Of what an
 //!   earlier process applied and nobody adopted yet it answers whether it could go on.
 //!
-//! Crash safety, dry runs and residue checks rest on these four and are written nowhere else.
+//! Crash safety, dry runs and residue checks rest on these and are written nowhere else.
 
 mod hold_packets;
 mod hold_ports;
@@ -105,7 +106,7 @@ impl Effect {
         applied.map(|()| None)
     }
 
-    /// Makes it so with another deadline, where it was applied with one.
+    /// Makes it so with another deadline or other addresses, where it was applied with some.
     ///
     /// # Errors
     /// When the kernel refuses.

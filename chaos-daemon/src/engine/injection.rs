@@ -36,7 +36,7 @@ pub(super) enum Phase {
     Applying,
     /// Its effects are applied.
     Active,
-    /// Active, and its journal entry is being replaced by one with another deadline.
+    /// Active, and its journal entry is being replaced by one with another deadline or other addresses.
     Renewing,
     /// An undo failed and is tried again.
     Stuck(Stuck),
@@ -74,7 +74,7 @@ impl Live {
         Self { record, effects, phase, order, connections_reset: None, expires_at }
     }
 
-    /// The same with another deadline.
+    /// The same with another deadline, or other addresses of those whom its filter names.
     pub(super) fn renewed(&self, record: Record, effects: Vec<Effect>) -> Self {
         let connections_reset = self.connections_reset;
         Self { connections_reset, ..Self::new(record, effects, Phase::Active, self.order) }

@@ -35,19 +35,19 @@ pub enum HoldTier {
 /// What works, and why not what does not.
 #[derive(Clone, Debug)]
 pub struct Support {
-    /// Loss of outgoing packets.
+    /// Programs where packets leave an interface.
     pub egress: Result<EgressTier, String>,
     /// Packets that wait.
     pub hold: Result<HoldTier, String>,
     /// Checksums that are made wrong.
     pub spoil: Result<(), String>,
-    /// Loss of incoming packets.
+    /// Programs where a socket gets a packet.
     pub ingress: Result<(), String>,
-    /// Failing of attempts to connect.
+    /// Failing of calls: that connect, send without a connection, or bind.
     pub attempts: Result<Refusal, String>,
     /// Resetting of connections that are open.
     pub reset: Result<(), String>,
-    /// Changing, copying and holding of incoming packets.
+    /// Programs where packets come in by an interface.
     pub arrival: Result<(), String>,
     /// Telling whose socket is at the other end.
     pub peers: Result<(), String>,

@@ -12,7 +12,7 @@ use chaos_common::abi::{
 use super::{flow, judge::Hook, socket::net_ancestor};
 use crate::packet::Packet;
 
-/// Remote addresses of all rules.
+/// Remote addresses of all rules, and ports to bind to.
 #[map]
 pub static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 
