@@ -193,10 +193,7 @@ fn iperf3() -> Result<()> {
                 received(reverse)
             })?;
         // Of 10 Mbit/s on the wire, 94 % are payload; what waits in the line at the end is not counted.
-        ensure!(
-            (7.5e6..10.5e6).contains(&got),
-            "{direction:?}: {got} bit/s, {free} without a fault"
-        );
+        ensure!((6e6..10.5e6).contains(&got), "{direction:?}: {got} bit/s, {free} without a fault");
     }
     let late = Network::from(delay(Duration::from_millis(10))).on(&stage.target);
     let got = under(&client, late, || received(&[]))?;
