@@ -210,23 +210,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{boot_clock::BootTime, kernel::Refusal};
+    use crate::boot_clock::BootTime;
 
     const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
-
-    fn support() -> Support {
-        Support {
-            egress: Ok(EgressTier::Tcx),
-            hold: Ok(HoldTier::Fq),
-            spoil: Ok(()),
-            ingress: Ok(()),
-            attempts: Ok(Refusal::AnyErrno),
-            reset: Ok(()),
-            arrival: Ok(()),
-            peers: Ok(()),
-            counting: Counting::Exact,
-        }
-    }
 
     fn plan(
         direction: Direction,
@@ -261,7 +247,7 @@ mod tests {
             (Direction::In, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
             (Direction::Both, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
         ] {
-            let planned = plan(direction, means, &support()).unwrap();
+            let planned = plan(direction, means, &Support::full()).unwrap();
             assert!(matches!(planned[0], Effect::PutRule(_)), "{direction:?} {means:?}");
             assert_eq!(planned[1..], *effects, "{direction:?} {means:?}");
         }
@@ -269,24 +255,24 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_the_kernel_s_reason() {
-        let no_tc = Support { egress: Err("no tc".into()), ..support() };
+        let no_tc = Support { egress: Err("no tc".into()), ..Support::full() };
         assert!(plan(Direction::In, Means::Verdict, &no_tc).is_ok());
         let refused = plan(Direction::Both, Means::Verdict, &no_tc).unwrap_err();
         assert_eq!(refused.to_string(), "network delay (direction out) is unsupported here: no tc");
-        let no_fq = Support { hold: Err("no fq".into()), ..support() };
+        let no_fq = Support { hold: Err("no fq".into()), ..Support::full() };
         assert!(plan(Direction::Both, Means::Change, &no_fq).is_ok());
         assert!(plan(Direction::In, Means::Hold, &no_fq).is_err());
     }
 
     #[test]
     fn who_holds_packets_in_memory_says_so() {
-        let tap = Support { hold: Ok(HoldTier::Tap), ..support() };
+        let tap = Support { hold: Ok(HoldTier::Tap), ..Support::full() };
         let says = |means, support: &Support| {
             let told = capabilities(FaultKind::NetworkDelay, means, support);
             told.iter().all(|one| one.caveats.contains(&IN_MEMORY.into()))
         };
         assert!(says(Means::Hold, &tap));
-        assert!(!says(Means::Verdict, &tap) && !says(Means::Hold, &support()));
+        assert!(!says(Means::Verdict, &tap) && !says(Means::Hold, &Support::full()));
     }
 
     #[test]

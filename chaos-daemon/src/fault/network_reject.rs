@@ -111,25 +111,12 @@ mod tests {
     use chaos_common::fault::{Direction, NetworkFilter};
 
     use super::*;
-    use crate::{
-        boot_clock::BootTime,
-        kernel::{Counting, EgressTier, HoldTier, Passing},
-    };
+    use crate::{boot_clock::BootTime, kernel::Passing};
 
     const LIMITS: Limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
 
     fn support(attempts: Refusal) -> Support {
-        Support {
-            egress: Ok(EgressTier::Tcx),
-            hold: Ok(HoldTier::Fq),
-            spoil: Ok(()),
-            ingress: Ok(()),
-            attempts: Ok(attempts),
-            reset: Ok(()),
-            arrival: Ok(()),
-            peers: Ok(()),
-            counting: Counting::Exact,
-        }
+        Support { attempts: Ok(attempts), ..Support::full() }
     }
 
     fn connect(errno: &str) -> NetworkReject {

@@ -4,7 +4,7 @@
 use aya::maps::{Array, MapData};
 use chaos_common::abi;
 
-use super::{KernelError, btf::Btf, object::Object, rules::typed};
+use super::{KernelError, btf::Btf, object::Object, tables::typed};
 
 pub(super) struct Layout {
     table: Array<MapData, abi::Layout>,

@@ -24,8 +24,10 @@ mod object;
 mod pins;
 mod ports;
 mod probe;
+mod rule_spec;
 mod rules;
 mod sites;
+mod tables;
 mod tap;
 
 pub use cgroup_hooks::Passing;
@@ -38,7 +40,8 @@ pub use lease::Lease;
 pub use object::{Counting, Refusal};
 pub use pins::Pins;
 pub use probe::{EgressTier, HoldTier, Support};
-pub use rules::{About, RuleId, RuleSpec};
+pub use rule_spec::{About, RuleSpec};
+pub use rules::RuleId;
 pub use sites::Need;
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
@@ -108,7 +111,7 @@ impl Kernel {
             ports: ports::Ports::new(root.clone()),
             events: events::Events::take(&mut object)?,
             layout: layout::Layout::take(&mut object)?,
-            lease: Arc::new(Lease::new(rules::typed(object.take_map("LEASE")?)?, lease)),
+            lease: Arc::new(Lease::new(tables::typed(object.take_map("LEASE")?)?, lease)),
             object,
             pins,
             support,

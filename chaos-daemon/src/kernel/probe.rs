@@ -60,6 +60,22 @@ impl Support {
         self.egress.as_ref().ok().copied()
     }
 
+    /// Of a kernel that can do everything.
+    #[cfg(test)]
+    pub(crate) const fn full() -> Self {
+        Self {
+            egress: Ok(EgressTier::Tcx),
+            hold: Ok(HoldTier::Fq),
+            spoil: Ok(()),
+            ingress: Ok(()),
+            attempts: Ok(Refusal::AnyErrno),
+            reset: Ok(()),
+            arrival: Ok(()),
+            peers: Ok(()),
+            counting: Counting::Exact,
+        }
+    }
+
     /// Where packets wait, or would if they could.
     pub(super) fn hold_tier(&self) -> HoldTier {
         self.hold.as_ref().copied().unwrap_or(HoldTier::Fq)

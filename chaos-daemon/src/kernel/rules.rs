@@ -1,28 +1,25 @@
 //! The engine's tables: which rules there are, whose they are, and what they saw.
 
-use std::{
-    collections::{BTreeMap, HashMap as Memory, HashSet},
-    fmt,
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, HashMap as Memory, HashSet};
 
 use aya::{
     maps::{
-        Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
+        Array, HashMap, LpmTrie, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
     },
     util::nr_cpus,
 };
-use chaos_common::{
-    abi::{
-        Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT,
-        PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix, RuleState, RuleStats, Shape,
-        TARGET_WORDS, TargetRules,
-    },
-    fault::{BindAddress, NetworkFilter, NetworkOccupy},
-    value::Cidr,
+use chaos_common::abi::{
+    Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, Prefix, RuleState,
+    RuleStats, Shape, TARGET_WORDS, TargetRules,
 };
 
-use super::{KernelError, bits::Bits, layout::Part, object::Object};
+use super::{
+    KernelError,
+    bits::Bits,
+    object::Object,
+    rule_spec::RuleSpec,
+    tables::{at, gone, is_full, strangers, typed},
+};
 use crate::target::Cgroup;
 
 /// The name of a rule in the kernel; never used twice while a daemon lives.
@@ -37,78 +34,6 @@ impl RuleId {
     #[must_use]
     pub const fn place(self) -> u32 {
         self.0 % MAX_RULES
-    }
-}
-
-/// A rule, and what of it lies in other tables.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RuleSpec {
-    /// What the programs read.
-    pub rule: NetRule,
-    /// What it is about, of which some goes into the prefix table.
-    pub about: About,
-    /// How jitter is distributed, if not evenly.
-    pub shape: Option<Box<Shape>>,
-}
-
-/// What a rule is about.
-#[derive(Clone, Debug, PartialEq)]
-pub enum About {
-    /// Packets, or calls that would send some.
-    Packets(Box<NetworkFilter>),
-    /// Calls that would bind to a port.
-    Binding(NetworkOccupy),
-}
-
-impl About {
-    /// What programs have to know of the kernel.
-    pub(super) fn parts(&self) -> Vec<Part> {
-        match self {
-            Self::Packets(filter) => {
-                let device = filter.interface.as_ref().map(|_| Part::Device);
-                let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
-                device.into_iter().chain(socket).collect()
-            }
-            // A socket at all of IPv6 may take IPv4 too.
-            Self::Binding(occupy) => {
-                let address = occupy.address.map(BindAddress::get);
-                address.filter(IpAddr::is_ipv4).map(|_| Part::Port).into_iter().collect()
-            }
-        }
-    }
-
-    fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
-        match self {
-            Self::Packets(filter) => {
-                let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
-                let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
-                let key = |(cidr, verdict): (Cidr, u32)| {
-                    let (bits, prefix) = cidr.to_abi(id.0);
-                    (Key::new(bits, prefix), verdict)
-                };
-                include.chain(except).map(key).collect()
-            }
-            Self::Binding(occupy) => {
-                let bits = PREFIX_HEAD_BITS + PREFIX_PORT_BITS;
-                let key = |port| (Key::new(bits, Prefix::port(id.0, port)), PREFIX_INCLUDE);
-                occupy.ports.ports().into_iter().map(key).collect()
-            }
-        }
-    }
-}
-
-impl fmt::Display for About {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Packets(filter) => filter.fmt(f),
-            Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
-                write!(f, "bind to {protocols} {ports}")?;
-                match address {
-                    Some(address) => write!(f, " at {address}"),
-                    None => Ok(()),
-                }
-            }
-        }
     }
 }
 
@@ -443,23 +368,6 @@ impl Rules {
     }
 }
 
-pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(map: Map) -> Result<M, KernelError> {
-    map.try_into().map_err(at("open a map"))
-}
-
-fn at(what: &'static str) -> impl Fn(MapError) -> KernelError {
-    move |source| KernelError::Map { what, source }
-}
-
-/// The keys of a table that are not ours.
-fn strangers<K>(
-    keys: impl Iterator<Item = Result<K, MapError>>,
-    is_ours: impl Fn(&K) -> bool,
-) -> Result<Vec<K>, KernelError> {
-    let strangers = keys.filter(|key| !key.as_ref().is_ok_and(&is_ours));
-    strangers.collect::<Result<_, _>>().map_err(at("read a table"))
-}
-
 fn write_prefix(
     prefixes: &mut LpmTrie<MapData, Prefix, u32>,
     key: &Key<Prefix>,
@@ -469,21 +377,4 @@ fn write_prefix(
         true => KernelError::PrefixesFull,
         false => at("write an address range")(source),
     })
-}
-
-fn is_full(error: &MapError) -> bool {
-    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOSPC))
-}
-
-/// What is not there need not be removed.
-pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
 }

@@ -26,7 +26,7 @@ use super::{
     interfaces,
     namespace::{self, Manner, Namespace, Needs, Side},
     object::Object,
-    rules,
+    tables,
 };
 use crate::{
     boot_clock::BootTime,
@@ -93,8 +93,8 @@ impl Sites {
             located: HashMap::new(),
             namespaces: HashMap::new(),
             unsettled: BTreeSet::new(),
-            loopbacks: rules::typed(object.take_map("LOOPBACKS")?)?,
-            ways: rules::typed(object.take_map("WAYS")?)?,
+            loopbacks: tables::typed(object.take_map("LOOPBACKS")?)?,
+            ways: tables::typed(object.take_map("WAYS")?)?,
             drain_at: None,
         })
     }
@@ -256,7 +256,7 @@ impl Sites {
         }
         let numbers: Vec<u32> = self.ways.keys().flatten().collect();
         numbers.iter().try_for_each(|number| {
-            let removed = rules::gone(self.ways.remove(number));
+            let removed = tables::gone(self.ways.remove(number));
             removed.map_err(|source| KernelError::Map { what: "forget a way", source })
         })
     }
@@ -470,7 +470,7 @@ fn mark(
 
 /// Notes that it does not any more.
 fn unmark(loopbacks: &mut Table<MapData, u32, u32>, inode: u64) -> Result<(), KernelError> {
-    let removed = rules::gone(loopbacks.remove(&(inode as u32)));
+    let removed = tables::gone(loopbacks.remove(&(inode as u32)));
     removed.map_err(|source| KernelError::Map { what: "unmark a loopback", source })
 }
 

@@ -1,0 +1,86 @@
+//! What a rule is made of before it is in the tables.
+
+use std::{fmt, net::IpAddr};
+
+use aya::maps::lpm_trie::Key;
+use chaos_common::{
+    abi::{
+        NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix, Shape,
+    },
+    fault::{BindAddress, NetworkFilter, NetworkOccupy},
+    value::Cidr,
+};
+
+use super::{layout::Part, rules::RuleId};
+
+/// A rule, and what of it lies in other tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSpec {
+    /// What the programs read.
+    pub rule: NetRule,
+    /// What it is about, of which some goes into the prefix table.
+    pub about: About,
+    /// How jitter is distributed, if not evenly.
+    pub shape: Option<Box<Shape>>,
+}
+
+/// What a rule is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum About {
+    /// Packets, or calls that would send some.
+    Packets(Box<NetworkFilter>),
+    /// Calls that would bind to a port.
+    Binding(NetworkOccupy),
+}
+
+impl About {
+    /// What programs have to know of the kernel.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        match self {
+            Self::Packets(filter) => {
+                let device = filter.interface.as_ref().map(|_| Part::Device);
+                let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
+                device.into_iter().chain(socket).collect()
+            }
+            // A socket at all of IPv6 may take IPv4 too.
+            Self::Binding(occupy) => {
+                let address = occupy.address.map(BindAddress::get);
+                address.filter(IpAddr::is_ipv4).map(|_| Part::Port).into_iter().collect()
+            }
+        }
+    }
+
+    pub(super) fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
+        match self {
+            Self::Packets(filter) => {
+                let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
+                let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
+                let key = |(cidr, verdict): (Cidr, u32)| {
+                    let (bits, prefix) = cidr.to_abi(id.0);
+                    (Key::new(bits, prefix), verdict)
+                };
+                include.chain(except).map(key).collect()
+            }
+            Self::Binding(occupy) => {
+                let bits = PREFIX_HEAD_BITS + PREFIX_PORT_BITS;
+                let key = |port| (Key::new(bits, Prefix::port(id.0, port)), PREFIX_INCLUDE);
+                occupy.ports.ports().into_iter().map(key).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packets(filter) => filter.fmt(f),
+            Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
+                write!(f, "bind to {protocols} {ports}")?;
+                match address {
+                    Some(address) => write!(f, " at {address}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
