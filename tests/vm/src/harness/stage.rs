@@ -14,8 +14,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chaos_common::proto::v1::{self, Direction};
+use tempfile::TempDir;
 
 use super::{
     Agent, Cgroup, Client, Connections, Daemon, Datagrams, Family, Net, Observed, Pins, Place,
@@ -46,7 +47,10 @@ pub(crate) struct Stage {
     far_cgroup: Cgroup,
     pub(crate) base: Cgroup,
     pub(crate) net: Net,
+    /// The daemon's, which serves other tests too where it is resident.
     pub(crate) scratch: Arc<Scratch>,
+    /// This test's own.
+    pub(crate) folder: TempDir,
     before: Observed,
     barrier: (Socket, Socket),
     crossings: Cell<u64>,
@@ -80,6 +84,8 @@ impl Stage {
             &[&base, &target, &sibling, &far_cgroup],
         )?;
         let crossings = Cell::new(0);
+        let folder = tempfile::Builder::new().prefix("chaos-test-").tempdir();
+        let folder = folder.context("cannot make a folder")?;
         Ok(Self {
             victim,
             bystander,
@@ -90,6 +96,7 @@ impl Stage {
             base,
             net,
             scratch,
+            folder,
             before,
             barrier,
             crossings,

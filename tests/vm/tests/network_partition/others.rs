@@ -55,7 +55,7 @@ fn to(stage: &Stage, far: Ipv4Addr) -> Result<Datagrams<'_>> {
 
 /// Gives the victim files of its own.
 fn files(stage: &Stage, hosts: &str, resolv_conf: &str) -> Result<PathBuf> {
-    let root = stage.scratch.join("root");
+    let root = stage.folder.path().join("root");
     fs::create_dir_all(root.join("etc"))?;
     fs::write(root.join("etc/hosts"), hosts)?;
     fs::write(root.join("etc/resolv.conf"), resolv_conf)?;
