@@ -1,6 +1,6 @@
 //! Programs as they are: what people use sees what a fault promises, and works again after it.
 
-use std::{fs, net::SocketAddr, thread, time::Duration};
+use std::{cell::Cell, fs, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{
@@ -177,27 +177,33 @@ fn iperf3() -> Result<()> {
     let client = daemon.client()?;
     needs(&client, "network rate")?;
     needs(&client, "network delay")?;
-    let _server = serve(&stage, 5201, &["iperf3", "-s", "-B", "10.77.0.2"])?;
-    let received = |reverse: &[&str]| {
-        let argv = [&["iperf3", "-c", "10.77.0.2", "-t", "3", "-J"], reverse].concat();
+    // A server of its own for each: it is busy until the last packet that waits has come.
+    let ports = Cell::new(5201);
+    let received = |seconds: &str, reverse: &[&str]| {
+        let port = ports.replace(ports.get() + 1);
+        let number = port.to_string();
+        let _server = serve(&stage, port, &["iperf3", "-s", "-B", "10.77.0.2", "-p", &number])?;
+        let argv = ["iperf3", "-c", "10.77.0.2", "-p", &number, "-t", seconds, "-J"];
+        let argv = [&argv[..], reverse].concat();
         let said: Value = serde_json::from_str(&succeeds(victim(&stage)?, &argv)?)?;
         let rate = said.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
         rate.with_context(|| format!("iperf3 told no rate: {said}"))
     };
-    let free = received(&[])?;
+    let free = received("2", &[])?;
     for (direction, reverse) in [(Direction::Out, &[][..]), (Direction::In, &["-R"])] {
-        let rate = Network::from(line(10_000_000)).direction(direction).on(&stage.target);
-        let got = under(&client, rate, || received(reverse))?;
-        // Of 10 Mbit/s on the wire, 94 % are payload; what waits in the line at the end is not counted.
+        let rate = v1::NetworkRate { bits_per_second: 10_000_000, ..Default::default() };
+        let rate = Network::from(rate).direction(direction).on(&stage.target);
+        let got = under(&client, rate, || received("10", reverse))?;
+        // Of 10 Mbit/s on the wire, 94 % are payload; the second that waits in the line at the end is not counted.
         ensure!(
             (7.5e6..10.5e6).contains(&got),
             "{direction:?}: {got} bit/s, {free} without a fault"
         );
     }
     let late = Network::from(delay(Duration::from_millis(10))).on(&stage.target);
-    let got = under(&client, late, || received(&[]))?;
+    let got = under(&client, late, || received("2", &[]))?;
     ensure!(got > 1e7, "{got} bit/s with a delay of 10 ms, {free} without");
-    ensure!(received(&[])? > free / 3.0, "iperf3 does not recover");
+    ensure!(received("2", &[])? > free / 3.0, "iperf3 does not recover");
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
