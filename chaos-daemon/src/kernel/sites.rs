@@ -6,10 +6,13 @@
 //! change and on a slow clock. An interface that comes later is attached when its namespace's watch says so; a
 //! process that changes its namespace unseen, at the next tick.
 
+mod sweep;
+
+pub(super) use sweep::sweep_node;
+
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
-    io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    collections::{BTreeSet, HashMap},
+    os::fd::BorrowedFd,
     time::Duration,
 };
 
@@ -17,20 +20,17 @@ use aya::maps::{HashMap as Table, MapData};
 use chaos_common::abi::{LoopbackHold, Way};
 
 use super::{
-    EgressTier, Instance, KernelError, Pins, RuleId, Support,
+    Instance, KernelError, Pins, RuleId, Support,
     claims::{Claims, Left},
-    clsact,
     holder::HeldPackets,
-    hook::{self, Hook},
-    hop::{self, Hops, Purpose},
-    interfaces,
-    namespace::{self, Manner, Namespace, Needs, Side},
+    hook::Hook,
+    hop::{Hops, Purpose},
+    namespace::{Manner, Namespace, Needs, Side},
     object::Object,
     tables,
 };
 use crate::{
     boot_clock::BootTime,
-    netns,
     target::{self, Cgroup, CgroupRoot},
 };
 
@@ -229,26 +229,6 @@ impl Sites {
         result.and(self.forget_ways()).map(|()| is_left)
     }
 
-    /// Removes what an earlier process left and nobody claimed since.
-    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        for side in [Side::Out, Side::In] {
-            hook::sweep(self.manner.pins.as_ref(), side.pin(), self.links())?;
-        }
-        self.let_drain();
-        // Of the namespaces of others some may not be entered: no reason not to start.
-        if let Err(error) = self.sweep_unnamed() {
-            tracing::warn!(%error, "could not look everywhere for what is left behind");
-        }
-        let kept = |inode: &u32| {
-            let there = self.namespaces.get(&u64::from(*inode));
-            there.is_some_and(|there| there.loopback_hold().is_some())
-        };
-        let strangers: Vec<u32> =
-            self.loopbacks.keys().flatten().filter(|inode| !kept(inode)).collect();
-        strangers.iter().try_for_each(|inode| unmark(&mut self.loopbacks, u64::from(*inode)))?;
-        self.forget_ways()
-    }
-
     /// Where there is no hop, no packet is on a way.
     fn forget_ways(&mut self) -> Result<(), KernelError> {
         if self.namespaces.values().any(Namespace::has_hop) {
@@ -288,55 +268,6 @@ impl Sites {
 
     fn links(&self) -> impl Iterator<Item = &Hook> {
         self.namespaces.values().flat_map(Namespace::links)
-    }
-
-    /// Hops of an earlier process in which packets still wait, and that nobody claimed, go when they are empty.
-    fn let_drain(&mut self) {
-        for (inode, handle) in target::all_network_namespaces() {
-            if self.namespaces.get(&inode).is_some_and(Namespace::has_hop) {
-                continue;
-            }
-            let hops = &self.manner.hops;
-            // Where it cannot be told, they are swept.
-            let has_left = |purpose| hops.has_left(purpose, inode).unwrap_or(false);
-            let left = || Purpose::ALL.into_iter().filter(|purpose| has_left(*purpose)).collect();
-            let left: Vec<Purpose> = netns::within(handle.as_fd(), left).unwrap_or_default();
-            for purpose in left {
-                if let Ok(namespace) = self.known(inode, &handle) {
-                    namespace.let_drain(purpose);
-                    self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
-                }
-            }
-        }
-    }
-
-    fn known(&mut self, inode: u64, handle: &OwnedFd) -> Result<&mut Namespace, KernelError> {
-        match self.namespaces.entry(inode) {
-            Entry::Occupied(there) => Ok(there.into_mut()),
-            Entry::Vacant(place) => {
-                let handle = handle.try_clone();
-                let handle = handle.map_err(|error| namespace::failed("keep", inode, &error))?;
-                Ok(place.insert(Namespace::open(inode, handle)?))
-            }
-        }
-    }
-
-    /// Filters and hops have no pins: look into every namespace of the node.
-    fn sweep_unnamed(&self) -> Result<(), KernelError> {
-        let (own, tier) = (self.manner.instance, self.manner.tier);
-        each_namespace(|inode| {
-            let namespace = self.namespaces.get(&inode);
-            if tier == Some(EgressTier::Clsact) {
-                for index in interfaces::list()?.into_keys() {
-                    clsact::sweep(index, |owner, side| {
-                        let is_kept = namespace.is_some_and(|there| there.has_hook(index, side));
-                        owner.is_gone() || (owner == own && !is_kept)
-                    })?;
-                }
-            }
-            let has_hop = namespace.is_some_and(Namespace::has_hop);
-            hop::sweep(|owner| owner.is_gone() || (owner == own && !has_hop))
-        })
     }
 
     /// Reads where a target's processes are. What has no process now keeps what it had, since a unit
@@ -448,16 +379,6 @@ fn needs(namespace: &Namespace, claimants: &[BTreeSet<u64>; Need::COUNT]) -> Nee
     }
 }
 
-/// Removes the filters and hops of every daemon, and of runs whose process is gone.
-pub(super) fn sweep_node() -> Result<(), KernelError> {
-    let is_doomed = |owner: Instance| owner.is_daemon() || owner.is_gone();
-    each_namespace(|_| {
-        let indexes = interfaces::list()?.into_keys();
-        let swept = indexes.map(|index| clsact::sweep(index, |owner, _| is_doomed(owner)));
-        swept.fold(Ok(()), Result::and).and(hop::sweep(is_doomed))
-    })
-}
-
 /// Notes that a namespace's loopback holds packets.
 fn mark(
     loopbacks: &mut Table<MapData, u32, u32>,
@@ -472,17 +393,4 @@ fn mark(
 fn unmark(loopbacks: &mut Table<MapData, u32, u32>, inode: u64) -> Result<(), KernelError> {
     let removed = tables::gone(loopbacks.remove(&(inode as u32)));
     removed.map_err(|source| KernelError::Map { what: "unmark a loopback", source })
-}
-
-/// Does something in every network namespace of the node. One that fails does not keep the others.
-fn each_namespace(work: impl Fn(u64) -> io::Result<()> + Sync) -> Result<(), KernelError> {
-    let mut result = Ok(());
-    for (inode, handle) in target::all_network_namespaces() {
-        let done = netns::within(handle.as_fd(), || work(inode));
-        if let Err(error) | Ok(Err(error)) = done {
-            let failed = namespace::failed("look for what is left behind in", inode, &error);
-            result = result.and(Err(failed));
-        }
-    }
-    result
 }
