@@ -25,7 +25,7 @@ pub use filter::{
 pub use gate::{Gate, RuleState, RuleStats};
 pub use label::{LABEL_ETHERTYPE, Label};
 pub use net::{
-    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, LoopbackHold, MAX_LEVELS,
+    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, MAX_HELD_BYTES, MAX_LEVELS,
     MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
     PREFIX_PORT, PREFIX_PORT_BITS, Prefix, TARGET_WORDS, TargetRules, Way, flow_hash, target_bit,
 };

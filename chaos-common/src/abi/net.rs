@@ -162,14 +162,14 @@ pub struct Flow {
 pub struct Layout {
     /// `tgid` in `struct task_struct`; 0 while nobody watches.
     pub task_tgid: u32,
-    /// `dev` in `struct sk_buff`; 0 while no rule needs one of the next three.
+    /// `dev` in `struct sk_buff`; 0 while no rule needs the next three.
     pub skb_dev: u32,
     /// `name` in `struct net_device`.
     pub device_name: u32,
-    /// `nd_net` in `struct net_device`.
-    pub device_net: u32,
-    /// `ns.inum` in `struct net`.
-    pub net_inode: u32,
+    /// `qdisc` in `struct net_device`.
+    pub device_qdisc: u32,
+    /// `qstats.backlog` in `struct Qdisc`, in bytes.
+    pub qdisc_backlog: u32,
     /// `sk_cgrp_data.cgroup` in `struct sock`; 0 while no rule needs the rest.
     pub sock_cgroup: u32,
     /// `level` in `struct cgroup`.
@@ -203,15 +203,8 @@ pub struct Way {
     pub mark: u32,
 }
 
-/// Where what is on the loopback waits, if it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum LoopbackHold {
-    /// In an `fq` of its own.
-    Itself = 1,
-    /// In the hop, from where it gets back if it has an address that only a loopback has.
-    Hop = 2,
-}
+/// Bytes that may wait in one network namespace, or where packets wait in the daemon, in all of them.
+pub const MAX_HELD_BYTES: u32 = 256 << 20;
 
 /// What is handed to the program of a hop's entrance while a packet is on its way there; on the same CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

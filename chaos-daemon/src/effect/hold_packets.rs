@@ -3,7 +3,7 @@
 use super::Owner;
 use crate::kernel::{Kernel, KernelError, Need};
 
-pub(super) const DESCRIPTION: &str = "make a place where packets wait in every network namespace that the target's processes use: a pair of devices with an `fq`, and an `fq` for a loopback without a qdisc; or, where the kernel has no `fq`, a TAP device of the daemon";
+pub(super) const DESCRIPTION: &str = "make a place where packets wait in every network namespace that the target's processes use: a pair of devices with an `fq`; or, where the kernel has no `fq`, a TAP device of the daemon";
 
 pub(super) fn apply(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
     kernel.claim(Need::Hold, owner.rule, owner.target)

@@ -21,14 +21,12 @@ const PEERS: &str = "peers in the target's network namespace";
 const NO_PEERS_OF_CALLS: &str = "before there is a packet nothing tells whose socket would get it; give the peer's ports (`remotePorts`) instead, or reject packets";
 
 /// What is less good about packets that wait in the daemon.
-const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed; on the loopback only what is sent to 127.0.0.0/8 or ::1 waits";
+const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the daemon's memory, 256 MiB of them at most: each costs two copies and a wake-up (some 5 us of CPU, and 0.1 ms later than asked for), super-packets are cut to what the interface sends at once, and those that wait are lost if the daemon is killed";
 
 /// What is not found where a packet comes in by an interface, before there is a socket.
 const NO_SOCKET: &str = "of TCP and UDP only, but for later fragments and multicast";
-/// Where nothing can wait.
-const NO_ROOM: &str = "on a loopback that has a qdisc of somebody else's nothing waits";
-/// What it costs others that packets on the loopback can wait there.
-const GRAFT: &str = "a loopback gets an fq of ours meanwhile: what is sent over it in the milliseconds in which that comes or goes is lost, whoever sends";
+/// What cannot wait.
+const NO_WAY_HOME: &str = "on the loopback, broadcast, multicast and what is sent to a link-local address of IPv6 do not wait";
 
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {
@@ -111,8 +109,6 @@ impl Network<'_> {
                 }
                 Means::Hold => {
                     need(IN, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
-                    // On the loopback what came in goes out once more, and waits there.
-                    need(IN, support.egress.as_ref().map(drop), Effect::HookEgress)?;
                     need(IN, support.arrival.as_ref().copied(), Effect::HookArrival)?;
                 }
                 Means::Change | Means::Answer | Means::Spoil | Means::Attempt => {
@@ -151,8 +147,7 @@ pub(super) const fn counting(support: &Support) -> Option<&'static str> {
 pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
     let counting = counting(support);
     let waiting = (means == Means::Hold && support.hold == Ok(HoldTier::Tap)).then_some(IN_MEMORY);
-    let room = (means == Means::Hold).then_some(NO_ROOM);
-    let graft = (means == Means::Hold && support.hold == Ok(HoldTier::Fq)).then_some(GRAFT);
+    let staying = (means == Means::Hold).then_some(NO_WAY_HOME);
     let arriving = match means {
         Means::Verdict | Means::Attempt => None,
         Means::Change | Means::Answer | Means::Hold | Means::Spoil => Some(NO_SOCKET),
@@ -197,8 +192,8 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         Capability { fault: kind, aspect, support, caveats }
     };
     vec![
-        of(OUT, out, &[counting, waiting, room, graft]),
-        of(IN, incoming, &[counting, waiting, room, graft, arriving]),
+        of(OUT, out, &[counting, waiting, staying]),
+        of(IN, incoming, &[counting, waiting, staying, arriving]),
     ]
 }
 
@@ -244,7 +239,7 @@ mod tests {
             (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
             (Direction::Both, Means::Spoil, &[SpoilChecksums, HookEgress, HookArrival]),
             (Direction::Out, Means::Hold, &[HoldPackets, HookEgress]),
-            (Direction::In, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
+            (Direction::In, Means::Hold, &[HoldPackets, HookArrival]),
             (Direction::Both, Means::Hold, &[HoldPackets, HookEgress, HookArrival]),
         ] {
             let planned = plan(direction, means, &Support::full()).unwrap();

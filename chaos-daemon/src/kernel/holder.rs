@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chaos_common::abi::MAX_HELD_BYTES;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
@@ -33,7 +34,7 @@ use crate::abort::AbortOnPanic;
 /// Packets that may wait, of all namespaces together.
 const PACKETS: usize = 1_000_000;
 /// Bytes that they may take.
-const BYTES: usize = 256 << 20;
+const BYTES: usize = MAX_HELD_BYTES as usize;
 /// What the memory of a packet costs besides its bytes.
 const OVERHEAD: usize = 64;
 

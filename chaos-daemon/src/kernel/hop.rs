@@ -6,8 +6,7 @@
 //! its exit makes them wrong.
 //!
 //! The programs are filters on the devices and end with them; both live on when this process dies, so that what
-//! waits still arrives. The loopback loses what was on another device: it gets an `fq` of ours for as long as it
-//! is needed, if it has no qdisc.
+//! waits still arrives.
 //!
 //! Where the kernel has no `fq`, packets wait in this process ([`Holder`]), and the entrance is a TAP device that is
 //! the exit too. It ends with this process.
@@ -15,10 +14,7 @@
 //! All functions work in the calling thread's network namespace; `namespace` is its inode.
 
 mod link;
-mod loopback;
 mod queue;
-
-pub(super) use loopback::Loopback;
 
 use std::io;
 
@@ -26,11 +22,7 @@ use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
     tc::{NlOptions, TcHandle, qdisc_add_clsact},
 };
-use chaos_common::abi::LoopbackHold;
-use netlink_packet_route::{
-    link::{LinkAttribute, LinkFlags},
-    tc::TcHandle as NlHandle,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 
 use super::{
     HoldTier, Instance,
@@ -43,7 +35,6 @@ use super::{
     tap::Tap,
 };
 use link::{add_pair, delete, no_address, save_no_work, set_link};
-use loopback::LOOPBACK;
 use queue::{add_fq, add_qdisc};
 
 /// Packets that a TAP device queues until this process reads them. Some kernels refuse twice as many.
@@ -154,9 +145,7 @@ impl Hops {
             let there = qdiscs(index)?;
             Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
         };
-        let on_loopback = purpose == Purpose::Wait && loopback::has_fq()?;
-        let loopback = if on_loopback { waiting(LOOPBACK)? } else { 0 };
-        Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0 && loopback == 0)
+        Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0)
     }
 
     /// Whether an earlier process left a hop in which packets wait.
@@ -174,22 +163,6 @@ impl Hops {
         delete(self.instance.hop_index(purpose.ends().0))
     }
 
-    /// Lets packets on the loopback be held, if that can be.
-    pub(super) fn take_loopback(&self, purpose: Purpose) -> io::Result<Loopback> {
-        match (purpose, self.tier) {
-            (Purpose::Spoil, _) => Ok(Loopback::Passes),
-            (Purpose::Wait, HoldTier::Tap) => Ok(Loopback::Holds(LoopbackHold::Hop)),
-            (Purpose::Wait, HoldTier::Fq) => loopback::give_fq(),
-        }
-    }
-
-    /// Lets the loopback be what it was, unless somebody else of ours has a hop here.
-    pub(super) fn leave_loopback(&self) -> io::Result<()> {
-        let others = interfaces::list()?.into_values();
-        let mut others = others.filter_map(|name| Instance::of_hop(&name));
-        if others.any(|owner| owner != self.instance) { Ok(()) } else { loopback::release() }
-    }
-
     /// A device through which packets come to this process, and back.
     fn make_tap(&self, namespace: u64, object: &mut Object) -> Result<(), String> {
         let (end, _) = Purpose::Wait.ends();
@@ -201,7 +174,7 @@ impl Hops {
         // Where there is no IPv6, there is nothing to be kept from giving itself an address.
         let _ = set_link(index, vec![no_address()], None);
         // The one that it would get might hold packets for reasons of its own.
-        add_qdisc(index, NlHandle::UNSPEC, "noqueue", None).map_err(said("add qdisc noqueue"))?;
+        add_qdisc(index, "noqueue", None).map_err(said("add qdisc noqueue"))?;
         qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
         attach(object.hop(HopProgram::EnterTap)?, index, TcAttachType::Egress)?;
         attach(object.hop(HopProgram::LeaveTap)?, index, TcAttachType::Ingress)?;
@@ -223,7 +196,7 @@ fn make_pair(purpose: Purpose, instance: Instance, object: &mut Object) -> Resul
     match purpose {
         Purpose::Wait => {
             // First: without it no program need be loaded.
-            add_fq(entrance, NlHandle::UNSPEC).map_err(said("add qdisc fq"))?;
+            add_fq(entrance).map_err(said("add qdisc fq"))?;
             attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
             attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
         }
@@ -238,18 +211,16 @@ fn make_pair(purpose: Purpose, instance: Instance, object: &mut Object) -> Resul
     Ok(())
 }
 
-/// Removes the hops of some instances, and the loopback's `fq` if none is left.
+/// Removes the hops of some instances.
 pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
-    let hops = || {
-        let names = interfaces::list()?.into_values();
-        Ok::<_, io::Error>(names.filter_map(|name| Instance::of_hop(&name)).collect::<Vec<_>>())
-    };
-    for owner in hops()?.into_iter().filter(|owner| is_doomed(*owner)) {
+    let names = interfaces::list()?.into_values();
+    let owners = names.filter_map(|name| Instance::of_hop(&name));
+    for owner in owners.filter(|owner| is_doomed(*owner)) {
         for purpose in Purpose::ALL {
             delete(owner.hop_index(purpose.ends().0))?;
         }
     }
-    if hops()?.is_empty() { loopback::release() } else { Ok(()) }
+    Ok(())
 }
 
 fn attach(program: &mut SchedClassifier, index: u32, hook: TcAttachType) -> Result<(), String> {

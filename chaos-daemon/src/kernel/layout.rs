@@ -17,7 +17,7 @@ pub(super) struct Layout {
 pub(super) enum Part {
     /// The process that runs.
     Process,
-    /// The device that a packet is on, its name and its network namespace.
+    /// The device that a packet is on, its name, and how much waits there.
     Device,
     /// The cgroup of a socket.
     Socket,
@@ -53,8 +53,9 @@ impl Layout {
             Part::Process => self.known.task_tgid = member("task_struct", "tgid")?,
             Part::Device => {
                 self.known.device_name = member("net_device", "name")?;
-                self.known.device_net = member("net_device", "nd_net")?;
-                self.known.net_inode = member("net", "ns")? + member("ns_common", "inum")?;
+                self.known.device_qdisc = member("net_device", "qdisc")?;
+                self.known.qdisc_backlog =
+                    member("Qdisc", "qstats")? + member("gnet_stats_queue", "backlog")?;
                 // Last: programs read none of these while it is 0.
                 self.known.skb_dev = member("sk_buff", "dev")?;
             }

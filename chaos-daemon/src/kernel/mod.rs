@@ -241,7 +241,7 @@ impl Kernel {
             Need::In => self.layout.need(layout::Part::Socket),
             Need::Hold => {
                 if let Err(error) = self.layout.need(layout::Part::Device) {
-                    tracing::warn!(%error, "packets on the loopback will not be held");
+                    tracing::warn!(%error, "packets that wait are counted, but not their bytes");
                 }
                 Ok(())
             }

@@ -176,15 +176,10 @@ impl Namespace {
         self.is_dirty = true;
         let (hooks, hops) = (&self.hooks, &self.hops);
         let torn = self.within(|| {
-            let mut open = hops.iter().filter_map(|(purpose, hop)| match hop {
-                Hop::Open(loopback) => Some((*purpose, *loopback)),
-                Hop::Draining { .. } => None,
-            });
+            let mut open = hops.iter().filter(|(_, hop)| **hop == Hop::Open);
             let is_torn = torn(hooks, manner.instance).and_then(|is_torn| {
-                open.try_fold(is_torn, |is_torn, (purpose, loopback)| {
-                    let is_whole =
-                        manner.hops.is_open(purpose, self.inode)? && loopback.is_there()?;
-                    Ok(is_torn | !is_whole)
+                open.try_fold(is_torn, |is_torn, (purpose, _)| {
+                    Ok(is_torn | !manner.hops.is_open(*purpose, self.inode)?)
                 })
             });
             is_torn.map_err(|error| failed("look for our hooks in", self.inode, &error))

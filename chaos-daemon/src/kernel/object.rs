@@ -20,7 +20,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 15] = [
+const PINNED_MAPS: [&str; 14] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -35,7 +35,6 @@ const PINNED_MAPS: [&str; 15] = [
     "FLOWS",
     "WAYS",
     "HANDOVER",
-    "LOOPBACKS",
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.

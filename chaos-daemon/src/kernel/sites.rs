@@ -17,7 +17,7 @@ use std::{
 };
 
 use aya::maps::{HashMap as Table, MapData};
-use chaos_common::abi::{LoopbackHold, Way};
+use chaos_common::abi::Way;
 
 use super::{
     Instance, KernelError, Pins, RuleId, Support,
@@ -65,8 +65,6 @@ pub(super) struct Sites {
     namespaces: HashMap<u64, Namespace>,
     /// Namespaces in which something may be that nobody needs.
     unsettled: BTreeSet<u64>,
-    /// The namespaces whose loopback holds packets, by inode.
-    loopbacks: Table<MapData, u32, u32>,
     /// Where packets in hops are to go.
     ways: Table<MapData, u32, Way>,
     /// When to look whether hops are empty.
@@ -93,7 +91,6 @@ impl Sites {
             located: HashMap::new(),
             namespaces: HashMap::new(),
             unsettled: BTreeSet::new(),
-            loopbacks: tables::typed(object.take_map("LOOPBACKS")?)?,
             ways: tables::typed(object.take_map("WAYS")?)?,
             drain_at: None,
         })
@@ -320,16 +317,13 @@ impl Sites {
     ) -> Result<(), KernelError> {
         let claimants = self.claimants();
         let mut result = Ok(());
-        for (inode, namespace) in &mut self.namespaces {
+        for namespace in self.namespaces.values_mut() {
             if !wanted(namespace) {
                 continue;
             }
             let needs = needs(namespace, &claimants);
             for purpose in Purpose::ALL.into_iter().filter(|purpose| needs.detour(*purpose)) {
                 result = result.and(namespace.open_hop(purpose, &self.manner, object));
-            }
-            if let Some(hold) = namespace.loopback_hold() {
-                result = result.and(mark(&mut self.loopbacks, *inode, hold));
             }
             result = result.and(namespace.attach_missing(&self.manner, needs, object));
         }
@@ -343,12 +337,9 @@ impl Sites {
         for inode in std::mem::take(&mut self.unsettled) {
             let Some(namespace) = self.namespaces.get_mut(&inode) else { continue };
             let needs = needs(namespace, &claimants);
-            let mut settled = namespace.detach_unneeded(&self.manner, needs);
+            let settled = namespace.detach_unneeded(&self.manner, needs);
             for purpose in Purpose::ALL.into_iter().filter(|purpose| !needs.detour(*purpose)) {
                 if namespace.has_open_hop(purpose) {
-                    if purpose == Purpose::Wait {
-                        settled = settled.and(unmark(&mut self.loopbacks, inode));
-                    }
                     namespace.stop_hop(purpose);
                     self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
                 }
@@ -377,20 +368,4 @@ fn needs(namespace: &Namespace, claimants: &[BTreeSet<u64>; Need::COUNT]) -> Nee
         hold: has(Need::Hold),
         spoil: has(Need::Spoil),
     }
-}
-
-/// Notes that a namespace's loopback holds packets.
-fn mark(
-    loopbacks: &mut Table<MapData, u32, u32>,
-    inode: u64,
-    hold: LoopbackHold,
-) -> Result<(), KernelError> {
-    let written = loopbacks.insert(&(inode as u32), &(hold as u32), 0);
-    written.map_err(|source| KernelError::Map { what: "mark a loopback", source })
-}
-
-/// Notes that it does not any more.
-fn unmark(loopbacks: &mut Table<MapData, u32, u32>, inode: u64) -> Result<(), KernelError> {
-    let removed = tables::gone(loopbacks.remove(&(inode as u32)));
-    removed.map_err(|source| KernelError::Map { what: "unmark a loopback", source })
 }

@@ -140,7 +140,7 @@ fn net_bind6(ctx: SockAddrContext) -> i32 {
 #[classifier]
 fn net_hop_enter(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    // Nobody else has anything to send there.
+    // Nobody else has anything to send there, and what there is no room for is lost.
     let Some(way) = hop::enter(Skb::of(&ctx)) else { return nowhere() };
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tc_index = way };
@@ -175,10 +175,7 @@ fn net_tap_leave(ctx: TcContext) -> i32 {
     }
     let Some(way) = hop::way(skb) else { return nowhere() };
     if way.spoils == 0 && way.interface == hop::LOOPBACK {
-        restore(skb, &way);
-        // As new: it gets a route again, without which the loopback has nobody to give it to.
-        // SAFETY: takes numbers, and no parameters that would be read.
-        return unsafe { bpf_redirect_neigh(hop::LOOPBACK, core::ptr::null_mut(), 0, 0) as i32 };
+        return go_back(skb, &way);
     }
     let (interface, flags) = if way.spoils == 0 { restore(skb, &way) } else { (spoiler(), 0) };
     // The packet itself belongs to the socket of the device, by which an `fq` would take all for one connection.
@@ -205,6 +202,11 @@ fn net_hop_spoil(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn go_back(packet: Skb, way: &Way) -> i32 {
     let (interface, flags) = restore(packet, way);
+    if interface == hop::LOOPBACK {
+        // As new, whichever way it went: it gets a route again, without which the loopback has nobody to give it to.
+        // SAFETY: takes numbers, and no parameters that would be read.
+        return unsafe { bpf_redirect_neigh(interface, core::ptr::null_mut(), 0, 0) as i32 };
+    }
     // SAFETY: takes two numbers.
     unsafe { bpf_redirect(interface, flags) as i32 }
 }
@@ -258,8 +260,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
     // SAFETY: the context is valid while the program runs.
     let mark = unsafe { (*skb).tc_index };
     if mark == judged || mark == judged_in() {
-        // On another device, or a copy of it that is to wait here, on the loopback.
-        hop::enter(Skb::of(ctx));
+        // On another device.
         return NEXT;
     }
     let begin = || {

@@ -1,7 +1,7 @@
 //! Where packets wait: a private pair of devices in the namespace, whose entrance has an `fq` that holds what
 //! has a departure time. What comes out at the other end goes back to where it was.
 //!
-//! The loopback drops what was on another device, so it holds by itself where the daemon gave it an `fq`.
+//! The loopback drops what was on another device without a route, so what comes back to it is given one.
 //!
 //! Where the kernel has no `fq`, the entrance is the exit: a TAP device behind which the daemon holds packets. They
 //! carry departure and way there as VLAN tags, and come back with their way as the one tag. When the daemon dies the
@@ -23,22 +23,18 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
-use chaos_common::abi::{Direction, Handover, LABEL_ETHERTYPE, Label, LoopbackHold, Way, mix};
+use chaos_common::abi::{Direction, Handover, LABEL_ETHERTYPE, Label, MAX_HELD_BYTES, Way, mix};
 
 use super::kernel;
 use crate::packet::Skb;
 
-/// Number → way of a held packet.
+/// Number → way of a held packet; as many as there are numbers.
 #[map]
-pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(4096, 0);
+pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(0xffff, BPF_F_NO_PREALLOC);
 
 /// One entry: what the program at the entrance has to know. Pinned: that program may be of an earlier daemon.
 #[map]
 pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0);
-
-/// Inode of a network namespace → a [`LoopbackHold`], if packets on its loopback wait.
-#[map]
-pub static LOOPBACKS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
 /// Index of the loopback in every network namespace.
 pub const LOOPBACK: u32 = 1;
@@ -68,12 +64,9 @@ pub fn hold(
     spoils: bool,
 ) -> bool {
     let skb = packet.raw();
-    let entrance = match loopback_hold(packet) {
-        None => entrance,
-        Some(hold) if hold == LoopbackHold::Itself as u32 => LOOPBACK,
-        Some(hold) if hold == LoopbackHold::Hop as u32 && is_at_home(skb) => entrance,
-        Some(_) => return false,
-    };
+    if is_loopback(packet) && !has_route_home(skb) {
+        return false;
+    }
     let Some(way) = way_of(skb, direction, spoils) else { return false };
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
     // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
@@ -95,12 +88,15 @@ pub fn spoil(skb: Skb, entrance: u32, direction: Direction) -> bool {
     clone_to(skb, entrance)
 }
 
-/// Lets the packet that this CPU is queueing wait in the `fq` of the device that it is on. The number of its way;
-/// `None` if it is none of ours.
+/// Lets the packet that this CPU is queueing wait in the `fq` of the entrance. The number of its way; `None` if it is
+/// none of ours, or too much waits there.
 #[inline(always)]
 pub fn enter(skb: Skb) -> Option<u32> {
     let skb = skb.raw();
     let Handover { departure_ns, way, line } = handed_over()?;
+    if kernel::backlog(skb.cast_const().cast()) >= MAX_HELD_BYTES {
+        return None;
+    }
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
     unsafe { (*skb).tstamp = departure_ns };
     if line != 0 {
@@ -137,8 +133,7 @@ pub fn unlabel(skb: Skb) -> bool {
             return false;
         }
         (*skb).tc_index = (*skb).vlan_tci;
-        // By its address it is for another host than this device, which is none of anybody's.
-        bpf_skb_vlan_pop(skb) == 0 && bpf_skb_change_type(skb, PACKET_HOST) == 0
+        bpf_skb_vlan_pop(skb) == 0
     }
 }
 
@@ -163,6 +158,10 @@ pub fn leave(skb: Skb, way: &Way) {
         // A time that is left would be taken for the one of its arrival.
         (*skb).tstamp = 0;
         bpf_set_hash_invalid(skb);
+        if way.interface == LOOPBACK {
+            // By its address it is for another host than the device that it has come out of.
+            bpf_skb_change_type(skb, PACKET_HOST);
+        }
     }
 }
 
@@ -173,33 +172,31 @@ fn handed_over() -> Option<Handover> {
     if handover.way == 0 { None } else { Some(*handover) }
 }
 
-/// How a packet on the loopback waits: a [`LoopbackHold`], or 0 if it does not. `None` on any other device.
+/// Whether the kernel finds a route back to the loopback for a packet that is on it: it looks for one host that is
+/// here, and for that by its address alone.
 #[inline(always)]
-fn loopback_hold(packet: Skb) -> Option<u32> {
-    if !is_loopback(packet) {
-        return None;
-    }
-    let Some(inode) = kernel::namespace(packet.raw().cast_const().cast()) else { return Some(0) };
-    // SAFETY: the value is copied at once.
-    Some(unsafe { LOOPBACKS.get(&inode) }.copied().unwrap_or(0))
-}
-
-/// Whether a packet is on its way to an address that every loopback has.
-#[inline(always)]
-fn is_at_home(skb: *mut __sk_buff) -> bool {
+fn has_route_home(skb: *mut __sk_buff) -> bool {
     const ETH_P_IP: u16 = 0x0800;
     const V4: (u32, u32) = (16, 4);
     const V6: (u32, u32) = (24, 16);
-    let mut address = [0; 16];
+    let mut to = [0_u8; 16];
     // SAFETY: the context is valid while the program runs; the helper writes as many bytes as there are, or fails.
     unsafe {
         let is_v4 = (*skb).protocol as u16 == ETH_P_IP.to_be();
         let (at, length) = if is_v4 { V4 } else { V6 };
-        let to = (&raw mut address).cast();
-        if bpf_skb_load_bytes_relative(skb.cast(), at, to, length, BPF_HDR_START_NET) != 0 {
+        let bytes = (&raw mut to).cast();
+        if bpf_skb_load_bytes_relative(skb.cast(), at, bytes, length, BPF_HDR_START_NET) != 0 {
             return false;
         }
-        if is_v4 { address[0] == 127 } else { u128::from_be_bytes(address) == 1 }
+        if is_v4 {
+            let is_broadcast = to[0] == 127 && to[1] & to[2] & to[3] == 255;
+            let is_multicast = to[0] >= 224;
+            !is_broadcast && !is_multicast
+        } else {
+            let is_link_local = to[0] == 0xfe && to[1] & 0xc0 == 0x80;
+            let is_multicast = to[0] == 0xff;
+            !is_link_local && !is_multicast
+        }
     }
 }
 

@@ -34,12 +34,12 @@ pub fn interface(skb: *const c_void) -> [u8; INTERFACE_NAME] {
     read(device, layout.device_name).unwrap_or(nothing)
 }
 
-/// The inode of the network namespace that a packet is in.
+/// How many bytes wait in the qdisc of the device that a packet is on; 0 if nobody looked up where that is told.
 #[inline(always)]
-pub fn namespace(skb: *const c_void) -> Option<u32> {
-    let layout = LAYOUT.get(0).filter(|layout| layout.skb_dev != 0)?;
-    let net = read::<u64>(device(skb, layout)?, layout.device_net)?;
-    read(net, layout.net_inode)
+pub fn backlog(skb: *const c_void) -> u32 {
+    let Some(layout) = LAYOUT.get(0).filter(|layout| layout.skb_dev != 0) else { return 0 };
+    let qdisc = device(skb, layout).and_then(|device| read::<u64>(device, layout.device_qdisc));
+    qdisc.and_then(|qdisc| read(qdisc, layout.qdisc_backlog)).unwrap_or(0)
 }
 
 #[inline(always)]

@@ -4,6 +4,8 @@
 mod ending;
 #[path = "network_delay/jitter.rs"]
 mod jitter;
+#[path = "network_delay/loopback.rs"]
+mod loopback;
 #[path = "network_delay/matrix.rs"]
 mod matrix;
 #[path = "network_delay/packets.rs"]
@@ -29,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             jitter::trials(),
             packets::trials(),
             places::trials(),
+            loopback::trials(),
             qdiscs::trials(),
             ending::trials(),
         ];

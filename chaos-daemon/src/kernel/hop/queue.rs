@@ -17,10 +17,10 @@ const LINES: u32 = 0x1_0000;
 /// How far ahead of now a packet may leave, in microseconds: more than the longest delay, as far as 32 bits go.
 const HORIZON_US: u32 = 4_000_000_000;
 
-pub(super) const ROOT: TcHandle = TcHandle { major: 0xffff, minor: 0xffff };
+const ROOT: TcHandle = TcHandle { major: 0xffff, minor: 0xffff };
 
 /// An `fq` that holds a million packets for an hour and is not asked by sockets for their own pace.
-pub(super) fn add_fq(index: u32, handle: TcHandle) -> io::Result<()> {
+pub(super) fn add_fq(index: u32) -> io::Result<()> {
     /// `TCA_FQ_…` of `linux/pkt_sched.h`.
     const PLIMIT: u16 = 1;
     const FLOW_PLIMIT: u16 = 2;
@@ -39,19 +39,13 @@ pub(super) fn add_fq(index: u32, handle: TcHandle) -> io::Result<()> {
         // What is later than that leaves then.
         TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),
     ];
-    add_qdisc(index, handle, "fq", Some(options))
+    add_qdisc(index, "fq", Some(options))
 }
 
 /// Gives an interface a qdisc that it has not.
-pub(super) fn add_qdisc(
-    index: u32,
-    handle: TcHandle,
-    kind: &str,
-    options: Option<Vec<TcOption>>,
-) -> io::Result<()> {
+pub(super) fn add_qdisc(index: u32, kind: &str, options: Option<Vec<TcOption>>) -> io::Result<()> {
     let mut message = TcMessage::with_index(index as i32);
     message.header.parent = ROOT;
-    message.header.handle = handle;
     message.attributes = vec![TcAttribute::Kind(kind.into())];
     message.attributes.extend(options.map(TcAttribute::Options));
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, io};
 
-use chaos_common::abi::LoopbackHold;
-
 use super::{
     super::{
         KernelError,
-        hop::{Hops, Loopback, Purpose},
+        hop::{Hops, Purpose},
         object::Object,
     },
     Manner, Namespace, failed,
@@ -16,8 +14,8 @@ use super::{
 /// A hop of ours in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hop {
-    /// Packets may be sent into it, and on the loopback they can be held or not.
-    Open(Loopback),
+    /// Packets may be sent into it.
+    Open,
     /// Nothing is sent into it any more. Looked at so often, it had nothing that waits.
     Draining { empty: u32 },
 }
@@ -33,20 +31,12 @@ impl Namespace {
 
     /// Whether a hop is in use.
     pub(in crate::kernel) fn has_open_hop(&self, purpose: Purpose) -> bool {
-        matches!(self.hops.get(&purpose), Some(Hop::Open(_)))
+        matches!(self.hops.get(&purpose), Some(Hop::Open))
     }
 
     /// Whether a hop is not in use any more and yet to be removed.
     pub(in crate::kernel) fn is_draining(&self) -> bool {
         self.hops.values().any(|hop| matches!(hop, Hop::Draining { .. }))
-    }
-
-    /// Whether packets on the loopback are held, and how.
-    pub(in crate::kernel) fn loopback_hold(&self) -> Option<LoopbackHold> {
-        match self.hops.get(&Purpose::Wait) {
-            Some(Hop::Open(Loopback::Holds(hold))) => Some(*hold),
-            Some(Hop::Open(Loopback::Passes) | Hop::Draining { .. }) | None => None,
-        }
     }
 
     /// Makes a hop, if there is none.
@@ -59,18 +49,15 @@ impl Namespace {
         if self.has_open_hop(purpose) {
             return Ok(());
         }
-        let loopback = self.within(|| {
-            let opened = manner.hops.open(purpose, self.inode, object).and_then(|()| {
-                let taken = manner.hops.take_loopback(purpose);
-                taken.map_err(|error| format!("let the loopback hold: {error}"))
-            });
+        self.within(|| {
+            let opened = manner.hops.open(purpose, self.inode, object);
             opened.map_err(|reason| KernelError::Hook {
                 what: "make a detour for packets (hop) in",
                 place: format!("network namespace {}", self.inode),
                 reason,
             })
         })?;
-        self.hops.insert(purpose, Hop::Open(loopback));
+        self.hops.insert(purpose, Hop::Open);
         Ok(())
     }
 
@@ -85,16 +72,14 @@ impl Namespace {
             return Ok(true);
         }
         let hops = &manner.hops;
-        let found = self.within(|| {
-            let found = hops.is_open(purpose, self.inode).and_then(|is_open| {
-                if is_open { hops.take_loopback(purpose).map(Some) } else { Ok(None) }
-            });
-            found.map_err(|error| failed("look for our hop in", self.inode, &error))
+        let is_open = self.within(|| {
+            let is_open = hops.is_open(purpose, self.inode);
+            is_open.map_err(|error| failed("look for our hop in", self.inode, &error))
         })?;
-        if let Some(loopback) = found {
-            self.hops.insert(purpose, Hop::Open(loopback));
+        if is_open {
+            self.hops.insert(purpose, Hop::Open);
         }
-        Ok(found.is_some())
+        Ok(is_open)
     }
 
     /// Nothing is sent into a hop any more.
@@ -139,9 +124,6 @@ fn drained(
         let Hop::Draining { empty } = *hop else { continue };
         let empty = if hops.is_empty(*purpose, inode)? { empty + 1 } else { 0 };
         if at_once || empty >= SURELY_EMPTY {
-            if *purpose == Purpose::Wait {
-                hops.leave_loopback()?;
-            }
             hops.close(*purpose, inode)?;
             left.remove(purpose);
         } else {

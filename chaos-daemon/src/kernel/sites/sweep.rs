@@ -13,7 +13,7 @@ use super::{
         interfaces,
         namespace::{self, Namespace, Side},
     },
-    DRAIN_EVERY, Sites, unmark,
+    DRAIN_EVERY, Sites,
 };
 use crate::{boot_clock::BootTime, netns, target};
 
@@ -28,13 +28,6 @@ impl Sites {
         if let Err(error) = self.sweep_unnamed() {
             tracing::warn!(%error, "could not look everywhere for what is left behind");
         }
-        let kept = |inode: &u32| {
-            let there = self.namespaces.get(&u64::from(*inode));
-            there.is_some_and(|there| there.loopback_hold().is_some())
-        };
-        let strangers: Vec<u32> =
-            self.loopbacks.keys().flatten().filter(|inode| !kept(inode)).collect();
-        strangers.iter().try_for_each(|inode| unmark(&mut self.loopbacks, u64::from(*inode)))?;
         self.forget_ways()
     }
 

@@ -34,7 +34,7 @@ pub(crate) use flow::{Connections, Datagrams, Probe};
 pub(crate) use group::TestGroup;
 pub(crate) use name_server::NameServer;
 pub(crate) use net::{Family, Net};
-pub(crate) use netlink::{Netlink, attribute};
+pub(crate) use netlink::{Netlink, Raw, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
 pub(crate) use program::{Server, needs_programs, own_command, program, succeeds};

@@ -8,14 +8,24 @@ use std::{
 
 use anyhow::{Result, ensure};
 use chaos_common::proto::v1::Direction;
+use nix::libc;
 
 use super::{LATENCY, all_late, all_soon};
 use crate::{
-    harness::{Agent, Datagrams, Family, Network, Stage, delay, needs, net, skip, tests},
+    harness::{
+        Agent, Datagrams, Family, NetNs, Network, Raw, Stage, delay, holds_in_memory, needs, net,
+        skip, tests,
+    },
     victim::UdpOptions,
 };
 
-tests![pieces_wait_and_arrive_whole, a_group_waits, a_socket_in_other_hands, many_for_a_minute];
+tests![
+    pieces_wait_and_arrive_whole,
+    a_group_waits,
+    a_socket_in_other_hands,
+    many_for_a_minute,
+    what_there_is_no_room_for_is_lost,
+];
 
 /// Three pieces on a wire that takes 1,500 bytes.
 const SIZE: usize = 4_000;
@@ -118,5 +128,49 @@ fn many_for_a_minute() -> Result<()> {
     ensure!(numbers.len() == COUNT && numbers.is_sorted(), "{} arrived", numbers.len());
     client.recover(&injection.id)?;
     stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// What waits in the qdiscs of a namespace, in bytes.
+fn backlog(netns: &NetNs) -> Result<u64> {
+    let qdiscs = netns.netlink().qdiscs()?;
+    // Of `struct tc_stats` the last number.
+    let waiting = |raw: &Raw| raw.attribute(libc::TCA_STATS)?.get(32..36)?.try_into().ok();
+    Ok(qdiscs.iter().filter_map(waiting).map(|bytes| u64::from(u32::from_ne_bytes(bytes))).sum())
+}
+
+/// Memory is bounded, whatever is sent and however late that is to be.
+fn what_there_is_no_room_for_is_lost() -> Result<()> {
+    const ROOM: u64 = 256 << 20;
+    const SIZE: u64 = 65_000;
+    const LONG: Duration = Duration::from_secs(20);
+    if !skip::own_machine() {
+        return skip("it takes 256 MiB of the kernel's memory");
+    }
+    let (mut stage, daemon) = Stage::served()?;
+    stage.net.near.netlink().set_up("lo")?;
+    stage.begin_here()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    if holds_in_memory(&client)? {
+        return skip("a daemon in whose memory packets wait is bounded in another way");
+    }
+    let home = net::loopback(Family::V4);
+    let (sender, receiver) = (stage.victim.udp(home)?, stage.bystander.udp(home)?);
+    let spec = Network::from(delay(LONG)).direction(Direction::Out);
+    let injection = client.inject(spec.on(&stage.target))?;
+    let mut sent = 0;
+    while sent < ROOM * 5 / 4 / SIZE {
+        let to = Some(receiver.local);
+        let batch = stage.victim.send_sized(sender, to, sent, 100, SIZE as usize)?;
+        ensure!(batch.failed.is_empty(), "{} failed", batch.failed.len());
+        sent += 100;
+    }
+    let waiting = backlog(&stage.net.near)?;
+    ensure!((ROOM - SIZE..ROOM + 2 * SIZE).contains(&waiting), "{waiting} bytes wait");
+    client.recover(&injection.id)?;
+    all_soon(&stage.victim_udp()?)?;
+    stage.idle(&daemon)?;
+    ensure!(backlog(&stage.net.near)? == 0, "something still waits");
     stage.finish(daemon)
 }

@@ -1,23 +1,16 @@
 //! Interfaces that are not like the others.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chaos_common::proto::v1::{self, Direction};
 
 use super::{LATENCY, all_late, all_soon};
 use crate::harness::{
-    Agent, Datagrams, Family, Network, Probe as _, Stage, delay, holds_in_memory, needs, net, poll,
-    skip::skip, tests,
+    Agent, Datagrams, Family, Network, Probe as _, Stage, delay, needs, net, poll, tests,
 };
 
 tests![
-    the_loopback,
-    the_loopback_in,
-    others_on_the_loopback_lose_nothing,
     two_delays_add_up_and_each_is_recovered_alone,
     delay_and_duplicate_and_loss_compose,
     an_interface_is_chosen,
@@ -27,63 +20,6 @@ tests![
 
 /// How soon the daemon must have seen a change, with room for a slow machine.
 const SOON: Duration = Duration::from_secs(20);
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-fn the_loopback() -> Result<()> {
-    loopback(Direction::Out)
-}
-
-fn the_loopback_in() -> Result<()> {
-    loopback(Direction::In)
-}
-
-fn loopback(direction: Direction) -> Result<()> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
-    let client = daemon.client()?;
-    needs(&client, "network delay")?;
-    let (victim, bystander) = (&stage.victim, &stage.bystander);
-    let outward = stage.udp("victim to bystander", (victim, LOOPBACK), (bystander, LOOPBACK))?;
-    let inward = stage.udp("bystander to victim", (bystander, LOOPBACK), (victim, LOOPBACK))?;
-    let bystander = stage.udp("bystander", (bystander, LOOPBACK), (bystander, LOOPBACK))?;
-    let (hit, spared) =
-        if direction == Direction::Out { (&outward, &inward) } else { (&inward, &outward) };
-    all_soon(hit)?;
-    let spec = Network::from(delay(LATENCY)).direction(direction).on(&stage.target);
-    let injection = client.inject(spec)?;
-    all_late(hit)?;
-    all_soon(spared)?;
-    all_soon(&bystander)?;
-    client.recover(&injection.id)?;
-    all_soon(hit)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-/// Neither when it begins to hold packets nor when it ends.
-fn others_on_the_loopback_lose_nothing() -> Result<()> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
-    let client = daemon.client()?;
-    needs(&client, "network delay")?;
-    if !holds_in_memory(&client)? {
-        return skip("the loopback's new qdisc, an fq, costs what is on its way at that moment");
-    }
-    let ends = ((&stage.bystander, LOOPBACK), (&stage.bystander, LOOPBACK));
-    let flow = stage.udp("bystander", ends.0, ends.1)?;
-    for _ in 0..3 {
-        flow.begin()?;
-        let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
-        client.recover(&injection.id)?;
-        stage.idle(&daemon)?;
-        let round = flow.cease()?;
-        let lost = round.sent as usize - round.arrived.len();
-        ensure!(lost == 0 && round.failed.is_empty(), "{lost} of {} were lost", round.sent);
-    }
-    stage.finish(daemon)
-}
 
 fn two_delays_add_up_and_each_is_recovered_alone() -> Result<()> {
     let (stage, daemon) = Stage::served()?;

@@ -2,18 +2,18 @@
 //! kernel is told by the other tests, which are run this way too.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{self, Direction};
+use chaos_common::proto::v1::Direction;
 use nix::sys::signal::Signal;
 
 use super::{LATENCY, all_late, all_soon};
 use crate::harness::{
-    Daemon, Family, LEASE, Network, Probe as _, Settings, Stage, active, delay, needs, net, poll,
-    skip, tests,
+    Family, LEASE, Network, Probe as _, Settings, Stage, active, delay, needs, net, poll, skip,
+    tests,
 };
 
 tests![
@@ -23,8 +23,6 @@ tests![
     ten_thousand_packets_wait,
     a_connection_moves_megabytes_out,
     a_connection_moves_megabytes_in,
-    large_packets_on_the_loopback,
-    the_loopback_of_the_other_family,
 ];
 
 /// A lease that nobody outlives here.
@@ -153,56 +151,6 @@ fn megabytes(direction: Direction) -> Result<()> {
         ensure!(exchanged.complete && exchanged.received == BYTES, "{exchanged:?}");
     }
     client.recover(&injection.id)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn with_loopback() -> Result<(Stage, Daemon)> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
-    Ok((stage, daemon))
-}
-
-fn large_packets_on_the_loopback() -> Result<()> {
-    let (stage, daemon) = with_loopback()?;
-    let client = daemon.client()?;
-    needs(&client, "network delay")?;
-    let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let ends = ((&stage.victim, home), (&stage.bystander, home));
-    let flow = stage.udp("victim to bystander", ends.0, ends.1)?.sized(65_000);
-    let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
-    all_late(&flow)?;
-    let server = stage.bystander.listen(SocketAddr::new(home, 0))?;
-    let patience = Duration::from_secs(60);
-    let connection = stage.victim.connect(server.local, patience)?.context("no connection")?;
-    let exchanged = stage.victim.exchange(connection, 1_000_000, patience)?;
-    ensure!(exchanged.complete, "{exchanged:?}");
-    client.recover(&injection.id)?;
-    all_soon(&flow)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn the_loopback_of_the_other_family() -> Result<()> {
-    skip::needs_ipv6()?;
-    let (stage, daemon) = with_loopback()?;
-    let client = daemon.client()?;
-    needs(&client, "network delay")?;
-    let home = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let (victim, bystander) = (&stage.victim, &stage.bystander);
-    let outward = stage.udp("victim to bystander", (victim, home), (bystander, home))?;
-    let inward = stage.udp("bystander to victim", (bystander, home), (victim, home))?;
-    for (direction, hit, spared) in
-        [(Direction::Out, &outward, &inward), (Direction::In, &inward, &outward)]
-    {
-        let spec: v1::Spec = Network::from(delay(LATENCY)).direction(direction).on(&stage.target);
-        let injection = client.inject(spec)?;
-        all_late(hit)?;
-        all_soon(spared)?;
-        client.recover(&injection.id)?;
-        all_soon(hit)?;
-    }
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
