@@ -14,7 +14,7 @@ use super::{LATENCY, all_late, all_soon};
 use crate::{
     harness::{
         Agent, Datagrams, Family, NetNs, Network, Raw, Stage, delay, holds_in_memory, needs, net,
-        skip, tests,
+        poll, skip, tests,
     },
     victim::UdpOptions,
 };
@@ -170,7 +170,11 @@ fn what_there_is_no_room_for_is_lost() -> Result<()> {
     ensure!((ROOM - SIZE..ROOM + 2 * SIZE).contains(&waiting), "{waiting} bytes wait");
     client.recover(&injection.id)?;
     all_soon(&stage.victim_udp()?)?;
+    poll::until_ok("what waits to leave", LONG * 3, || {
+        let waiting = backlog(&stage.net.near)?;
+        ensure!(waiting == 0, "{waiting} bytes wait");
+        Ok(())
+    })?;
     stage.idle(&daemon)?;
-    ensure!(backlog(&stage.net.near)? == 0, "something still waits");
     stage.finish(daemon)
 }
