@@ -15,6 +15,8 @@ mod foreign_lock;
 mod journal;
 #[path = "crash/kill_switch.rs"]
 mod kill_switch;
+#[path = "crash/kinds.rs"]
+mod kinds;
 #[path = "crash/lease.rs"]
 mod lease;
 #[path = "crash/lost_hooks.rs"]
@@ -31,6 +33,7 @@ use libtest_mimic::Trial;
 pub(crate) fn trials() -> Vec<Trial> {
     let parts = [
         fail_points::trials(),
+        kinds::trials(),
         lease::trials(),
         kill_switch::trials(),
         foreign_lock::trials(),
