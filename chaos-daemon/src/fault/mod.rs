@@ -73,7 +73,7 @@ pub struct Capability {
 /// # Errors
 /// When this node cannot do it.
 pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Effect>, Unsupported> {
-    match fault {
+    let planned = match fault {
         Fault::NetworkLoss(loss) => network_loss::plan(loss, limits, support),
         Fault::NetworkDelay(delay) => network_delay::plan(delay, limits, support),
         Fault::NetworkDuplicate(duplicate) => network_duplicate::plan(duplicate, limits, support),
@@ -83,6 +83,16 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
         Fault::NetworkReject(reject) => network_reject::plan(reject, limits, support),
         Fault::NetworkOccupy(occupy) => network_occupy::plan(occupy, limits, support),
+    };
+    let effects = planned?;
+    let reads = effects.iter().find_map(|effect| {
+        if let Effect::PutRule(rule) = effect { rule.0.about.reads_structures() } else { None }
+    });
+    match (reads, &support.structures) {
+        (Some(aspect), Err(reason)) => {
+            Err(Unsupported { fault: fault.kind(), aspect, reason: reason.clone() })
+        }
+        (Some(_) | None, _) => Ok(effects),
     }
 }
 
@@ -101,4 +111,36 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkOccupy => network_occupy::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::spec::{Spec, from_yaml};
+
+    use super::*;
+
+    #[test]
+    fn what_reads_the_kernel_s_structures_is_refused_where_these_are_unknown() {
+        let limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
+        let support = Support { structures: Err("no types".into()), ..Support::full() };
+        let planned = |fault: &str| {
+            let text = format!("{{target: {{pid: 1}}, fault: {{{fault}}}}}");
+            let specs: Vec<Spec> = from_yaml(&text).unwrap();
+            plan(&specs[0].fault, &limits, &support).map_err(|refused| refused.to_string())
+        };
+        assert!(planned("networkLoss: {percent: 1}").is_ok());
+        assert!(planned("networkOccupy: {ports: [80], address: '::1', refuse: true}").is_ok());
+        for (fault, refused) in [
+            (
+                "networkLoss: {percent: 1, filter: {interface: eth0}}",
+                "network loss (interface) is unsupported here: no types",
+            ),
+            (
+                "networkOccupy: {ports: [80], address: 127.0.0.1, refuse: true}",
+                "network occupy (address) is unsupported here: no types",
+            ),
+        ] {
+            assert_eq!(planned(fault).unwrap_err(), refused);
+        }
+    }
 }

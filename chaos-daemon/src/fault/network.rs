@@ -64,15 +64,9 @@ impl Network<'_> {
         support: &Support,
     ) -> Result<Vec<Effect>, Unsupported> {
         let (kind, direction, means) = (self.kind, self.filter.direction(), self.means);
-        if !self.filter.neighbours.is_empty() {
-            let peers = match means {
-                Means::Attempt => Err(NO_PEERS_OF_CALLS.to_owned()),
-                Means::Verdict | Means::Change | Means::Answer | Means::Hold | Means::Spoil => {
-                    support.peers.clone()
-                }
-            };
-            let refuse = |reason| Unsupported { fault: kind, aspect: PEERS, reason };
-            peers.map_err(refuse)?;
+        if means == Means::Attempt && !self.filter.neighbours.is_empty() {
+            let reason = NO_PEERS_OF_CALLS.to_owned();
+            return Err(Unsupported { fault: kind, aspect: PEERS, reason });
         }
         let mut effects = vec![Effect::PutRule(PutRule(Box::new(self.rule(limits))))];
         let mut need = |aspect, result: Result<(), &String>, effect| match result {

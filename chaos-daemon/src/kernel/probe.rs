@@ -49,8 +49,8 @@ pub struct Support {
     pub reset: Result<(), String>,
     /// Programs where packets come in by an interface.
     pub arrival: Result<(), String>,
-    /// Telling whose socket is at the other end.
-    pub peers: Result<(), String>,
+    /// Reading the kernel's own structures.
+    pub structures: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
     pub counting: Counting,
 }
@@ -71,7 +71,7 @@ impl Support {
             attempts: Ok(Refusal::AnyErrno),
             reset: Ok(()),
             arrival: Ok(()),
-            peers: Ok(()),
+            structures: Ok(()),
             counting: Counting::Exact,
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         hold: hold(object, instance),
         spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
-        peers: layout(),
+        structures: structures(),
         ingress: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
         reset: connections::probe(),
@@ -132,10 +132,10 @@ fn attempts(object: &mut Object) -> Result<Refusal, String> {
 /// The hook is the egress's, at the other side; but the program has to know where the kernel keeps things.
 fn arrival(object: &mut Object) -> Result<(), String> {
     object.arrival().map(drop).map_err(|error| innermost(&error))?;
-    layout()
+    structures()
 }
 
-fn layout() -> Result<(), String> {
+fn structures() -> Result<(), String> {
     if btf::Btf::is_there() {
         Ok(())
     } else {

@@ -50,6 +50,16 @@ impl About {
         }
     }
 
+    /// Which part of it, as users call it, takes a kernel that tells how its structures look.
+    pub(crate) fn reads_structures(&self) -> Option<&'static str> {
+        self.parts().first().map(|part| match part {
+            Part::Device => "interface",
+            Part::Socket => "peers in the target's network namespace",
+            Part::Port => "address",
+            Part::Process => "who sends",
+        })
+    }
+
     pub(super) fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
         match self {
             Self::Packets(filter) => {
