@@ -11,6 +11,7 @@ pub mod counter;
 pub mod gate;
 pub mod net;
 pub mod packet;
+mod protocol;
 pub mod target;
 
 /// Ends a program that cannot go on; the verifier proves that it never happens.

@@ -5,6 +5,10 @@
 
 use core::mem::MaybeUninit;
 
+use crate::protocol::{
+    IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ICMP, IPPROTO_ICMPV6,
+    IPPROTO_ROUTING, IPPROTO_TCP, IPPROTO_UDP,
+};
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
@@ -14,16 +18,6 @@ use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, INTERFACE_NAME, Protoco
 
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86DD;
-
-const IPPROTO_HOPOPTS: u8 = 0;
-const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-const IPPROTO_ROUTING: u8 = 43;
-const IPPROTO_FRAGMENT: u8 = 44;
-const IPPROTO_AH: u8 = 51;
-const IPPROTO_ICMPV6: u8 = 58;
-const IPPROTO_DSTOPTS: u8 = 60;
 
 /// Bytes of the link header of most devices.
 pub const ETHERNET: u32 = 14;

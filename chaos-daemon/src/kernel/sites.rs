@@ -36,6 +36,8 @@ use crate::{
 
 /// How often to look whether a hop is empty that nobody needs.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
+/// How soon to try again where that failed.
+const DRAIN_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a rule needs for its target, in every network namespace of its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +224,8 @@ impl Sites {
         self.namespaces
             .retain(|inode, namespace| !namespace.is_idle() || self.unsettled.contains(inode));
         let is_left = self.namespaces.values().any(Namespace::is_draining);
-        self.drain_at = is_left.then(|| BootTime::now().after(DRAIN_EVERY));
+        let pause = if result.is_ok() { DRAIN_EVERY } else { DRAIN_AGAIN };
+        self.drain_at = is_left.then(|| BootTime::now().after(pause));
         result.and(self.forget_ways()).map(|()| is_left)
     }
 

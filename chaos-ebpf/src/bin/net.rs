@@ -16,47 +16,27 @@
 #![no_main]
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET, BPF_F_INGRESS},
-    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect, bpf_redirect_neigh},
+    EbpfContext as _,
+    bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET},
+    helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
     macros::{cgroup_skb, cgroup_sock_addr, classifier},
     programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, MAX_COPIES, Way};
+use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
         attempt, bind,
-        corrupt::{self, Corrupted},
-        hop,
-        judge::{Fate, Hook, Judge, PACKET, judge, own, read},
-        peer, reject,
+        carry_out::{NEXT, end, go_on, nowhere},
+        corrupt, hop,
+        instance::{judged, judged_in, spoiler},
+        judge::{Fate, Hook, Judge, judge, own, read},
+        peer,
         socket::{End, Owner},
     },
-    packet::{Skb, Verdict},
+    packet::Skb,
 };
 
-/// Written into `tc_index` of a target's packet that has been judged on its way out, so that stacked devices (a
-/// VLAN on a bond on a NIC) judge it once. Set by the loader; differs between instances.
-#[unsafe(no_mangle)]
-static JUDGED: u16 = 0;
-
-/// The same of a packet on its way in: over a veth pair it may have been judged for its sender.
-#[unsafe(no_mangle)]
-static JUDGED_IN: u16 = 0;
-
-/// Index of the hop's entrance, the same in every network namespace. Set by the loader; differs between
-/// instances.
-#[unsafe(no_mangle)]
-static ENTRANCE: u32 = 0;
-
-/// The same of the hop that spoils checksums.
-#[unsafe(no_mangle)]
-static SPOILER: u32 = 0;
-
-/// Let the next program, and in the end the kernel, decide. The same number under clsact
-/// (`TC_ACT_UNSPEC`) and tcx (`TCX_NEXT`).
-const NEXT: i32 = -1;
 /// The socket gets the packet.
 const DELIVER: i32 = 1;
 /// The socket does not.
@@ -156,7 +136,7 @@ fn net_hop_leave(ctx: TcContext) -> i32 {
         // SAFETY: takes two numbers.
         return unsafe { bpf_redirect(spoiler(), 0) as i32 };
     }
-    go_back(skb, &way)
+    hop::go_back(skb, &way)
 }
 
 /// What comes to a hop in user space takes along what is to be known of it there.
@@ -175,9 +155,9 @@ fn net_tap_leave(ctx: TcContext) -> i32 {
     }
     let Some(way) = hop::way(skb) else { return nowhere() };
     if way.spoils == 0 && way.interface == hop::LOOPBACK {
-        return go_back(skb, &way);
+        return hop::go_back(skb, &way);
     }
-    let (interface, flags) = if way.spoils == 0 { restore(skb, &way) } else { (spoiler(), 0) };
+    let (interface, flags) = if way.spoils == 0 { hop::restore(skb, &way) } else { (spoiler(), 0) };
     // The packet itself belongs to the socket of the device, by which an `fq` would take all for one connection.
     // SAFETY: takes the context and numbers.
     unsafe { bpf_clone_redirect(skb.raw(), interface, flags) };
@@ -196,61 +176,7 @@ fn net_hop_spoil(ctx: TcContext) -> i32 {
     if !corrupt::spoil(skb, packet) {
         return nowhere();
     }
-    go_back(skb, &way)
-}
-
-#[inline(always)]
-fn go_back(packet: Skb, way: &Way) -> i32 {
-    let (interface, flags) = restore(packet, way);
-    if interface == hop::LOOPBACK {
-        // As new, whichever way it went: it gets a route again, without which the loopback has nobody to give it to.
-        // SAFETY: takes numbers, and no parameters that would be read.
-        return unsafe { bpf_redirect_neigh(interface, core::ptr::null_mut(), 0, 0) as i32 };
-    }
-    // SAFETY: takes two numbers.
-    unsafe { bpf_redirect(interface, flags) as i32 }
-}
-
-/// Makes a packet what it was, but judged. Where it was: the interface, and the side of it as flags.
-#[inline(always)]
-fn restore(packet: Skb, way: &Way) -> (u32, u64) {
-    let skb = packet.raw();
-    hop::leave(packet, way);
-    let is_incoming = way.direction == Direction::In as u32;
-    // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
-    unsafe { (*skb).tc_index = if is_incoming { judged_in() } else { judged() } };
-    (way.interface, if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 })
-}
-
-#[inline(always)]
-fn judged() -> u32 {
-    // SAFETY: the loader replaces the value before the program is loaded.
-    u32::from(unsafe { (&raw const JUDGED).read_volatile() })
-}
-
-#[inline(always)]
-fn judged_in() -> u32 {
-    // SAFETY: as above.
-    u32::from(unsafe { (&raw const JUDGED_IN).read_volatile() })
-}
-
-#[inline(always)]
-fn entrance() -> u32 {
-    // SAFETY: as above.
-    unsafe { (&raw const ENTRANCE).read_volatile() }
-}
-
-#[inline(always)]
-fn spoiler() -> u32 {
-    // SAFETY: as above.
-    unsafe { (&raw const SPOILER).read_volatile() }
-}
-
-/// Ends a packet as a wire would.
-#[inline(always)]
-fn nowhere() -> i32 {
-    // SAFETY: takes two numbers.
-    unsafe { bpf_redirect(0, 0) as i32 }
+    hop::go_back(skb, &way)
 }
 
 #[inline(always)]
@@ -307,117 +233,6 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
         Fate::Lost => end(ctx, Hook::Ingress),
         Fate::GoesOn => go_on(ctx, Hook::Ingress),
     }
-}
-
-/// Ends a packet, or what it became: the answer to it.
-#[inline(always)]
-fn end(ctx: &TcContext, hook: Hook) -> i32 {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    match net_end(skb, hook as u32) {
-        NOTHING_LEFT => nowhere(),
-        STAYS => NEXT,
-        _ => {
-            // What went out comes in, and the other way round.
-            let flags = if hook == Hook::Egress { u64::from(BPF_F_INGRESS) } else { 0 };
-            // SAFETY: takes two numbers; the context is valid while the program runs.
-            unsafe { bpf_redirect((*skb).ifindex, flags) as i32 }
-        }
-    }
-}
-
-/// It goes nowhere.
-const NOTHING_LEFT: u32 = 0;
-/// It goes on its way.
-const STAYS: u32 = 1;
-/// It goes back.
-const GOES_BACK: u32 = 2;
-
-/// What is left of a packet that ends. A global function: see `chaos_ebpf::net::judge`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
-    // SAFETY: called with the context of the program that runs.
-    let context = unsafe { Skb::new(skb) };
-    let hook = Hook::of(hook);
-    let Some(packet) = PACKET.get(hook as u32) else { return NOTHING_LEFT };
-    if packet.verdict.answer == 0 || !reject::turn_round(context, hook, packet) {
-        return NOTHING_LEFT;
-    }
-    let (back, mark) = match hook {
-        Hook::Egress => (Hook::Ingress, judged_in()),
-        Hook::Ingress | Hook::Socket | Hook::Attempt => (Hook::Egress, judged()),
-    };
-    let on_loopback = hop::is_loopback(context);
-    // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
-    unsafe {
-        // On the loopback, where it stays, it is yet to come in.
-        (*skb).tc_index = if on_loopback { judged_in() } else { mark };
-        (*skb).tstamp = 0;
-    }
-    let at = packet.verdict.departure_ns;
-    if at != 0 && net_send(skb, back as u32, 0, at, 0) != 0 {
-        return NOTHING_LEFT;
-    }
-    if on_loopback { STAYS } else { GOES_BACK }
-}
-
-/// Carries out what the rules want of a packet that is not lost.
-#[inline(always)]
-fn go_on(ctx: &TcContext, hook: Hook) -> i32 {
-    if net_go_on(ctx.as_ptr().cast(), hook as u32) == 0 { NEXT } else { nowhere() }
-}
-
-/// 1 if the packet itself ends here. A global function: see `chaos_ebpf::net::judge`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_go_on(skb: *mut __sk_buff, hook: u32) -> u32 {
-    // SAFETY: called with the context of the program that runs.
-    let context = unsafe { Skb::new(skb) };
-    let hook = Hook::of(hook);
-    let Some(packet) = PACKET.get(hook as u32) else { return 0 };
-    let spoils = packet.verdict.corrupter != 0
-        && corrupt::corrupt(context, packet) == Corrupted::ToBeNoticed;
-    if spoils && hop::is_loopback(context) {
-        // There it cannot be made wrong; the stack that would notice is spared the packet.
-        return 1;
-    }
-    // Not looked at again after the first copy: on its way this CPU may judge another packet.
-    let Verdict { departure_ns, line, copies, .. } = packet.verdict;
-    let send = || net_send(skb, hook as u32, u32::from(spoils), departure_ns, line);
-    for at in 0..MAX_COPIES {
-        if at >= copies {
-            break;
-        }
-        if send() == 0 {
-            let flags = if hook == Hook::Egress { 0 } else { u64::from(BPF_F_INGRESS) };
-            // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
-            unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
-        }
-    }
-    send()
-}
-
-/// Sends a copy of a packet by way of a hop, if it is to go there. Else, 0, it goes on from here.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_send(
-    skb: *mut __sk_buff,
-    hook: u32,
-    spoils: u32,
-    departure_ns: u64,
-    line: u32,
-) -> u32 {
-    // SAFETY: as above.
-    let context = unsafe { Skb::new(skb) };
-    let (direction, spoils) = (Hook::of(hook).direction(), spoils != 0);
-    let waits = departure_ns != 0
-        && hop::hold(context, entrance(), direction, (departure_ns, line), spoils);
-    if waits || !spoils {
-        return u32::from(waits);
-    }
-    // Without such a hop it is lost: nobody may get it whose stack would have noticed.
-    hop::spoil(context, spoiler(), direction);
-    1
 }
 
 /// What a socket is about to get.

@@ -11,11 +11,7 @@ use chaos_common::abi::{Corrupt, MAX_CORRUPT_BITS, MAX_RULES, Region, mix};
 
 use super::judge::RULES;
 use crate::packet::{Packet, Skb, network, relative};
-
-const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-const IPPROTO_ICMPV6: u8 = 58;
+use crate::protocol::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 
 /// What a corruption came to.
 #[derive(Clone, Copy, PartialEq, Eq)]

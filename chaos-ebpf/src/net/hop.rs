@@ -14,18 +14,24 @@
 //! TCP lets be queued on one machine, and a delay would be a brake.
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_hdr_start_off::BPF_HDR_START_NET},
+    bindings::{
+        __sk_buff, BPF_F_INGRESS, BPF_F_NO_PREALLOC, BPF_NOEXIST,
+        bpf_hdr_start_off::BPF_HDR_START_NET,
+    },
     helpers::generated::{
-        bpf_clone_redirect, bpf_ktime_get_ns, bpf_set_hash, bpf_set_hash_invalid,
-        bpf_skb_change_head, bpf_skb_change_type, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
-        bpf_skb_vlan_pop, bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_ktime_get_ns, bpf_redirect, bpf_redirect_neigh, bpf_set_hash,
+        bpf_set_hash_invalid, bpf_skb_change_head, bpf_skb_change_type,
+        bpf_skb_load_bytes_relative, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
 use chaos_common::abi::{Direction, Handover, LABEL_ETHERTYPE, Label, MAX_HELD_BYTES, Way, mix};
 
-use super::kernel;
+use super::{
+    instance::{entrance, judged, judged_in, spoiler},
+    kernel,
+};
 use crate::packet::Skb;
 
 /// Number → way of a held packet; as many as there are numbers.
@@ -58,7 +64,6 @@ pub fn is_loopback(skb: Skb) -> bool {
 #[inline(always)]
 pub fn hold(
     packet: Skb,
-    entrance: u32,
     direction: Direction,
     (departure_ns, line): (u64, u32),
     spoils: bool,
@@ -71,7 +76,7 @@ pub fn hold(
     let Some(handover) = HANDOVER.get_ptr_mut(0) else { return false };
     // SAFETY: nothing else on this CPU uses this entry until the copy is queued: that happens within the call.
     unsafe { *handover = Handover { departure_ns, way, line } };
-    let is_sent = clone_to(skb, entrance);
+    let is_sent = clone_to(skb, entrance());
     // SAFETY: as above.
     unsafe { *handover = Handover { departure_ns: 0, way: 0, line: 0 } };
     is_sent
@@ -79,13 +84,13 @@ pub fn hold(
 
 /// Sends a copy of a packet through the hop that makes its checksum wrong. False if there is none here.
 #[inline(always)]
-pub fn spoil(skb: Skb, entrance: u32, direction: Direction) -> bool {
+pub fn spoil(skb: Skb, direction: Direction) -> bool {
     let skb = skb.raw();
     let Some(way) = way_of(skb, direction, true) else { return false };
     // The copy carries it. The packet itself goes nowhere, whatever comes of this.
     // SAFETY: as above; the field may be written in tc programs.
     unsafe { (*skb).tc_index = way };
-    clone_to(skb, entrance)
+    clone_to(skb, spoiler())
 }
 
 /// Lets the packet that this CPU is queueing wait in the `fq` of the entrance. The number of its way; `None` if it is
@@ -147,10 +152,28 @@ pub fn way(skb: Skb) -> Option<Way> {
     unsafe { WAYS.get(&number) }.copied()
 }
 
-/// Makes a packet that has come out what it was.
+/// Lets a packet that has come out go on where it was.
 #[inline(always)]
-pub fn leave(skb: Skb, way: &Way) {
-    let skb = skb.raw();
+pub fn go_back(packet: Skb, way: &Way) -> i32 {
+    let (interface, flags) = restore(packet, way);
+    if interface == LOOPBACK {
+        // By its address it is for another host than the device that it has come out of. And it goes out as new,
+        // whichever way it went: it gets a route again, without which the loopback has nobody to give it to.
+        // SAFETY: takes the context and numbers, and no parameters that would be read.
+        return unsafe {
+            bpf_skb_change_type(packet.raw(), PACKET_HOST);
+            bpf_redirect_neigh(interface, core::ptr::null_mut(), 0, 0) as i32
+        };
+    }
+    // SAFETY: takes two numbers.
+    unsafe { bpf_redirect(interface, flags) as i32 }
+}
+
+/// Makes a packet that has come out what it was, but judged. Where it was: the interface, and the side of it as flags.
+#[inline(always)]
+pub fn restore(packet: Skb, way: &Way) -> (u32, u64) {
+    let skb = packet.raw();
+    let is_incoming = way.direction == Direction::In as u32;
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
     unsafe {
         (*skb).priority = way.priority;
@@ -158,11 +181,9 @@ pub fn leave(skb: Skb, way: &Way) {
         // A time that is left would be taken for the one of its arrival.
         (*skb).tstamp = 0;
         bpf_set_hash_invalid(skb);
-        if way.interface == LOOPBACK {
-            // By its address it is for another host than the device that it has come out of.
-            bpf_skb_change_type(skb, PACKET_HOST);
-        }
+        (*skb).tc_index = if is_incoming { judged_in() } else { judged() };
     }
+    (way.interface, if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 })
 }
 
 /// What is handed over with the packet that this CPU is queueing, if one is.

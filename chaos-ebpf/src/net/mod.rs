@@ -1,16 +1,20 @@
 //! Engine `net`: from a packet to what its rules want of it.
 //!
 //! [`filter`] says whether a rule is about a packet, [`flow`] what is known of its connection, [`judge`] asks
-//! all of its rules, and [`act`] notes what each wants. The programs carry it out; what is to wait does so in a
-//! [`hop`], and what is to be answered is turned round by [`reject`].
+//! all of its rules, and [`act`] notes what each wants. That is [carried out](carry_out) at last; what is to wait does
+//! so in a [`hop`], and what is to be answered is turned round by [`reject`].
 
 pub mod act;
 pub mod attempt;
 pub mod bind;
+pub mod carry_out;
+mod checksum;
 pub mod corrupt;
+mod edit;
 pub mod filter;
 pub mod flow;
 pub mod hop;
+pub mod instance;
 pub mod judge;
 pub mod kernel;
 pub mod peer;

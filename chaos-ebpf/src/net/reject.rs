@@ -9,23 +9,16 @@
 //! * In an ICMP error the place lies within the quotation. What is there is chosen so that the quotation sums up
 //!   to the same before and after.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::{
-    bindings::{__sk_buff, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC},
-    helpers::generated::{
-        bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
-    },
-};
+use aya_ebpf::bindings::__sk_buff;
 use chaos_common::abi::{Answer, Direction, FAMILY_V4};
 
-use super::judge::{Hook, PACKET};
-use crate::packet::{ETHERNET, Packet, Skb, VLAN, absolute, network, relative};
-
-const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-const IPPROTO_ICMPV6: u8 = 58;
+use super::{
+    checksum::{addresses, fold, protocol_and_length, sum},
+    edit::{load_words, make_room, resize, store, store_half, swap_ends},
+    judge::{Hook, PACKET},
+};
+use crate::packet::{Packet, Skb, VLAN, absolute, network, relative};
+use crate::protocol::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 
 /// Bytes of an IPv4 header without options.
 const V4: u32 = 20;
@@ -325,101 +318,4 @@ fn header_v6(protocol: u8, length: u32, from: &[u8; 16], to: &[u8; 16]) -> [u32;
 #[inline(always)]
 fn at(bytes: &[u8; 16], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-/// The sum of the two addresses of an IPv6 header.
-#[inline(always)]
-fn addresses(header: &[u32; 10]) -> u64 {
-    sum(header) - u64::from(header[0]) - u64::from(header[1])
-}
-
-#[inline(always)]
-fn protocol_and_length(protocol: u8, length: u32) -> u64 {
-    let [high, low] = (length as u16).to_be_bytes();
-    u64::from(u32::from_ne_bytes([0, protocol, high, low]))
-}
-
-/// The sum of RFC 1071, not yet folded; in whatever order the bytes are.
-#[inline(always)]
-fn sum<const N: usize>(words: &[u32; N]) -> u64 {
-    let mut sum = 0;
-    for word in words {
-        sum += u64::from(*word);
-    }
-    sum
-}
-
-#[inline(always)]
-fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
-}
-
-/// Cuts a packet to a length. Bundles of segments become one packet, and the sum that a device took over the whole
-/// is forgotten: that takes a cut, so the packet is made one byte too long first.
-#[inline(always)]
-fn resize(skb: *mut __sk_buff, length: u32) -> bool {
-    net_resize(skb, length) != 0
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_resize(skb: *mut __sk_buff, length: u32) -> u32 {
-    // SAFETY: the helpers take the context and numbers.
-    let is_done = unsafe {
-        bpf_skb_change_tail(skb, length + 1, 0) == 0 && bpf_skb_change_tail(skb, length, 0) == 0
-    };
-    u32::from(is_done)
-}
-
-/// Room between the link header and what is behind it.
-#[inline(always)]
-fn make_room(skb: *mut __sk_buff, length: u32) -> bool {
-    // SAFETY: the helper takes the context and numbers.
-    unsafe { bpf_skb_adjust_room(skb, length as i32, BPF_ADJ_ROOM_MAC, 0) == 0 }
-}
-
-/// Swaps the addresses of a link header, if there is one.
-#[inline(always)]
-fn swap_ends(skb: *mut __sk_buff, link: u32) -> bool {
-    link < ETHERNET || net_swap(skb) != 0
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn net_swap(skb: *mut __sk_buff) -> u32 {
-    let Some(old) = absolute::<12>(skb, 0) else { return 0 };
-    let mut new = [0; 12];
-    new[..6].copy_from_slice(&old[6..]);
-    new[6..].copy_from_slice(&old[..6]);
-    u32::from(store_bytes(skb, 0, &new))
-}
-
-#[inline(always)]
-fn store<const N: usize>(skb: *mut __sk_buff, at: u32, words: &[u32; N]) -> bool {
-    // SAFETY: the helper reads as many bytes as the words have.
-    unsafe { bpf_skb_store_bytes(skb, at, words.as_ptr().cast(), 4 * N as u32, 0) == 0 }
-}
-
-#[inline(always)]
-fn store_half(skb: *mut __sk_buff, at: u32, half: u16) -> bool {
-    store_bytes(skb, at, &half.to_ne_bytes())
-}
-
-#[inline(always)]
-fn store_bytes<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N]) -> bool {
-    // SAFETY: as above.
-    unsafe { bpf_skb_store_bytes(skb, at, bytes.as_ptr().cast(), N as u32, 0) == 0 }
-}
-
-#[inline(always)]
-fn load_words<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u32; N]> {
-    let mut words = MaybeUninit::<[u32; N]>::uninit();
-    // SAFETY: the helper writes `4 * N` bytes, zeroes if it fails; the destination has as many.
-    unsafe {
-        let status = bpf_skb_load_bytes(skb.cast(), at, words.as_mut_ptr().cast(), 4 * N as u32);
-        (status == 0).then(|| words.assume_init())
-    }
 }

@@ -17,6 +17,7 @@ use super::{
     kernel::{LAYOUT, read},
 };
 use crate::packet::Packet;
+use crate::protocol::IPPROTO_TCP;
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the device.
 const HERE: u64 = u64::MAX;
@@ -140,7 +141,6 @@ fn cgroup(
     }
 }
 
-const IPPROTO_TCP: u8 = 6;
 const ZERO: Ends6 = Ends6 { saddr: [0; 4], daddr: [0; 4], sport: 0, dport: 0 };
 
 #[inline(always)]
