@@ -81,6 +81,8 @@ pub struct Packet {
     pub end: u32,
     /// 1 for the first packet of a TCP connection in its direction (SYN).
     pub opens: u32,
+    /// With what number whoever opens the connection begins, if this packet opens it.
+    pub opening: u32,
     pub local: [u8; 16],
     pub remote: [u8; 16],
     /// Where the kernel has the cgroup of the socket at the other end; 0 where there is none.
@@ -137,7 +139,7 @@ impl Packet {
         (self.family, self.protocol) = (family, protocol);
         (self.length, self.wire_length, self.link_length) = (0, 0, 0);
         (self.has_ports, self.local_port, self.remote_port) = (1, 0, port);
-        (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
+        (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
         // Whether the address is one of this network namespace is not to be told yet.
         (self.peer, self.knows_peer) = (0, 1);
         self.local = [0; 16];
@@ -156,7 +158,7 @@ impl Packet {
         let (ethertype, length) = unsafe { (u16::from_be((*skb).protocol as u16), (*skb).len) };
         (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
-        (self.dscp, self.opens, self.transport, self.end) = (0, 0, 0, 0);
+        (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
         self.link_length = 0;
         (self.peer, self.knows_peer) = (0, 0);
         self.interface = [0; INTERFACE_NAME];
@@ -274,10 +276,17 @@ impl Packet {
     #[inline(always)]
     fn read_flags(&mut self, skb: *mut __sk_buff, transport: u32) {
         const SYN: u8 = 2;
+        const ACK: u8 = 16;
         if self.protocol as u8 == IPPROTO_TCP
-            && let Some([flags]) = relative::<1>(skb, transport + 13)
+            && let Some(header) = relative::<10>(skb, transport + 4)
+            && header[9] & SYN != 0
         {
-            self.opens = u32::from(flags & SYN != 0);
+            let word = |at: usize| {
+                u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+            };
+            self.opens = 1;
+            // Whoever answers has counted the SYN.
+            self.opening = if header[9] & ACK == 0 { word(0) } else { word(4).wrapping_sub(1) };
         }
     }
 

@@ -8,8 +8,12 @@ mod action;
 mod dice;
 mod event;
 mod filter;
+mod flow;
 mod gate;
+mod hop;
 mod label;
+mod layout;
+mod mark;
 mod net;
 
 pub use action::{
@@ -22,12 +26,16 @@ pub use filter::{
     Connections, Direction, INTERFACE_NAME, MAX_PEERS, MAX_PORT_RANGES, NetFilter, Peer, PortRange,
     PortSet, Protocol, Remotes, Window,
 };
+pub use flow::{Flow, FlowKey, flow_hash};
 pub use gate::{Gate, RuleState, RuleStats};
+pub use hop::{Handover, MAX_HELD_BYTES, Way};
 pub use label::{LABEL_ETHERTYPE, Label};
+pub use layout::Layout;
+pub use mark::{MAX_INSTANCE, Mark, daemon_id, instance_number};
 pub use net::{
-    FAMILY_V4, FAMILY_V6, Flow, FlowKey, Handover, Layout, Levels, MAX_HELD_BYTES, MAX_LEVELS,
-    MAX_RULES, MAX_RULES_PER_TARGET, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
-    PREFIX_PORT, PREFIX_PORT_BITS, Prefix, TARGET_WORDS, TargetRules, Way, flow_hash, target_bit,
+    FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule,
+    PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT, PREFIX_PORT_BITS, Prefix,
+    TARGET_WORDS, TargetRules, target_bit,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
@@ -57,9 +65,9 @@ assert_layout!(
 assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
 assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
 assert_layout!(FlowKey, 8 + 2 * 4);
-assert_layout!(Flow, 4 * 8);
-assert_layout!(Layout, 12 * 4);
-assert_layout!(Way, 5 * 4);
+assert_layout!(Flow, 3 * 8 + 2 * 4);
+assert_layout!(Layout, 14 * 4);
+assert_layout!(Way, 6 * 4);
 assert_layout!(Handover, 8 + 2 * 4);
 assert_layout!(TargetRules, 2 * 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);

@@ -26,7 +26,7 @@ const IN_MEMORY: &str = "this kernel has no fq qdisc, so packets wait in the dae
 /// What is not found where a packet comes in by an interface, before there is a socket.
 const NO_SOCKET: &str = "of TCP and UDP only, but for later fragments and multicast";
 /// What cannot wait.
-const NO_WAY_HOME: &str = "on the loopback, broadcast, multicast and what is sent to a link-local address of IPv6 do not wait";
+const NO_WAY_HOME: &str = "on the loopback these do not wait: broadcast, multicast, what is sent to a link-local address of IPv6, and connections whose addresses are translated there (NAT)";
 
 /// A fault of the family, as far as its kind decides.
 pub(super) struct Network<'a> {

@@ -13,13 +13,17 @@ const MEMBER: usize = 12;
 /// Structures without a name that lie in each other.
 const MAX_DEPTH: u32 = 8;
 
-/// The kernel's type information.
+/// The kernel's type information, or that of one of its modules.
 pub(super) struct Btf {
     bytes: Vec<u8>,
+    /// The kernel's, which a module's goes on from.
+    base: Vec<u8>,
 }
 
 /// Where the kernel shows it.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
+/// Where modules show theirs.
+const MODULES: &str = "/sys/kernel/btf";
 
 impl Btf {
     /// Whether the running kernel has it.
@@ -29,7 +33,13 @@ impl Btf {
 
     /// Of the running kernel; empty when it has none.
     pub(super) fn of_kernel() -> Self {
-        Self { bytes: fs::read(KERNEL).unwrap_or_default() }
+        Self { bytes: fs::read(KERNEL).unwrap_or_default(), base: Vec::new() }
+    }
+
+    /// Of a module that is loaded; empty when it is not, or is part of the kernel.
+    pub(super) fn of_module(name: &str) -> Self {
+        let bytes = fs::read(Path::new(MODULES).join(name)).unwrap_or_default();
+        Self { bytes, base: Self::of_kernel().bytes }
     }
 
     /// Offset in bytes of a member of a structure, also one of a structure without a name that lies in it;
@@ -40,7 +50,8 @@ impl Btf {
 
     /// As [`Btf::member`], in bits.
     pub(super) fn bit(&self, structure: &str, member: &str) -> Option<u32> {
-        let btf = Parsed::of(&self.bytes)?;
+        let base = Parsed::of(&self.base);
+        let btf = Parsed::on(base.as_ref(), &self.bytes)?;
         btf.places.iter().find_map(|at| {
             let head = btf.head(*at)?;
             (head.kind == KIND_STRUCT && btf.is_named(head.name, structure))
@@ -53,8 +64,10 @@ impl Btf {
 struct Parsed<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// By type id, less one.
+    /// By type id, less one and less the base's.
     places: Vec<usize>,
+    /// What the base has: its strings, and how many types.
+    base: (&'a [u8], usize),
 }
 
 /// What every type begins with.
@@ -67,6 +80,10 @@ struct Head {
 
 impl<'a> Parsed<'a> {
     fn of(bytes: &'a [u8]) -> Option<Self> {
+        Self::on(None, bytes)
+    }
+
+    fn on(base: Option<&Self>, bytes: &'a [u8]) -> Option<Self> {
         if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
             return None;
         }
@@ -75,7 +92,8 @@ impl<'a> Parsed<'a> {
             let start = header.checked_add(word(bytes, at)? as usize)?;
             bytes.get(start..start.checked_add(word(bytes, at + 4)? as usize)?)
         };
-        let mut btf = Self { types: section(8)?, strings: section(16)?, places: Vec::new() };
+        let base = base.map_or((&[][..], 0), |base| (base.strings, base.places.len()));
+        let mut btf = Self { types: section(8)?, strings: section(16)?, places: Vec::new(), base };
         let mut at = 0;
         while at < btf.types.len() {
             btf.places.push(at);
@@ -92,7 +110,12 @@ impl<'a> Parsed<'a> {
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        let text = self.strings.get(offset as usize..).unwrap_or_default();
+        let (offset, (base, _)) = (offset as usize, self.base);
+        let text = match offset.checked_sub(base.len()) {
+            Some(own) => self.strings.get(own..),
+            None => base.get(offset..),
+        };
+        let text = text.unwrap_or_default();
         text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
@@ -117,7 +140,8 @@ impl<'a> Parsed<'a> {
             if !self.is_named(name, "") {
                 return None;
             }
-            let inner = *self.places.get((kind as usize).checked_sub(1)?)?;
+            // Of a module that may be one of the kernel's; nobody asks for such.
+            let inner = *self.places.get((kind as usize).checked_sub(1 + self.base.1)?)?;
             self.offset_in(inner, member, depth + 1).map(|within| bits + within)
         })
     }
@@ -150,7 +174,7 @@ mod tests {
     use super::*;
 
     fn member_offset(bytes: &[u8], structure: &str, member: &str) -> Option<u32> {
-        Btf { bytes: bytes.to_vec() }.member(structure, member)
+        Btf { bytes: bytes.to_vec(), base: Vec::new() }.member(structure, member)
     }
 
     /// A header, an integer, and two structures of which the second has two members.
@@ -188,6 +212,28 @@ mod tests {
             assert_eq!(member_offset(&bytes, "task_struct", "comm"), None);
             assert_eq!(member_offset(&bytes, "task", "tgid"), None);
         }
+    }
+
+    #[test]
+    fn a_module_s_types_go_on_from_the_kernel_s() {
+        let base = sample(false);
+        let base_strings = b"\0int\0other\0task_struct\0pid\0tgid\0";
+        let tgid = base_strings.windows(4).position(|window| window == b"tgid").unwrap() as u32;
+        // A structure with a name of its own, and a member with one of the kernel's.
+        let strings = b"its_own\0";
+        let name = base_strings.len() as u32;
+        let types = [name, (KIND_STRUCT << 24) | 1, 4, tgid, 1, 64];
+        let length = types.len() as u32 * 4;
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        for word in [24, 0, length, length, strings.len() as u32].iter().chain(&types) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        let module = Btf { bytes, base };
+        assert_eq!(module.member("its_own", "tgid"), Some(8));
+        assert_eq!(module.member("its_own", "pid"), None);
+        assert_eq!(module.member("task_struct", "tgid"), None);
     }
 
     #[test]

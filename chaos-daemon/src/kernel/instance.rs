@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use chaos_common::abi::{daemon_id, instance_number};
+
 /// The devices that make hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HopEnd {
@@ -48,11 +50,7 @@ impl Instance {
     /// A daemon, the same after a restart on the same pins.
     #[must_use]
     pub fn daemon(pins: &Path) -> Self {
-        let digest =
-            pins.as_os_str().as_encoded_bytes().iter().fold(0x811C_9DC5_u32, |hash, byte| {
-                (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-            });
-        Self(Self::DAEMON | (digest & Self::NUMBER))
+        Self(Self::DAEMON | daemon_id(pins.as_os_str().as_encoded_bytes()))
     }
 
     /// A run that ends with its process. Linux pids have at most 22 bits.
@@ -84,6 +82,12 @@ impl Instance {
         self.0 & Self::DAEMON != 0
     }
 
+    /// Its number in the [mark](chaos_common::abi::Mark) of packets that it has judged.
+    #[must_use]
+    pub(super) const fn number(self) -> u32 {
+        instance_number(self.0 & Self::NUMBER, self.is_daemon())
+    }
+
     /// Whether it is a run whose process is gone.
     #[must_use]
     pub(super) fn is_gone(self) -> bool {
@@ -111,14 +115,6 @@ impl Instance {
         // Above what the kernel gives out, until it has given out a billion.
         0x4000_0000 | self.0 << 2 | end as u32
     }
-
-    /// What a packet is marked with that was judged on its way out, and in; never 0.
-    #[must_use]
-    pub(super) const fn marks(self) -> (u16, u16) {
-        let digest = (self.0 ^ (self.0 >> 16)) as u16 & !1;
-        let mark = if digest == 0 { 2 } else { digest };
-        (mark, mark | 1)
-    }
 }
 
 #[cfg(test)]
@@ -133,10 +129,6 @@ mod tests {
                     Instance::of_filter(instance.filter_handle(made)),
                     Some((instance, made))
                 );
-            }
-            for instance in [instance, Instance::process(0x1_0001)] {
-                let (out, incoming) = instance.marks();
-                assert!(out != 0 && incoming != 0 && out != incoming);
             }
         }
         assert_eq!(Instance::of_filter(1), None);

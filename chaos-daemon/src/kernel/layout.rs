@@ -17,7 +17,7 @@ pub(super) struct Layout {
 pub(super) enum Part {
     /// The process that runs.
     Process,
-    /// The device that a packet is on, its name, and how much waits there.
+    /// The device that a packet is on, its name, and how much waits there; and whether the packet is translated.
     Device,
     /// The cgroup of a socket.
     Socket,
@@ -38,7 +38,11 @@ impl Layout {
     pub(super) fn need(&mut self, part: Part) -> Result<(), KernelError> {
         let is_known = match part {
             Part::Process => self.known.task_tgid != 0,
-            Part::Device => self.known.skb_dev != 0,
+            Part::Device => {
+                // The module may have come since.
+                let is_whole = self.known.skb_nfct == 0 || self.known.conn_status != 0;
+                self.known.skb_dev != 0 && (is_whole || conn_status().is_none())
+            }
             Part::Socket => self.known.sock_cgroup != 0,
             Part::Port => self.known.sock_v6only != 0,
         };
@@ -56,6 +60,9 @@ impl Layout {
                 self.known.device_qdisc = member("net_device", "qdisc")?;
                 self.known.qdisc_backlog =
                     member("Qdisc", "qstats")? + member("gnet_stats_queue", "backlog")?;
+                // Neither is there on a kernel that follows no connections.
+                self.known.conn_status = conn_status().unwrap_or(0);
+                self.known.skb_nfct = btf.member("sk_buff", "_nfct").unwrap_or(0);
                 // Last: programs read none of these while it is 0.
                 self.known.skb_dev = member("sk_buff", "dev")?;
             }
@@ -89,4 +96,10 @@ impl Layout {
             .set(0, &self.known, 0)
             .map_err(|source| KernelError::Map { what: "write the layout", source })
     }
+}
+
+/// Where a connection that the kernel follows has its status.
+fn conn_status() -> Option<u32> {
+    let of = |btf: Btf| btf.member("nf_conn", "status");
+    of(Btf::of_kernel()).or_else(|| of(Btf::of_module("nf_conntrack")))
 }

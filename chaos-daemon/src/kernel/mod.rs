@@ -27,6 +27,7 @@ mod probe;
 mod rule_spec;
 mod rules;
 mod sites;
+mod standby;
 mod tables;
 mod tap;
 
@@ -81,6 +82,7 @@ pub struct Kernel {
     layout: layout::Layout,
     pins: Option<Pins>,
     support: Support,
+    _standby: Option<standby::Standby>,
 }
 
 impl Kernel {
@@ -102,6 +104,9 @@ impl Kernel {
             }
         })?;
         let support = probe::probe(&mut object, instance);
+        // A run has its fault before it has a victim.
+        let is_worth_it = pins.is_some() && support.egress == Ok(EgressTier::Tcx);
+        let standby = is_worth_it.then(|| standby::Standby::begin(&mut object)).flatten();
         Ok(Self {
             root: root.clone(),
             rules: rules::Rules::take(&mut object)?,
@@ -115,6 +120,7 @@ impl Kernel {
             object,
             pins,
             support,
+            _standby: standby,
         })
     }
 

@@ -141,12 +141,11 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn load(pins: Option<&Pins>, instance: Instance) -> Result<Self, KernelError> {
-        let (judged, judged_in) = instance.marks();
+        let number = instance.number();
         let entrance = instance.hop_index(HopEnd::Entrance);
         let spoiler = instance.hop_index(HopEnd::SpoilerEntrance);
         let mut loader = EbpfLoader::new();
-        loader.override_global("JUDGED", &judged, true);
-        loader.override_global("JUDGED_IN", &judged_in, true);
+        loader.override_global("INSTANCE", &number, true);
         loader.override_global("ENTRANCE", &entrance, true);
         loader.override_global("SPOILER", &spoiler, true);
         if let Some(pins) = pins {

@@ -22,14 +22,14 @@ use aya_ebpf::{
     macros::{cgroup_skb, cgroup_sock_addr, classifier},
     programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
         attempt, bind,
         carry_out::{NEXT, end, go_on, nowhere},
         corrupt, hop,
-        instance::{judged, judged_in, spoiler},
+        instance::{is_judged, note_judged, spoiler},
         judge::{Fate, Hook, Judge, judge, own, read},
         peer,
         socket::{End, Owner},
@@ -182,16 +182,12 @@ fn net_hop_spoil(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn out<C: Judge>(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let judged = judged();
-    // SAFETY: the context is valid while the program runs.
-    let mark = unsafe { (*skb).tc_index };
-    if mark == judged || mark == judged_in() {
+    if is_judged(Skb::of(ctx), Direction::Out) {
         // On another device.
         return NEXT;
     }
     let begin = || {
-        // SAFETY: as above; the field may be written in tc programs.
-        unsafe { (*skb).tc_index = judged };
+        note_judged(Skb::of(ctx), Direction::Out);
         let Some(packet) = read(ctx, Hook::Egress) else { return false };
         // SAFETY: as above.
         let (wire, segments) = unsafe { ((*skb).wire_len, (*skb).gso_segs) };
@@ -212,9 +208,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let judged = judged_in();
-    // SAFETY: the context is valid while the program runs.
-    if unsafe { (*skb).tc_index } == judged {
+    if is_judged(Skb::of(ctx), Direction::In) {
         return NEXT;
     }
     let Some(packet) = read(ctx, Hook::Ingress) else { return NEXT };
@@ -223,8 +217,7 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     // There is no socket yet.
     let Some(receiver) = Owner::of(skb, Hook::Ingress, End::Local) else { return NEXT };
     let begin = || {
-        // SAFETY: as above; the field may be written in tc programs.
-        unsafe { (*skb).tc_index = judged };
+        note_judged(Skb::of(ctx), Direction::In);
         true
     };
     let find_peer = || peer::find(ctx, Hook::Ingress);

@@ -7,12 +7,12 @@ use aya_ebpf::{
     helpers::generated::{bpf_clone_redirect, bpf_redirect},
     programs::TcContext,
 };
-use chaos_common::abi::MAX_COPIES;
+use chaos_common::abi::{Direction, MAX_COPIES};
 
 use super::{
     corrupt::{self, Corrupted},
     hop,
-    instance::{judged, judged_in},
+    instance::own_mark,
     judge::{Hook, PACKET},
     reject,
 };
@@ -63,15 +63,16 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
     if packet.verdict.answer == 0 || !reject::turn_round(context, hook, packet) {
         return NOTHING_LEFT;
     }
-    let (back, mark) = match hook {
-        Hook::Egress => (Hook::Ingress, judged_in()),
-        Hook::Ingress | Hook::Socket | Hook::Attempt => (Hook::Egress, judged()),
+    let back = match hook {
+        Hook::Egress => Hook::Ingress,
+        Hook::Ingress | Hook::Socket | Hook::Attempt => Hook::Egress,
     };
     let on_loopback = hop::is_loopback(context);
+    // On the loopback, where it stays, it is yet to come in.
+    let direction = if on_loopback { Direction::In } else { back.direction() };
     // SAFETY: the context is valid while the program runs; the fields may be written in tc programs.
     unsafe {
-        // On the loopback, where it stays, it is yet to come in.
-        (*skb).tc_index = if on_loopback { judged_in() } else { mark };
+        (*skb).tc_index = own_mark(direction);
         (*skb).tstamp = 0;
     }
     let at = packet.verdict.departure_ns;
@@ -109,7 +110,9 @@ extern "C" fn net_go_on(skb: *mut __sk_buff, hook: u32) -> u32 {
             break;
         }
         if send() == 0 {
-            let flags = if hook == Hook::Egress { 0 } else { u64::from(BPF_F_INGRESS) };
+            // What came in by the loopback goes out there once more: coming in, it would lose its route.
+            let is_out = hook == Hook::Egress || hop::is_loopback(context);
+            let flags = if is_out { 0 } else { u64::from(BPF_F_INGRESS) };
             // A copy carries the mark, so it is not judged again. SAFETY: takes the context and numbers.
             unsafe { bpf_clone_redirect(skb, (*skb).ifindex, flags) };
         }

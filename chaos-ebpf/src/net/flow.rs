@@ -17,7 +17,7 @@ pub fn of(rule: u32, packet: &Packet) -> Option<*mut Flow> {
     if let Some(flow) = FLOWS.get_ptr_mut(&key) {
         return Some(flow);
     }
-    let new = Flow { packets: 0, bytes: 0, is_new: 0, free_at_ns: 0 };
+    let new = Flow { packets: 0, bytes: 0, is_new: 0, opening: 0, free_at_ns: 0 };
     // Another CPU may be faster; either's will do.
     let _ = FLOWS.insert(&key, &new, 0);
     FLOWS.get_ptr_mut(&key)
@@ -51,8 +51,10 @@ fn count(id: u32, rule: &NetRule, packet: &Packet) -> bool {
     // SAFETY: points to a value of this type that lives at least until the program ends. Two CPUs that count at
     // the same moment may lose a count; a connection is rarely on two.
     let flow = unsafe { &mut *flow };
-    if packet.opens != 0 && flow.packets == 0 {
-        flow.is_new = 1;
+    // The same ends may have had another connection before; what is sent again opens none.
+    if packet.opens != 0 && (flow.is_new == 0 || flow.opening != packet.opening) {
+        (flow.packets, flow.bytes) = (0, 0);
+        (flow.is_new, flow.opening) = (1, packet.opening);
     }
     let (packets, bytes) = (flow.packets, flow.bytes);
     flow.packets += 1;

@@ -29,7 +29,7 @@ use aya_ebpf::{
 use chaos_common::abi::{Direction, Handover, LABEL_ETHERTYPE, Label, MAX_HELD_BYTES, Way, mix};
 
 use super::{
-    instance::{entrance, judged, judged_in, spoiler},
+    instance::{entrance, spoiler},
     kernel,
 };
 use crate::packet::Skb;
@@ -49,6 +49,10 @@ const TRIES: u32 = 8;
 /// `ERANGE`: the packet is on a device without link headers.
 const NO_LINK_HEADER: i64 = -34;
 const LINK_HEADER: u32 = 14;
+/// Bits of the second argument of [`net_way`].
+const DIRECTION: u32 = 3;
+const SPOILS: u32 = 2;
+const JUDGED: u32 = 16;
 /// What is for this host, or has just left it.
 const PACKET_HOST: u32 = 0;
 
@@ -69,7 +73,9 @@ pub fn hold(
     spoils: bool,
 ) -> bool {
     let skb = packet.raw();
-    if is_loopback(packet) && !has_route_home(skb) {
+    // What is translated would not be known as that any more, when it comes back.
+    let context = skb.cast_const().cast();
+    if is_loopback(packet) && (!has_route_home(skb) || kernel::is_translated(context)) {
         return false;
     }
     let Some(way) = way_of(skb, direction, spoils) else { return false };
@@ -103,7 +109,11 @@ pub fn enter(skb: Skb) -> Option<u32> {
         return None;
     }
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.
-    unsafe { (*skb).tstamp = departure_ns };
+    unsafe {
+        (*skb).tstamp = departure_ns;
+        // What is of class 7 an `fq` lets go at once before Linux 6.7, and since then puts others behind it.
+        (*skb).priority = 0;
+    }
     if line != 0 {
         // An `fq` tells lines apart by this, and holds what is behind in a line for what is before.
         // SAFETY: takes the context and a number.
@@ -181,7 +191,7 @@ pub fn restore(packet: Skb, way: &Way) -> (u32, u64) {
         // A time that is left would be taken for the one of its arrival.
         (*skb).tstamp = 0;
         bpf_set_hash_invalid(skb);
-        (*skb).tc_index = if is_incoming { judged_in() } else { judged() };
+        (*skb).tc_index = way.judged;
     }
     (way.interface, if is_incoming { u64::from(BPF_F_INGRESS) } else { 0 })
 }
@@ -225,8 +235,10 @@ fn has_route_home(skb: *mut __sk_buff) -> bool {
 #[inline(always)]
 fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32> {
     // SAFETY: the context is valid while the program runs.
-    let (interface, priority, mark) = unsafe { ((*skb).ifindex, (*skb).priority, (*skb).mark) };
-    match net_way(interface, direction as u32, priority, u32::from(spoils), mark) {
+    let (interface, priority, mark, judged) =
+        unsafe { ((*skb).ifindex, (*skb).priority, (*skb).mark, (*skb).tc_index) };
+    let turn = direction as u32 | u32::from(spoils) << SPOILS | judged << JUDGED;
+    match net_way(interface, turn, priority, mark) {
         0 => None,
         number => Some(number),
     }
@@ -235,16 +247,17 @@ fn way_of(skb: *mut __sk_buff, direction: Direction, spoils: bool) -> Option<u32
 /// The number of a way, or 0. A global function: see [`judge`](super::judge).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_way(
-    interface: u32,
-    direction: u32,
-    priority: u32,
-    spoils: u32,
-    mark: u32,
-) -> u32 {
-    let way = Way { interface, direction, priority, spoils, mark };
-    let first = mix(u64::from(way.interface) << 32 | u64::from(way.priority), 0)
-        ^ mix(u64::from(way.spoils) << 32 | u64::from(way.direction), u64::from(way.mark) + 1);
+extern "C" fn net_way(interface: u32, turn: u32, priority: u32, mark: u32) -> u32 {
+    let way = Way {
+        interface,
+        direction: turn & DIRECTION,
+        priority,
+        spoils: turn >> SPOILS & 1,
+        mark,
+        judged: turn >> JUDGED,
+    };
+    let first = mix(u64::from(interface) << 32 | u64::from(priority), 0)
+        ^ mix(u64::from(turn), u64::from(mark) + 1);
     for at in 0..TRIES {
         let number = 1 + (first as u32).wrapping_add(at) % 0xffff;
         // SAFETY: entries are not removed while there are packets.

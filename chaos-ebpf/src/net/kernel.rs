@@ -42,12 +42,33 @@ pub fn backlog(skb: *const c_void) -> u32 {
     qdisc.and_then(|qdisc| read(qdisc, layout.qdisc_backlog)).unwrap_or(0)
 }
 
+/// Whether a packet is of a connection whose addresses are translated, or may be.
+#[inline(always)]
+pub fn is_translated(skb: *const c_void) -> bool {
+    /// `IPS_SRC_NAT` and `IPS_DST_NAT`.
+    const TRANSLATED: u64 = 1 << 4 | 1 << 5;
+    /// What else the word says besides where the connection is.
+    const STATE: u64 = 7;
+    let Some(layout) = LAYOUT.get(0).filter(|layout| layout.skb_nfct != 0) else { return false };
+    let connection = address(skb).and_then(|skb| read::<u64>(skb, layout.skb_nfct));
+    let Some(connection) = connection.map(|word| word & !STATE).filter(|at| *at != 0) else {
+        return false;
+    };
+    layout.conn_status == 0
+        || read::<u64>(connection, layout.conn_status).is_none_or(|status| status & TRANSLATED != 0)
+}
+
 #[inline(always)]
 fn device(skb: *const c_void, layout: &Layout) -> Option<u64> {
-    // The verifier does not let a number be added to a context: copied, it is a number itself.
+    read(address(skb)?, layout.skb_dev)
+}
+
+/// Where the kernel has a packet. The verifier does not let a number be added to a context: copied, it is a number
+/// itself.
+#[inline(always)]
+fn address(skb: *const c_void) -> Option<u64> {
     let context = skb;
-    let skb = read::<u64>((&raw const context) as u64, 0)?;
-    read(skb, layout.skb_dev)
+    read::<u64>((&raw const context) as u64, 0)
 }
 
 /// Copies a value from the kernel's memory, if that can be read.

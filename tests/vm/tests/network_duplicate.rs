@@ -9,6 +9,7 @@ tests![
     every_packet_comes_twice_out,
     every_packet_comes_twice_in,
     copies_are_counted,
+    on_the_loopback,
     a_connection_survives,
 ];
 
@@ -64,6 +65,31 @@ fn copies_are_counted() -> Result<()> {
     let round = flow.round(20, 50)?;
     ensure!(round.arrived.len() == 50, "{round:?}");
     client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn on_the_loopback() -> Result<()> {
+    let (mut stage, daemon) = Stage::served()?;
+    stage.net.near.netlink().set_up("lo")?;
+    stage.begin_here()?;
+    let client = daemon.client()?;
+    needs(&client, "network duplicate")?;
+    let (victim, bystander) = (&stage.victim, &stage.bystander);
+    for home in net::families().into_iter().map(net::loopback) {
+        let outward = stage.udp(format!("out to {home}"), (victim, home), (bystander, home))?;
+        let inward = stage.udp(format!("in from {home}"), (bystander, home), (victim, home))?;
+        for (direction, hit, spared) in
+            [(Direction::Out, &outward, &inward), (Direction::In, &inward, &outward)]
+        {
+            let twice = Network::from(duplicate(100.0)).direction(direction).on(&stage.target);
+            let twice = client.inject(twice)?;
+            comes(hit, 2)?;
+            comes(spared, 1)?;
+            client.recover(&twice.id)?;
+            comes(hit, 1)?;
+        }
+    }
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

@@ -12,8 +12,9 @@ use super::super::netlink::request;
 
 /// Packets that may wait, in all and of one flow.
 const LIMIT: u32 = 1_000_000;
-/// Lines that packets of no socket are divided among.
-const LINES: u32 = 0x1_0000;
+/// The bits of a packet's hash by which those of no socket are divided into lines: all, as what is in one line waits
+/// for what is before it there.
+const LINES: u32 = u32::MAX;
 /// How far ahead of now a packet may leave, in microseconds: more than the longest delay, as far as 32 bits go.
 const HORIZON_US: u32 = 4_000_000_000;
 
@@ -34,7 +35,7 @@ pub(super) fn add_fq(index: u32) -> io::Result<()> {
         number(PLIMIT, LIMIT),
         number(FLOW_PLIMIT, LIMIT),
         number(RATE_ENABLE, 0),
-        number(ORPHAN_MASK, LINES - 1),
+        number(ORPHAN_MASK, LINES),
         number(HORIZON, HORIZON_US),
         // What is later than that leaves then.
         TcOption::Other(DefaultNla::new(HORIZON_DROP, vec![0])),

@@ -5,13 +5,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{self, Distribution};
 
-use crate::harness::{Network, Probe as _, Stage, delay, needs, tests, wire};
+use crate::harness::{
+    Family, Network, Probe as _, Stage, delay, needs, net,
+    skip::{self, skip},
+    tests, wire,
+};
 
 tests![
     order_is_kept,
     order_is_lost_if_that_is_allowed,
     a_share_is_late_and_the_rest_is_not,
     the_mean_and_the_ends_are_those_asked_for,
+    thousands_do_not_wait_for_each_other,
 ];
 
 const LATENCY: Duration = Duration::from_millis(200);
@@ -104,6 +109,35 @@ fn the_mean_and_the_ends_are_those_asked_for() -> Result<()> {
             }
         }
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Of those that may overtake each other none waits for another, however many there are.
+fn thousands_do_not_wait_for_each_other() -> Result<()> {
+    const COUNT: u32 = 5_000;
+    const MEAN: Duration = Duration::from_secs(6);
+    const SPREAD: Duration = Duration::from_secs(5);
+    if !skip::own_machine() {
+        return skip("it takes eleven seconds; a VM's clock does not wait");
+    }
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let (sender, receiver) =
+        (stage.victim.udp(net::near(Family::V4))?, stage.far.udp(net::far(Family::V4))?);
+    let jittery = v1::NetworkDelay { jitter: wire(SPREAD), reorder: true, ..delay(MEAN) };
+    let injection = client.inject(Network::from(jittery).seed(1).on(&stage.target))?;
+    let sent = stage.victim.send(sender, receiver.local, 0, COUNT)?;
+    ensure!(sent.failed.is_empty(), "{} failed", sent.failed.len());
+    let arrivals = stage.far.arrivals(receiver, COUNT as usize, (MEAN + SPREAD) * 2)?;
+    ensure!(arrivals.len() == COUNT as usize, "{} arrived", arrivals.len());
+    let sum: i64 = arrivals.iter().map(|arrival| arrival.late_us).sum();
+    // Four times what the mean of so many strays by.
+    let (mean, bound) = (sum / i64::from(COUNT), 4 * SPREAD.as_micros() as i64 / 122);
+    let strays = (mean - MEAN.as_micros() as i64).abs();
+    ensure!(strays < bound, "the mean is {mean} us, {strays} us from what was asked for");
+    client.recover(&injection.id)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

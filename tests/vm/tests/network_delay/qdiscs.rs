@@ -24,8 +24,8 @@ const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
 
 /// Of the qdiscs here.
 const HANDLE: u16 = 0x10;
-/// An htb class of theirs.
-const CLASS: TcHandle = TcHandle { major: HANDLE, minor: 0x20 };
+/// An htb class of theirs. Its packets have a priority that means something to an `fq` too.
+const CLASS: TcHandle = TcHandle { major: HANDLE, minor: 0x27 };
 /// For what asks for none.
 const OTHER_CLASS: TcHandle = TcHandle { major: HANDLE, minor: 0x30 };
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{self, Connections, Direction, volume::Volume};
+use chaos_common::proto::v1::{self, Connections, Direction, Protocol, volume::Volume};
 
 use super::{filters::hits, interfaces::becomes_lossy};
 use crate::{
@@ -20,6 +20,7 @@ tests![
     the_first_packets_or_what_is_after_them,
     new_connections,
     established_connections,
+    ends_that_meet_again,
 ];
 
 /// Who sends, and who receives.
@@ -241,6 +242,30 @@ fn the_first_packets_or_what_is_after_them() -> Result<()> {
             flows.iter().try_for_each(|flow| flow.all_arrive())?;
         }
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// The same ends, one connection after another: each has a first packet.
+fn ends_that_meet_again() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let first = Some(v1::Volume { volume: Some(Volume::Packets(1)) });
+    let loss = Loss::all().protocol(Protocol::Tcp).only(|filter| {
+        filter.first = first;
+        filter.connections = Connections::New.into();
+    });
+    let injection = client.inject(loss.on(&stage.target))?;
+    // Nobody listens: every attempt is refused, once its SYN was sent again.
+    let nobody = SocketAddr::new(net::far(Family::V4), 9);
+    let own = SocketAddr::new(net::near(Family::V4), 33_333);
+    for round in 1..=3 {
+        let refused = stage.victim.connect_from(Some(own), nobody, PATIENCE);
+        ensure!(refused.is_err(), "attempt {round}: {refused:?}");
+        let counters = balanced(&client.get(&injection.id)?)?;
+        ensure!(counters.fired == round, "after {round} attempts: {counters:?}");
+    }
+    client.recover(&injection.id)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

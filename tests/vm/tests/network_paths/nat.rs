@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{self, Direction, RejectAnswer, network_reject::With};
 use nix::errno::Errno;
 
@@ -19,7 +19,7 @@ use crate::{
     network_delay::{LATENCY, all_late, all_soon},
 };
 
-tests![the_source, the_destination];
+tests![the_source, the_destination, onto_the_loopback];
 
 /// What the far end takes the near end for.
 const TRANSLATED: &str = "10.77.0.9";
@@ -99,6 +99,43 @@ fn behind(chain: &str, prepare: fn(&Stage) -> Result<IpAddr>) -> Result<()> {
         client.recover(&reject.id)?;
     }
     victim.all_arrive()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// As a service mesh does. What stays in the namespace and is translated has no way back from where packets wait: it
+/// goes at once, and what is not translated waits.
+fn onto_the_loopback() -> Result<()> {
+    needs_programs()?;
+    let (mut stage, daemon) = Stage::served()?;
+    stage.net.near.netlink().set_up("lo")?;
+    let place = Place::default().netns(&stage.net.near)?;
+    let rule = format!("ip daddr {VIRTUAL} dnat to 127.0.0.1");
+    let chain = format!("chain out {{ type nat hook output priority -100; {rule}; }}");
+    succeeds(place, &["nft", &format!("table ip nat {{ {chain}; }}")])?;
+    stage.begin_here()?;
+    let client = daemon.client()?;
+    needs(&client, "network delay")?;
+    let home = net::loopback(Family::V4);
+    let server = stage.bystander.listen(SocketAddr::new(home, 0))?.local;
+    let translated = SocketAddr::new(VIRTUAL.parse()?, server.port());
+    let plain = stage.udp("to the loopback", (&stage.victim, home), (&stage.bystander, home))?;
+    let soon = Connections::new("translated", &stage.victim, translated);
+    soon.all_arrive()?;
+    for direction in [Direction::Out, Direction::In, Direction::Both] {
+        let held = Network::from(delay(LATENCY)).direction(direction).on(&stage.target);
+        let held = client.inject(held)?;
+        soon.all_arrive()?;
+        let connection = stage.victim.connect(translated, PATIENCE)?;
+        let connection = connection.context("no connection")?;
+        let exchanged = stage.victim.exchange(connection, 100_000, PATIENCE)?;
+        ensure!(exchanged.complete, "{direction:?}: {exchanged:?}");
+        stage.victim.close(connection)?;
+        let expected = if direction == Direction::In { all_soon } else { all_late };
+        expected(&plain)?;
+        client.recover(&held.id)?;
+    }
+    soon.all_arrive()?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
