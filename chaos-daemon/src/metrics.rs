@@ -76,9 +76,10 @@ impl Collector for Injections {
         gauge("injections_live", "Injections of which something may be on the node", live.len())?;
         gauge("injections_stuck", "Injections whose undo failed and is retried", stuck)?;
         let held = self.0.held_packets();
-        gauge("held_packets", "Packets that wait in the daemon's memory", held.waiting as usize)?;
+        gauge("held_packets", "Packets that a fault lets wait", held.waiting as usize)?;
         let lost = ConstCounter::new(held.lost);
-        let help = "Packets lost for want of room in the daemon's memory, or of their device";
+        let help =
+            "Packets lost that a fault was to let wait: for want of room, or of their device";
         lost.encode(encoder.encode_descriptor(
             "held_packets_lost",
             help,

@@ -42,18 +42,19 @@ impl Engine {
         const PATIENCE: Duration = Duration::from_secs(10);
         const PAUSE: Duration = Duration::from_millis(20);
         let end = BootTime::now().after(PATIENCE);
-        loop {
-            let at_once = BootTime::now() >= end;
-            match self.world.lock().kernel.drain(at_once) {
+        while BootTime::now() < end {
+            match self.world.lock().kernel.drain(false) {
                 Ok(false) => return,
                 Ok(true) => {}
-                Err(error) => tracing::warn!(%error, "could not remove where packets waited"),
-            }
-            if at_once {
-                tracing::warn!("packets were still held after {PATIENCE:?}; they are lost");
-                return;
+                Err(error) => tracing::warn!(%error, "could not look where packets wait"),
             }
             thread::sleep(PAUSE);
+        }
+        let kernel = &mut self.world.lock().kernel;
+        let packets = kernel.held_packets().waiting;
+        match kernel.drain(true) {
+            Ok(_) => tracing::warn!(packets, "they still waited after {PATIENCE:?}, and are lost"),
+            Err(error) => tracing::warn!(%error, "a place where packets wait is left"),
         }
     }
 

@@ -29,7 +29,7 @@ use super::{
     Instance,
     error::innermost,
     namespace::Side,
-    netlink::{self, absent_is_fine, backlog, qdiscs, request},
+    netlink::{self, absent_is_fine, backlog_and_drops, qdiscs, request},
 };
 
 /// Before every filter that does not ask for the same.
@@ -209,7 +209,7 @@ fn lock() -> Option<Flock<File>> {
 }
 
 /// Priority and handle of each filter at a hook of an interface.
-fn filters(index: u32, side: Side) -> io::Result<Vec<(u16, u32)>> {
+pub(super) fn filters(index: u32, side: Side) -> io::Result<Vec<(u16, u32)>> {
     let mut message = TcMessage::with_index(index as i32);
     message.header.parent = side.parent();
     let answers = match request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP) {
@@ -248,7 +248,8 @@ fn hook_qdisc(index: u32) -> io::Result<Option<String>> {
 fn wait_for_empty_root(index: u32) {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
-        let waiting = qdiscs(index).is_ok_and(|qdiscs| qdiscs.iter().any(|q| backlog(q) > 0));
+        let waiting =
+            qdiscs(index).is_ok_and(|qdiscs| qdiscs.iter().any(|q| backlog_and_drops(q).0 > 0));
         if !waiting {
             return;
         }

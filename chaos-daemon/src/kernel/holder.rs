@@ -13,7 +13,7 @@ use std::{
     process,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chaos_common::abi::MAX_HELD_BYTES;
@@ -46,7 +46,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// The token of the timer; devices have the inodes of their namespaces.
 const TIMER: u64 = 0;
 
-/// Packets that wait, or were to wait, in this process.
+/// Packets that wait, or were to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldPackets {
     /// How many do now.
@@ -171,8 +171,7 @@ impl Desk {
         let mut buffer = Box::new([0; FRAME]);
         let mut events = [EpollEvent::empty(); 16];
         let mut armed = None;
-        let mut complained = None;
-        let mut told = 0;
+        let mut told = Told::default();
         loop {
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -195,16 +194,11 @@ impl Desk {
                 }
             }
             state.release(now_ns());
-            let next = state.waiting.next_departure();
+            told.tell(state.waiting.lost);
+            let departure = state.waiting.next_departure();
+            let next = departure.into_iter().chain(told.due_ns(state.waiting.lost)).min();
             if (has_fired || next != armed) && self.arm(next).is_ok() {
                 armed = next;
-            }
-            let lost = state.waiting.lost - told;
-            drop(state);
-            if lost > 0 && complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAIN_EVERY) {
-                complained = Some(Instant::now());
-                told += lost;
-                tracing::warn!(packets = lost, "packets that were to wait are lost");
             }
         }
     }
@@ -244,11 +238,36 @@ impl Desk {
     }
 }
 
+/// Tells of what is lost, though not of each packet.
+#[derive(Default)]
+struct Told {
+    packets: u64,
+    at_ns: Option<u64>,
+}
+
+impl Told {
+    fn tell(&mut self, lost: u64) {
+        if self.due_ns(lost).is_some_and(|due| due <= now_ns()) {
+            tracing::warn!(packets = lost - self.packets, "packets that were to wait are lost");
+            (self.packets, self.at_ns) = (lost, Some(now_ns()));
+        }
+    }
+
+    /// When it is time, if there is something to tell.
+    fn due_ns(&self, lost: u64) -> Option<u64> {
+        let pause = COMPLAIN_EVERY.as_nanos() as u64;
+        (lost > self.packets).then(|| self.at_ns.map_or(1, |at| at + pause))
+    }
+}
+
 impl State {
     /// Sends back what is due.
     fn release(&mut self, now_ns: u64) {
         while let Some(Held { namespace, bytes, .. }) = self.waiting.take_due(now_ns) {
-            let Some(tap) = self.taps.get(&namespace) else { continue };
+            let Some(tap) = self.taps.get(&namespace) else {
+                self.waiting.lost += 1;
+                continue;
+            };
             if let Err(error) = tap.write(&bytes) {
                 self.waiting.lost += 1;
                 tracing::debug!(%error, namespace, "a packet that has waited is lost");
@@ -319,7 +338,7 @@ impl Waiting {
     }
 
     fn forget(&mut self, namespace: u64) {
-        self.counts.remove(&namespace);
+        self.lost += self.counts.remove(&namespace).unwrap_or(0) as u64;
         self.queue.retain(|Reverse(held)| held.namespace != namespace);
         self.bytes = self.queue.iter().map(|Reverse(held)| held.size()).sum();
     }
@@ -378,6 +397,7 @@ mod tests {
         waiting.put(2, frame(2, b'b', 10));
         waiting.forget(1);
         assert!(!waiting.has(1) && waiting.has(2));
+        assert_eq!(waiting.lost, 1);
         assert_eq!(leave(&mut waiting, 5), b"b");
         assert_eq!(waiting.bytes, 0);
     }

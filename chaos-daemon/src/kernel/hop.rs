@@ -16,7 +16,10 @@
 mod link;
 mod queue;
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use aya::programs::{
     SchedClassifier, TcAttach, TcAttachType,
@@ -25,12 +28,13 @@ use aya::programs::{
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 
 use super::{
-    HoldTier, Instance,
+    HoldTier, Instance, clsact,
     error::innermost,
     holder::{HeldPackets, Holder},
     instance::HopEnd,
     interfaces,
-    netlink::{backlog, kind, qdiscs},
+    namespace::Side,
+    netlink::{backlog_and_drops, kind, qdiscs},
     object::{HopProgram, Object},
     tap::Tap,
 };
@@ -66,7 +70,11 @@ pub(super) struct Hops {
     instance: Instance,
     /// Where packets wait.
     tier: HoldTier,
+    /// What tells the programs of a hop that share our tables.
+    tables: u32,
     holder: Holder,
+    /// Packets lost in hops that are not there any more.
+    lost: AtomicU64,
 }
 
 /// Whether an interface is one end of a hop, anybody's.
@@ -75,13 +83,28 @@ pub(super) fn is_hop(name: &str) -> bool {
 }
 
 impl Hops {
-    pub(super) const fn new(instance: Instance, tier: HoldTier) -> Self {
-        Self { instance, tier, holder: Holder::new() }
+    pub(super) const fn new(instance: Instance, tier: HoldTier, tables: u32) -> Self {
+        Self { instance, tier, tables, holder: Holder::new(), lost: AtomicU64::new(0) }
     }
 
-    /// What waits in this process.
+    /// What waits in this process, and what was lost there and in hops that are gone.
     pub(super) fn packets(&self) -> HeldPackets {
-        self.holder.packets()
+        let HeldPackets { waiting, lost } = self.holder.packets();
+        HeldPackets { waiting, lost: lost + self.lost.load(Ordering::Relaxed) }
+    }
+
+    /// What waits in this namespace's own hop, and what was lost there for want of room.
+    pub(super) fn packets_here(&self) -> io::Result<HeldPackets> {
+        let entrance = self.instance.hop_index(HopEnd::Entrance);
+        match self.tier {
+            HoldTier::Fq => {
+                let figures = qdiscs(entrance)?;
+                let figures = figures.iter().map(backlog_and_drops);
+                let (waiting, lost) = figures.max().unwrap_or_default();
+                Ok(HeldPackets { waiting: waiting.into(), lost: lost.into() })
+            }
+            HoldTier::Tap => Ok(HeldPackets { waiting: 0, lost: interfaces::dropped(entrance)? }),
+        }
     }
 
     /// Makes a hop, as far as it is not there.
@@ -91,18 +114,25 @@ impl Hops {
         namespace: u64,
         object: &mut Object,
     ) -> Result<(), String> {
-        let is_open = self.is_open(purpose, namespace);
-        if is_open.map_err(|error| format!("look for it: {error}"))? {
-            return Ok(());
+        let said = |error: io::Error| format!("look for it: {error}");
+        if self.is_open(purpose, namespace).map_err(said)? {
+            if self.is_ours(purpose).map_err(said)? {
+                return Ok(());
+            }
+            if !self.is_empty(purpose, namespace).map_err(said)? {
+                let name = self.instance.hop_name(purpose.ends().0);
+                return Err(format!(
+                    "packets that an earlier process let wait are still behind {name}; try again when they have \
+                     left, or delete the device, and they are lost"
+                ));
+            }
         }
-        // One that is there is not whole.
+        // One that is there is not whole, or its programs would look into tables that are not ours.
         self.close(purpose, namespace)
             .map_err(|error| format!("remove what is left of an earlier one: {error}"))?;
         let made = match (purpose, self.tier) {
             (Purpose::Wait, HoldTier::Tap) => self.make_tap(namespace, object),
-            (Purpose::Wait, HoldTier::Fq) | (Purpose::Spoil, _) => {
-                make_pair(purpose, self.instance, object)
-            }
+            (Purpose::Wait, HoldTier::Fq) | (Purpose::Spoil, _) => self.make_pair(purpose, object),
         };
         if made.is_err()
             && let Err(error) = self.close(purpose, namespace)
@@ -136,16 +166,25 @@ impl Hops {
         Ok(has("clsact") && is_whole)
     }
 
+    /// Whether the programs of a hop that is there use our tables: those of another build, or of a run whose process
+    /// had the same id, do not.
+    pub(super) fn is_ours(&self, purpose: Purpose) -> io::Result<bool> {
+        let (from, to) = purpose.ends();
+        let (end, side) = match purpose {
+            Purpose::Wait => (from, Side::Out),
+            Purpose::Spoil => (to, Side::In),
+        };
+        let filters = clsact::filters(self.instance.hop_index(end), side)?;
+        Ok(filters.iter().any(|(_, handle)| *handle == self.tables))
+    }
+
     /// Whether nothing is in a hop.
     pub(super) fn is_empty(&self, purpose: Purpose, namespace: u64) -> io::Result<bool> {
         if purpose == Purpose::Wait && !self.holder.is_empty(namespace)? {
             return Ok(false);
         }
-        let waiting = |index| {
-            let there = qdiscs(index)?;
-            Ok::<_, io::Error>(there.iter().map(backlog).max().unwrap_or(0))
-        };
-        Ok(waiting(self.instance.hop_index(purpose.ends().0))? == 0)
+        let there = qdiscs(self.instance.hop_index(purpose.ends().0))?;
+        Ok(there.iter().all(|qdisc| backlog_and_drops(qdisc).0 == 0))
     }
 
     /// Whether an earlier process left a hop in which packets wait.
@@ -158,6 +197,8 @@ impl Hops {
     /// Removes a hop; what still waits is lost. Nothing there is no error.
     pub(super) fn close(&self, purpose: Purpose, namespace: u64) -> io::Result<()> {
         if purpose == Purpose::Wait {
+            let lost = self.packets_here().map_or(0, |here| here.lost + here.waiting);
+            self.lost.fetch_add(lost, Ordering::Relaxed);
             self.holder.remove(namespace);
         }
         delete(self.instance.hop_index(purpose.ends().0))
@@ -176,59 +217,67 @@ impl Hops {
         // The one that it would get might hold packets for reasons of its own.
         add_qdisc(index, "noqueue", None).map_err(said("add qdisc noqueue"))?;
         qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
-        attach(object.hop(HopProgram::EnterTap)?, index, TcAttachType::Egress)?;
-        attach(object.hop(HopProgram::LeaveTap)?, index, TcAttachType::Ingress)?;
+        self.attach(object.hop(HopProgram::EnterTap)?, index, TcAttachType::Egress)?;
+        self.attach(object.hop(HopProgram::LeaveTap)?, index, TcAttachType::Ingress)?;
         self.holder.add(namespace, tap).map_err(said("hold what is sent into it"))?;
         set_link(index, Vec::new(), Some(LinkFlags::Up)).map_err(said("set it up"))
     }
-}
 
-fn make_pair(purpose: Purpose, instance: Instance, object: &mut Object) -> Result<(), String> {
-    let (from, to) = purpose.ends();
-    let (entrance, exit) = (instance.hop_index(from), instance.hop_index(to));
-    let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    add_pair(instance, from, to).map_err(said("make a veth pair"))?;
-    for index in [entrance, exit] {
-        // Where there is no IPv6, there is nothing to be kept from giving itself an address.
-        let _ = set_link(index, vec![no_address()], None);
-        qdisc_add_clsact(index).map_err(|error| format!("add clsact: {}", innermost(&error)))?;
-    }
-    match purpose {
-        Purpose::Wait => {
-            // First: without it no program need be loaded.
-            add_fq(entrance).map_err(said("add qdisc fq"))?;
-            attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
-            attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
+    /// A pair of devices, with what makes packets wait or be spoilt in between.
+    fn make_pair(&self, purpose: Purpose, object: &mut Object) -> Result<(), String> {
+        let (instance, (from, to)) = (self.instance, purpose.ends());
+        let (entrance, exit) = (instance.hop_index(from), instance.hop_index(to));
+        let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        add_pair(instance, from, to).map_err(said("make a veth pair"))?;
+        for index in [entrance, exit] {
+            // Where there is no IPv6, there is nothing to be kept from giving itself an address.
+            let _ = set_link(index, vec![no_address()], None);
+            qdisc_add_clsact(index)
+                .map_err(|error| format!("add clsact: {}", innermost(&error)))?;
         }
-        Purpose::Spoil => {
-            attach(object.hop(HopProgram::Spoil)?, exit, TcAttachType::Ingress)?;
-            save_no_work(&instance.hop_name(from)).map_err(said("turn checksum offload off"))?;
+        match purpose {
+            Purpose::Wait => {
+                // First: without it no program need be loaded.
+                add_fq(entrance).map_err(said("add qdisc fq"))?;
+                self.attach(object.hop(HopProgram::Enter)?, entrance, TcAttachType::Egress)?;
+                self.attach(object.hop(HopProgram::Leave)?, exit, TcAttachType::Ingress)?;
+            }
+            Purpose::Spoil => {
+                self.attach(object.hop(HopProgram::Spoil)?, exit, TcAttachType::Ingress)?;
+                save_no_work(&instance.hop_name(from))
+                    .map_err(said("turn checksum offload off"))?;
+            }
         }
+        for index in [exit, entrance] {
+            set_link(index, Vec::new(), Some(LinkFlags::Up)).map_err(said("set it up"))?;
+        }
+        Ok(())
     }
-    for index in [exit, entrance] {
-        set_link(index, Vec::new(), Some(LinkFlags::Up)).map_err(said("set it up"))?;
+
+    fn attach(
+        &self,
+        program: &mut SchedClassifier,
+        index: u32,
+        hook: TcAttachType,
+    ) -> Result<(), String> {
+        let handle = TcHandle::new((self.tables >> 16) as u16, self.tables as u16);
+        let options = NlOptions { priority: 1, handle, classid: None };
+        let attach = TcAttach::Netlink { parent: hook.into(), options };
+        let link = program.attach(index, attach).and_then(|id| program.take_link(id));
+        let link = link.map_err(|error| format!("add filter: {}", innermost(&error)))?;
+        // It goes with its device.
+        std::mem::forget(link);
+        Ok(())
     }
-    Ok(())
 }
 
 /// Removes the hops of some instances.
-pub(super) fn sweep(is_doomed: impl Fn(Instance) -> bool) -> io::Result<()> {
+pub(super) fn sweep(is_doomed: impl Fn(Instance, Purpose) -> bool) -> io::Result<()> {
     let names = interfaces::list()?.into_values();
-    let owners = names.filter_map(|name| Instance::of_hop(&name));
-    for owner in owners.filter(|owner| is_doomed(*owner)) {
-        for purpose in Purpose::ALL {
+    for owner in names.filter_map(|name| Instance::of_hop(&name)) {
+        for purpose in Purpose::ALL.into_iter().filter(|purpose| is_doomed(owner, *purpose)) {
             delete(owner.hop_index(purpose.ends().0))?;
         }
     }
-    Ok(())
-}
-
-fn attach(program: &mut SchedClassifier, index: u32, hook: TcAttachType) -> Result<(), String> {
-    let options = NlOptions { priority: 1, handle: TcHandle::new(0, 1), classid: None };
-    let attach = TcAttach::Netlink { parent: hook.into(), options };
-    let link = program.attach(index, attach).and_then(|id| program.take_link(id));
-    let link = link.map_err(|error| format!("add filter: {}", innermost(&error)))?;
-    // It goes with its device.
-    std::mem::forget(link);
     Ok(())
 }

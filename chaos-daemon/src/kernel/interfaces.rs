@@ -9,7 +9,7 @@ use std::{
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkFlags, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -29,15 +29,29 @@ pub(super) fn list() -> io::Result<BTreeMap<u32, String>> {
 
 /// Whether an interface of the calling thread's network namespace is there and up.
 pub(super) fn is_up(index: u32) -> io::Result<bool> {
+    Ok(link(index)?.is_some_and(|link| link.header.flags.contains(LinkFlags::Up)))
+}
+
+/// How many packets could not be sent by an interface for want of room in its queue.
+pub(super) fn dropped(index: u32) -> io::Result<u64> {
+    let attributes = link(index)?.map(|link| link.attributes).unwrap_or_default();
+    let dropped = |attribute| {
+        if let LinkAttribute::Stats64(stats) = attribute { Some(stats.tx_dropped) } else { None }
+    };
+    Ok(attributes.into_iter().find_map(dropped).unwrap_or(0))
+}
+
+fn link(index: u32) -> io::Result<Option<LinkMessage>> {
     let mut link = LinkMessage::default();
     link.header.index = index;
     let answers = match netlink::request(RouteNetlinkMessage::GetLink(link), NLM_F_ACK) {
-        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
         answers => answers?,
     };
-    Ok(answers.iter().any(|answer| {
-        matches!(answer, RouteNetlinkMessage::NewLink(link) if link.header.flags.contains(LinkFlags::Up))
-    }))
+    let found = |answer| {
+        if let RouteNetlinkMessage::NewLink(link) = answer { Some(link) } else { None }
+    };
+    Ok(answers.into_iter().find_map(found))
 }
 
 /// Whether there was word of a change.

@@ -11,16 +11,24 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// The qdiscs of an interface.
+/// The qdiscs of an interface. The kernel tells of those of all interfaces, in parts, and may skip one where another
+/// goes in between: what has none is asked again.
 pub(super) fn qdiscs(index: u32) -> io::Result<Vec<TcMessage>> {
-    let message = TcMessage::with_index(index as i32);
-    let answers = request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP)?;
-    let qdisc = |answer| {
-        let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = answer else { return None };
-        // Old kernels dump the qdiscs of every interface.
-        (qdisc.header.index == index as i32).then_some(qdisc)
-    };
-    Ok(answers.into_iter().filter_map(qdisc).collect())
+    const TRIES: u32 = 3;
+    let mut found = Vec::new();
+    for _ in 0..TRIES {
+        let message = TcMessage::with_index(index as i32);
+        let answers = request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP)?;
+        let qdisc = |answer| {
+            let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = answer else { return None };
+            (qdisc.header.index == index as i32).then_some(qdisc)
+        };
+        found = answers.into_iter().filter_map(qdisc).collect();
+        if !found.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The kind of a qdisc.
@@ -31,14 +39,16 @@ pub(super) fn kind(qdisc: &TcMessage) -> Option<String> {
     qdisc.attributes.iter().find_map(kind)
 }
 
-/// Packets that wait in a qdisc.
-pub(super) fn backlog(qdisc: &TcMessage) -> u32 {
-    let queue = |stats: &TcStats2| if let TcStats2::Queue(queue) = stats { queue.qlen } else { 0 };
-    let of = |attribute: &TcAttribute| {
-        let TcAttribute::Stats2(stats) = attribute else { return 0 };
-        stats.iter().map(queue).max().unwrap_or(0)
+/// Packets that wait in a qdisc, and packets that it dropped.
+pub(super) fn backlog_and_drops(qdisc: &TcMessage) -> (u32, u32) {
+    let queue = |stats: &TcStats2| {
+        if let TcStats2::Queue(queue) = stats { Some((queue.qlen, queue.drops)) } else { None }
     };
-    qdisc.attributes.iter().map(of).max().unwrap_or(0)
+    let of = |attribute: &TcAttribute| {
+        let TcAttribute::Stats2(stats) = attribute else { return None };
+        stats.iter().find_map(queue)
+    };
+    qdisc.attributes.iter().find_map(of).unwrap_or_default()
 }
 
 /// What is not there need not be removed.

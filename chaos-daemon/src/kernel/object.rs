@@ -20,7 +20,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 14] = [
+const PINNED_MAPS: [&str; 15] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -35,6 +35,7 @@ const PINNED_MAPS: [&str; 14] = [
     "FLOWS",
     "WAYS",
     "HANDOVER",
+    "LOST",
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.
@@ -137,6 +138,7 @@ pub(super) struct Object {
     refusal: Refusal,
     /// Second handles of the maps that are pinned, by the names of their pins.
     pinned: Vec<(String, MapData)>,
+    tables: u32,
 }
 
 impl Object {
@@ -167,7 +169,19 @@ impl Object {
         let pinned = pins.map(|pins| PINNED_MAPS.map(|map| handle(pins, map)));
         let pinned = pinned.into_iter().flatten().collect::<Result<_, MapError>>();
         let pinned = pinned.map_err(|source| KernelError::Map { what: "open a map", source })?;
-        Ok(Self { ebpf, counting: Counting::Exact, refusal: Refusal::AnyErrno, pinned })
+        let Some(Map::PerCpuArray(one)) = ebpf.map("HANDOVER") else {
+            return Err(KernelError::Missing("map HANDOVER"));
+        };
+        let one =
+            one.info().map_err(|source| KernelError::Map { what: "look at a map", source })?;
+        let tables = one.id();
+        let (counting, refusal) = (Counting::Exact, Refusal::AnyErrno);
+        Ok(Self { ebpf, counting, refusal, pinned, tables })
+    }
+
+    /// Tells programs that share our tables from those of other builds and runs: the kernel's id of one table.
+    pub(super) fn tables(&self) -> u32 {
+        self.tables
     }
 
     /// Whether every map that should be is pinned.

@@ -162,7 +162,7 @@ fn hop(
     object: &mut Object,
     instance: Instance,
 ) -> Result<(), String> {
-    let hops = Hops::new(instance, tier);
+    let hops = Hops::new(instance, tier, object.tables());
     // No namespace has this number.
     netns::within_fresh(|| hops.open(purpose, 1, object))
         .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))

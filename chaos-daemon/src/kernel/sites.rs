@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{HashMap as Table, MapData};
+use aya::maps::{HashMap as Table, MapData, PerCpuArray};
 use chaos_common::abi::Way;
 
 use super::{
@@ -34,8 +34,10 @@ use crate::{
     target::{self, Cgroup, CgroupRoot},
 };
 
-/// How often to look whether a hop is empty that nobody needs.
-const DRAIN_EVERY: Duration = Duration::from_millis(50);
+/// How soon to look whether a hop is empty that nobody needs; then after twice that, and so on.
+const DRAIN_SOON: Duration = Duration::from_millis(50);
+/// How often at least.
+const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// How soon to try again where that failed.
 const DRAIN_AGAIN: Duration = Duration::from_secs(10);
 
@@ -69,8 +71,12 @@ pub(super) struct Sites {
     unsettled: BTreeSet<u64>,
     /// Where packets in hops are to go.
     ways: Table<MapData, u32, Way>,
+    /// How many packets there was no room for in the kernel.
+    lost: PerCpuArray<MapData, u64>,
     /// When to look whether hops are empty.
     drain_at: Option<BootTime>,
+    /// How long before that nobody looked.
+    drain_pause: Duration,
 }
 
 impl Sites {
@@ -87,14 +93,16 @@ impl Sites {
                 tier: support.egress_tier(),
                 instance,
                 pins,
-                hops: Hops::new(instance, support.hold_tier()),
+                hops: Hops::new(instance, support.hold_tier(), object.tables()),
             },
             claims: Default::default(),
             located: HashMap::new(),
             namespaces: HashMap::new(),
             unsettled: BTreeSet::new(),
             ways: tables::typed(object.take_map("WAYS")?)?,
+            lost: tables::typed(object.take_map("LOST")?)?,
             drain_at: None,
+            drain_pause: DRAIN_SOON,
         })
     }
 
@@ -206,9 +214,24 @@ impl Sites {
         self.namespaces.values().map(Namespace::watch)
     }
 
-    /// What waits in this process.
+    /// What waits, in this process and in the kernel, and what was lost of what was to wait.
     pub(super) fn held_packets(&self) -> HeldPackets {
-        self.manner.hops.packets()
+        let here = self.namespaces.values().map(|namespace| namespace.held_packets(&self.manner));
+        let no_room = self.lost.get(&0, 0).map_or(0, |counts| counts.iter().sum());
+        let no_room = HeldPackets { waiting: 0, lost: no_room };
+        here.chain([self.manner.hops.packets(), no_room]).fold(
+            HeldPackets::default(),
+            |sum, one| HeldPackets {
+                waiting: sum.waiting + one.waiting,
+                lost: sum.lost + one.lost,
+            },
+        )
+    }
+
+    /// Looks soon whether hops can be removed, and less and less often.
+    fn drain_soon(&mut self) {
+        self.drain_pause = DRAIN_SOON;
+        self.drain_at = Some(BootTime::now().after(DRAIN_SOON));
     }
 
     /// When to look whether hops can be removed.
@@ -224,14 +247,15 @@ impl Sites {
         self.namespaces
             .retain(|inode, namespace| !namespace.is_idle() || self.unsettled.contains(inode));
         let is_left = self.namespaces.values().any(Namespace::is_draining);
-        let pause = if result.is_ok() { DRAIN_EVERY } else { DRAIN_AGAIN };
-        self.drain_at = is_left.then(|| BootTime::now().after(pause));
+        self.drain_pause =
+            if result.is_ok() { DRAIN_EVERY.min(2 * self.drain_pause) } else { DRAIN_AGAIN };
+        self.drain_at = is_left.then(|| BootTime::now().after(self.drain_pause));
         result.and(self.forget_ways()).map(|()| is_left)
     }
 
     /// Where there is no hop, no packet is on a way.
     fn forget_ways(&mut self) -> Result<(), KernelError> {
-        if self.namespaces.values().any(Namespace::has_hop) {
+        if self.namespaces.values().any(Namespace::has_hops) {
             return Ok(());
         }
         let numbers: Vec<u32> = self.ways.keys().flatten().collect();
@@ -336,7 +360,7 @@ impl Sites {
     /// Removes what nobody needs, where that may be.
     fn settle(&mut self) -> Result<(), KernelError> {
         let claimants = self.claimants();
-        let mut result = Ok(());
+        let (mut result, mut is_to_drain) = (Ok(()), false);
         for inode in std::mem::take(&mut self.unsettled) {
             let Some(namespace) = self.namespaces.get_mut(&inode) else { continue };
             let needs = needs(namespace, &claimants);
@@ -344,7 +368,7 @@ impl Sites {
             for purpose in Purpose::ALL.into_iter().filter(|purpose| !needs.detour(*purpose)) {
                 if namespace.has_open_hop(purpose) {
                     namespace.stop_hop(purpose);
-                    self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
+                    is_to_drain = true;
                 }
             }
             match settled {
@@ -356,6 +380,9 @@ impl Sites {
                     result = result.and(Err(error));
                 }
             }
+        }
+        if is_to_drain {
+            self.drain_soon();
         }
         result
     }

@@ -42,6 +42,10 @@ pub static WAYS: HashMap<u32, Way> = HashMap::with_max_entries(0xffff, BPF_F_NO_
 #[map]
 pub static HANDOVER: PerCpuArray<Handover> = PerCpuArray::with_max_entries(1, 0);
 
+/// One entry: how many packets there was no room for.
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Index of the loopback in every network namespace.
 pub const LOOPBACK: u32 = 1;
 /// Places at which a way is looked for.
@@ -106,6 +110,10 @@ pub fn enter(skb: Skb) -> Option<u32> {
     let skb = skb.raw();
     let Handover { departure_ns, way, line } = handed_over()?;
     if kernel::backlog(skb.cast_const().cast()) >= MAX_HELD_BYTES {
+        if let Some(lost) = LOST.get_ptr_mut(0) {
+            // SAFETY: points to a map value of this type, of this CPU alone.
+            unsafe { *lost += 1 };
+        }
         return None;
     }
     // SAFETY: the context is valid while the program runs; the field may be written in tc programs.

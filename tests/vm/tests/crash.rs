@@ -11,6 +11,8 @@ mod early_end;
 mod fail_points;
 #[path = "crash/foreign_lock.rs"]
 mod foreign_lock;
+#[path = "crash/held.rs"]
+mod held;
 #[path = "crash/journal.rs"]
 mod journal;
 #[path = "crash/kill_switch.rs"]
@@ -34,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let parts = [
         fail_points::trials(),
         kinds::trials(),
+        held::trials(),
         lease::trials(),
         kill_switch::trials(),
         foreign_lock::trials(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     super::{
-        KernelError,
+        HeldPackets, KernelError,
         hop::{Hops, Purpose},
         object::Object,
     },
@@ -24,9 +24,26 @@ pub(super) enum Hop {
 const SURELY_EMPTY: u32 = 2;
 
 impl Namespace {
-    /// Whether there is a hop, in use or not.
-    pub(in crate::kernel) fn has_hop(&self) -> bool {
+    /// Whether there is a hop for a purpose, in use or not.
+    pub(in crate::kernel) fn has_hop(&self, purpose: Purpose) -> bool {
+        self.hops.contains_key(&purpose)
+    }
+
+    /// Whether there is any.
+    pub(in crate::kernel) fn has_hops(&self) -> bool {
         !self.hops.is_empty()
+    }
+
+    /// What waits in its own hop and what was lost there; nothing where that cannot be told.
+    pub(in crate::kernel) fn held_packets(&self, manner: &Manner) -> HeldPackets {
+        if !self.has_hop(Purpose::Wait) {
+            return HeldPackets::default();
+        }
+        let packets = self.within(|| {
+            let packets = manner.hops.packets_here();
+            packets.map_err(|error| failed("look into our hop in", self.inode, &error))
+        });
+        packets.unwrap_or_default()
     }
 
     /// Whether a hop is in use.
@@ -74,6 +91,7 @@ impl Namespace {
         let hops = &manner.hops;
         let is_open = self.within(|| {
             let is_open = hops.is_open(purpose, self.inode);
+            let is_open = is_open.and_then(|is_open| Ok(is_open && hops.is_ours(purpose)?));
             is_open.map_err(|error| failed("look for our hop in", self.inode, &error))
         })?;
         if is_open {

@@ -13,9 +13,9 @@ use super::{
         interfaces,
         namespace::{self, Namespace, Side},
     },
-    DRAIN_EVERY, Sites,
+    Sites,
 };
-use crate::{boot_clock::BootTime, netns, target};
+use crate::{netns, target};
 
 impl Sites {
     /// Removes what an earlier process left and nobody claimed since.
@@ -34,18 +34,18 @@ impl Sites {
     /// Hops of an earlier process in which packets still wait, and that nobody claimed, go when they are empty.
     fn let_drain(&mut self) {
         for (inode, handle) in target::all_network_namespaces() {
-            if self.namespaces.get(&inode).is_some_and(Namespace::has_hop) {
-                continue;
-            }
-            let hops = &self.manner.hops;
+            let (hops, known) = (&self.manner.hops, self.namespaces.get(&inode));
             // Where it cannot be told, they are swept.
-            let has_left = |purpose| hops.has_left(purpose, inode).unwrap_or(false);
+            let has_left = |purpose| {
+                !known.is_some_and(|known| known.has_hop(purpose))
+                    && hops.has_left(purpose, inode).unwrap_or(false)
+            };
             let left = || Purpose::ALL.into_iter().filter(|purpose| has_left(*purpose)).collect();
             let left: Vec<Purpose> = netns::within(handle.as_fd(), left).unwrap_or_default();
             for purpose in left {
                 if let Ok(namespace) = self.known(inode, &handle) {
                     namespace.let_drain(purpose);
-                    self.drain_at = Some(BootTime::now().after(DRAIN_EVERY));
+                    self.drain_soon();
                 }
             }
         }
@@ -75,8 +75,8 @@ impl Sites {
                     })?;
                 }
             }
-            let has_hop = namespace.is_some_and(Namespace::has_hop);
-            hop::sweep(|owner| owner.is_gone() || (owner == own && !has_hop))
+            let has_hop = |purpose| namespace.is_some_and(|there| there.has_hop(purpose));
+            hop::sweep(|owner, purpose| owner.is_gone() || (owner == own && !has_hop(purpose)))
         })
     }
 }
@@ -87,7 +87,7 @@ pub(in crate::kernel) fn sweep_node() -> Result<(), KernelError> {
     each_namespace(|_| {
         let indexes = interfaces::list()?.into_keys();
         let swept = indexes.map(|index| clsact::sweep(index, |owner, _| is_doomed(owner)));
-        swept.fold(Ok(()), Result::and).and(hop::sweep(is_doomed))
+        swept.fold(Ok(()), Result::and).and(hop::sweep(|owner, _| is_doomed(owner)))
     })
 }
 
