@@ -111,6 +111,8 @@ pub struct Bytes(pub u64);
 
 impl Bytes {
     const UNITS: &Units = &[
+        ("TB", 1_000_000_000_000),
+        ("TiB", 1 << 40),
         ("GB", 1_000_000_000),
         ("GiB", 1 << 30),
         ("MB", 1_000_000),
@@ -148,8 +150,13 @@ super::serde_as_text!(Bytes, "a size, as 1500B, 64KiB or 10MB");
 pub struct BitRate(u64);
 
 impl BitRate {
-    const UNITS: &Units =
-        &[("Gbit", 1_000_000_000), ("Mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
+    const UNITS: &Units = &[
+        ("Tbit", 1_000_000_000_000),
+        ("Gbit", 1_000_000_000),
+        ("Mbit", 1_000_000),
+        ("kbit", 1_000),
+        ("bit", 1),
+    ];
     const MIN: Self = Self(1_000);
     const MAX: Self = Self(100_000_000_000);
 

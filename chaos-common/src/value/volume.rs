@@ -63,6 +63,8 @@ impl FromStr for Volume {
         };
         match packets {
             Some(number) => number.trim().parse().map(Self::Packets).map_err(|_| no_volume()),
+            // Ten of what?
+            None if text.trim().bytes().all(|byte| byte.is_ascii_digit()) => Err(no_volume()),
             None => text.parse().map(Self::Bytes).map_err(|_| no_volume()),
         }
         .and_then(Self::checked)

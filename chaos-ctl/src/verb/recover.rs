@@ -118,7 +118,9 @@ fn sweep_without_daemon(
     let swept = sweep_node(&durable, "chaos recover --all");
     let format = app.out.format();
     note(causes(error.as_ref()), format);
-    note(format_args!("{} under {} removed", pins(swept.pins), place.bpffs.display()), format);
+    let Place { state_dir, bpffs } = place;
+    note(format_args!("{} under {}", pins(swept.pins), bpffs.display()), format);
+    note(format_args!("the journal is in {}", state_dir.display()), format);
     if swept.daemon_hangs {
         note("the daemon that hangs keeps its journal", format);
     }
@@ -127,9 +129,9 @@ fn sweep_without_daemon(
 
 fn pins(count: usize) -> String {
     match count {
-        0 => "no pin of a hook or a table was there to be".to_owned(),
-        1 => "1 pin of a hook or a table was".to_owned(),
-        more => format!("{more} pins of hooks and tables were"),
+        0 => "there was no pin of a hook or a table".to_owned(),
+        1 => "removed 1 pin of a hook or a table".to_owned(),
+        more => format!("removed {more} pins of hooks and tables"),
     }
 }
 
@@ -202,7 +204,7 @@ fn all(all: &All, app: &mut App) -> anyhow::Result<Outcome> {
         for NotRecovered { id, reason } in &all.failed {
             let (id, reason) = (clean(id), clean(reason));
             if id.is_empty() {
-                out.line(format_args!("something of no injection is left: {reason}"))?;
+                out.line(format_args!("not all could be undone: {reason}"))?;
                 continue;
             }
             out.line(format_args!("{id} is stuck, the daemon goes on trying: {reason}"))?;

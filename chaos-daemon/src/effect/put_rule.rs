@@ -55,17 +55,23 @@ struct Chances<'a>(&'a Dice);
 
 impl fmt::Display for Chances<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent =
-            |chance: Chance| chance.share() as f64 * 100.0 / Chance::ALWAYS.share() as f64;
+        let percent = |chance: Chance| {
+            let percent = chance.share() as f64 * 100.0 / Chance::ALWAYS.share() as f64;
+            if percent > 0.0 && percent < 0.0001 {
+                format!("{percent:.1e} %")
+            } else {
+                format!("{percent:.4} %")
+            }
+        };
         let [first, ..] = &self.0.states;
-        write!(f, "{:.4} %", percent(first.fires))?;
+        f.write_str(&percent(first.fires))?;
         if first.up_to[0] == Chance::ALWAYS {
             return Ok(());
         }
         f.write_str(" in state 1, which it stays in with ")?;
-        write!(f, "{:.4} %", percent(first.up_to[0]))?;
+        f.write_str(&percent(first.up_to[0]))?;
         for (n, state) in self.0.states.iter().enumerate().skip(1) {
-            write!(f, ", {:.4} % in state {}", percent(state.fires), n + 1)?;
+            write!(f, ", {} in state {}", percent(state.fires), n + 1)?;
         }
         Ok(())
     }

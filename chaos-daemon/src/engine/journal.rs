@@ -30,6 +30,9 @@ pub(super) struct Journal {
     _lock: Flock<File>,
 }
 
+/// Where entries are, below the state directory.
+const ENTRIES: &str = "injections";
+
 /// A journal file that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
@@ -41,7 +44,7 @@ pub(super) struct Entry {
 impl Journal {
     /// Opens a state directory, making it where it is missing.
     pub(super) fn open(state_dir: &Path) -> Result<Self, StorageError> {
-        let dir = state_dir.join("injections");
+        let dir = state_dir.join(ENTRIES);
         // Who does what to whom is for root to read.
         DirBuilder::new()
             .recursive(true)
@@ -187,6 +190,12 @@ impl Journal {
             }
         }
     }
+}
+
+/// What can be read of a journal that another process has.
+pub(super) fn peek(state_dir: &Path) -> impl Iterator<Item = Record> {
+    let files = fs::read_dir(state_dir.join(ENTRIES)).into_iter().flatten().flatten();
+    files.filter_map(|file| Some(read(&file.path()).ok()?.record))
 }
 
 fn read_regular(path: &Path) -> Result<Vec<u8>, String> {

@@ -3,12 +3,16 @@
 //! It reads no journal and loads no program: pins and filters are found by their names and handles,
 //! so that it works with whatever a daemon of any build left, and also beside one that hangs.
 
-use chaos_common::injection::End;
+use chaos_common::{
+    fault::{Fault, Occupation},
+    injection::End,
+};
 
 use super::{
     audit::{Action, Audit},
     error::StorageError,
-    journal::Journal,
+    journal::{self, Journal},
+    record::Record,
     start::Durable,
 };
 use crate::{boot_clock, kernel};
@@ -45,6 +49,12 @@ fn sweep_journal(place: &Durable, who: &str, swept: &mut Swept) -> Result<(), St
     let journal = match Journal::open(&place.state_dir) {
         Err(StorageError::InUse { .. }) => {
             swept.daemon_hangs = true;
+            // Nobody but the process that has them can let go of ports.
+            let holders = journal::peek(&place.state_dir).filter(holds_ports);
+            swept.failures.extend(holders.map(|record| {
+                let id = record.id;
+                format!("the ports of {id} are taken until the daemon that hangs ends; kill it (SIGKILL)")
+            }));
             return Ok(());
         }
         journal => journal?,
@@ -54,8 +64,8 @@ fn sweep_journal(place: &Durable, who: &str, swept: &mut Swept) -> Result<(), St
     let unfound = if swept.pins == 0 { journal.count_of_boot(&boot_id)? } else { 0 };
     if unfound > 0 {
         swept.failures.push(format!(
-            "the journal in {} stays: it speaks of {unfound} injections, and {} has no pins; name the daemon's \
-             bpffs with --bpffs, or start the daemon to tidy up",
+            "the journal in {} stays: injections in it: {unfound}, pins in {}: none; name the daemon's bpffs with \
+             --bpffs, or start the daemon to tidy up",
             place.state_dir.display(),
             place.bpffs.display(),
         ));
@@ -69,4 +79,9 @@ fn sweep_journal(place: &Durable, who: &str, swept: &mut Swept) -> Result<(), St
         }
     }
     Ok(())
+}
+
+fn holds_ports(record: &Record) -> bool {
+    let Fault::NetworkOccupy(occupy) = &record.spec.fault else { return false };
+    occupy.how == Occupation::Hold
 }

@@ -136,7 +136,7 @@ pub enum KernelError {
     #[error("{path} belongs to somebody else, and whoever owns it could end faults or fake them; remove it, or name another bpffs with --bpffs", path = .0.display())]
     ForeignPins(PathBuf),
     /// The pin directory is no bpffs.
-    #[error("{path} is no bpffs; mount one there (`mount -t bpf bpf {path}`), or name another with --bpffs", path = .0.display())]
+    #[error("{path} is no bpffs; mount one there (`mkdir -p {path} && mount -t bpf bpf {path}`), or name another with --bpffs", path = .0.display())]
     NoBpffs(PathBuf),
 }
 
