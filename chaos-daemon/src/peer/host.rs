@@ -77,6 +77,12 @@ async fn look_up_all(
         let found = tokio::time::timeout_at(end, resolver.lookup_ip(host.as_str())).await;
         let found = match found {
             Ok(Ok(found)) => found,
+            Ok(Err(error)) if error.is_nx_domain() => {
+                return Err(failed(host, "there is no such name".to_owned()));
+            }
+            Ok(Err(error)) if error.is_no_records_found() => {
+                return Err(failed(host, "no address is known of it".to_owned()));
+            }
             Ok(Err(error)) => return Err(failed(host, error.to_string())),
             Err(_) => return Err(failed(host, format!("no answer within {PATIENCE:?}"))),
         };
