@@ -1,8 +1,8 @@
 //! Runs a command in a cgroup of its own with faults on it, by an engine inside this process.
 //!
 //! The command's process is made first and held at a gate, put into the cgroup, and let go once every
-//! fault is active: no packet of it goes unjudged. The engine keeps nothing outside of this process, so
-//! that even `kill -9` leaves no fault behind.
+//! fault is active: no packet of it goes unjudged. What the engine keeps outside of this process is inert
+//! within seconds of its end, so that even `kill -9` leaves no fault behind.
 
 mod by_number;
 mod cgroup;

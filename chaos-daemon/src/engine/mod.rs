@@ -11,7 +11,7 @@
 //!
 //! # Caveats
 //! `chaos exec` runs the engine without journal and pins: then the kernel ends everything with the
-//! process, but for clsact filters, which the lease makes inert and the next start removes.
+//! process, but for clsact filters and hops, which the lease makes inert and the next start removes.
 
 mod aim;
 mod answer;

@@ -99,7 +99,7 @@ impl Network<'_> {
             match means {
                 Means::Verdict => {
                     let hook = Effect::HookCgroup(Passing::Received);
-                    need(IN, support.ingress.as_ref().copied(), hook)?;
+                    need(IN, support.receiving.as_ref().copied(), hook)?;
                 }
                 Means::Hold => {
                     need(IN, support.hold.as_ref().map(drop), Effect::HoldPackets)?;
@@ -165,7 +165,7 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         Means::Verdict => (
             egress("packets redirected to nowhere"),
             support
-                .ingress
+                .receiving
                 .clone()
                 .map(|()| "cgroup_skb ingress link on the target's cgroup".into()),
         ),
@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn the_rule_comes_before_what_carries_it_out_and_this_only_where_needed() {
         use Effect::{HoldPackets, HookArrival, HookEgress, SpoilChecksums};
-        const HOOK_INGRESS: Effect = Effect::HookCgroup(Passing::Received);
+        const HOOK_RECEIVED: Effect = Effect::HookCgroup(Passing::Received);
         for (direction, means, effects) in [
             (Direction::Out, Means::Verdict, &[HookEgress][..]),
-            (Direction::In, Means::Verdict, &[HOOK_INGRESS]),
-            (Direction::Both, Means::Verdict, &[HookEgress, HOOK_INGRESS]),
+            (Direction::In, Means::Verdict, &[HOOK_RECEIVED]),
+            (Direction::Both, Means::Verdict, &[HookEgress, HOOK_RECEIVED]),
             (Direction::Out, Means::Change, &[HookEgress]),
             (Direction::Both, Means::Change, &[HookEgress, HookArrival]),
             (Direction::Both, Means::Spoil, &[SpoilChecksums, HookEgress, HookArrival]),

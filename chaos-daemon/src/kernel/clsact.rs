@@ -12,7 +12,7 @@ use std::{
 };
 
 use aya::programs::{
-    SchedClassifier, TcAttach, TcAttachType,
+    SchedClassifier, TcAttach,
     tc::{NlOptions, SchedClassifierLink, TcHandle, qdisc_add_clsact},
 };
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
@@ -28,8 +28,8 @@ use nix::{
 use super::{
     Instance,
     error::innermost,
-    namespace::Side,
     netlink::{self, absent_is_fine, backlog_and_drops, qdiscs, request},
+    side::Side,
 };
 
 /// Before every filter that does not ask for the same.
@@ -38,32 +38,6 @@ const PRIORITY: u16 = 1;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 const CLSACT: NlHandle = NlHandle { major: 0xffff, minor: 0xfff1 };
-const EGRESS: NlHandle = NlHandle { major: 0xffff, minor: 0xfff3 };
-const INGRESS: NlHandle = NlHandle { major: 0xffff, minor: 0xfff2 };
-
-impl Side {
-    const fn parent(self) -> NlHandle {
-        match self {
-            Self::Out => EGRESS,
-            Self::In => INGRESS,
-        }
-    }
-
-    const fn attach_type(self) -> TcAttachType {
-        match self {
-            Self::Out => TcAttachType::Egress,
-            Self::In => TcAttachType::Ingress,
-        }
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::Out => Self::In,
-            Self::In => Self::Out,
-        }
-    }
-}
-
 /// Attaches in the calling thread's network namespace; an earlier filter of this instance is replaced.
 pub(super) fn attach(
     program: &mut SchedClassifier,

@@ -33,9 +33,9 @@ use super::{
     holder::{HeldPackets, Holder},
     instance::HopEnd,
     interfaces,
-    namespace::Side,
     netlink::{backlog_and_drops, kind, qdiscs},
     object::{HopProgram, Object},
+    side::Side,
     tap::Tap,
 };
 use link::{add_pair, delete, no_address, save_no_work, set_link};

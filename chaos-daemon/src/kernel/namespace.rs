@@ -1,7 +1,7 @@
 //! One network namespace with hooks of ours: on every interface, and on those that come.
 
-mod detours;
 mod hooks;
+mod hops;
 
 pub(super) use hooks::tcx_link;
 
@@ -19,62 +19,13 @@ use super::{
     hop::{self, Hops, Purpose},
     interfaces::{self, Heard, Watch},
     link::Place,
+    need::Needs,
     object::Object,
+    side::Side,
 };
 use crate::netns;
-use detours::Hop;
 use hooks::{Attached, Hooks, Outcome, drop_vanished, retain_failed, torn};
-
-/// A side of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Side {
-    /// Where packets leave it.
-    Out,
-    /// Where they come in.
-    In,
-}
-
-impl Side {
-    const BOTH: [Self; 2] = [Self::Out, Self::In];
-
-    /// What the names of pins of ours there begin with.
-    pub(super) const fn pin(self) -> &'static str {
-        match self {
-            Self::Out => "out-",
-            Self::In => "arrive-",
-        }
-    }
-}
-
-/// What is needed in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Needs {
-    /// Hooks where packets leave.
-    pub(super) out: bool,
-    /// Hooks where they come in.
-    pub(super) incoming: bool,
-    /// A hop where packets wait.
-    pub(super) hold: bool,
-    /// One that spoils checksums.
-    pub(super) spoil: bool,
-}
-
-impl Needs {
-    /// Whether a hop is needed.
-    pub(super) const fn detour(self, purpose: Purpose) -> bool {
-        match purpose {
-            Purpose::Wait => self.hold,
-            Purpose::Spoil => self.spoil,
-        }
-    }
-
-    const fn has(self, side: Side) -> bool {
-        match side {
-            Side::Out => self.out,
-            Side::In => self.incoming,
-        }
-    }
-}
+use hops::Hop;
 
 /// How hooks are attached, everywhere.
 pub(super) struct Manner {
@@ -193,11 +144,12 @@ impl Namespace {
     pub(super) fn attach_missing(
         &mut self,
         manner: &Manner,
-        needs: Needs,
+        needs: &Needs,
         object: &mut Object,
     ) -> Result<(), KernelError> {
-        let is_new =
-            |side: &Side| needs.has(*side) && !self.hooks.keys().any(|(_, there)| there == side);
+        let is_new = |side: &Side| {
+            needs.contains(&(*side).into()) && !self.hooks.keys().any(|(_, there)| there == side)
+        };
         if !self.is_dirty && !Side::BOTH.iter().any(is_new) {
             return Ok(());
         }
@@ -205,7 +157,7 @@ impl Namespace {
         let attached = self.within(|| {
             let interfaces = interfaces::list()
                 .map_err(|error| failed("list the interfaces of", self.inode, &error))?;
-            let sides = Side::BOTH.into_iter().filter(|side| needs.has(*side));
+            let sides = Side::BOTH.into_iter().filter(|side| needs.contains(&(*side).into()));
             let attached =
                 sides.map(|side| self.attach_all(&mut hooks, &interfaces, manner, side, object));
             let attached = attached.fold(Ok(()), Result::and);
@@ -220,9 +172,9 @@ impl Namespace {
     pub(super) fn detach_unneeded(
         &mut self,
         manner: &Manner,
-        needs: Needs,
+        needs: &Needs,
     ) -> Result<(), KernelError> {
-        if self.hooks.keys().all(|(_, side)| needs.has(*side)) {
+        if self.hooks.keys().all(|(_, side)| needs.contains(&(*side).into())) {
             return Ok(());
         }
         // Whoever comes back before all is detached finds out what is missing.
@@ -230,7 +182,7 @@ impl Namespace {
         let mut hooks = std::mem::take(&mut self.hooks);
         let detached = self.within(|| {
             retain_failed(&mut hooks, |(index, side), hook| match hook {
-                _ if needs.has(side) => Ok(Outcome::Stays),
+                _ if needs.contains(&side.into()) => Ok(Outcome::Stays),
                 Attached::Link(hook) => hook.detach().map(|()| Outcome::IsGone),
                 Attached::Filter => clsact::detach(index, side, manner.instance)
                     .map(|()| Outcome::IsGone)

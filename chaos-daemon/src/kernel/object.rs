@@ -11,7 +11,7 @@ use aya::{
     },
 };
 
-use super::{Instance, KernelError, Pins, error::innermost, instance::HopEnd, namespace::Side};
+use super::{Instance, KernelError, Pins, error::innermost, instance::HopEnd, side::Side};
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 

@@ -6,8 +6,9 @@ use super::{
     Instance, btf, clsact, connections,
     error::innermost,
     hop::{Hops, Purpose},
-    namespace::{self, Side},
+    namespace,
     object::{Counting, Object, Refusal},
+    side::Side,
 };
 use crate::{
     fail_point::{self, Feature},
@@ -42,7 +43,7 @@ pub struct Support {
     /// Checksums that are made wrong.
     pub spoil: Result<(), String>,
     /// Programs where a socket gets a packet.
-    pub ingress: Result<(), String>,
+    pub receiving: Result<(), String>,
     /// Failing of calls: that connect, send without a connection, or bind.
     pub attempts: Result<Refusal, String>,
     /// Resetting of connections that are open.
@@ -67,7 +68,7 @@ impl Support {
             egress: Ok(EgressTier::Tcx),
             hold: Ok(HoldTier::Fq),
             spoil: Ok(()),
-            ingress: Ok(()),
+            receiving: Ok(()),
             attempts: Ok(Refusal::AnyErrno),
             reset: Ok(()),
             arrival: Ok(()),
@@ -92,7 +93,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         spoil: hop(Purpose::Spoil, HoldTier::Fq, object, instance),
         arrival: arrival(object),
         structures: structures(),
-        ingress: object.load_receiving().map_err(|error| innermost(&error)),
+        receiving: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
         reset: connections::probe(),
         counting: object.counting(),
@@ -182,7 +183,7 @@ mod tests {
         let instance = Instance::process(std::process::id());
         let mut object = Object::load(None, instance).unwrap();
         let support = probe(&mut object, instance);
-        for refused in [support.egress.err(), support.ingress.err()].into_iter().flatten() {
+        for refused in [support.egress.err(), support.receiving.err()].into_iter().flatten() {
             assert!(!refused.is_empty());
             eprintln!("unsupported: {refused}");
         }

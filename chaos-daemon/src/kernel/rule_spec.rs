@@ -11,7 +11,7 @@ use chaos_common::{
     value::Cidr,
 };
 
-use super::{layout::Part, rules::RuleId};
+use super::{layout::Part, rule_id::RuleId};
 
 /// A rule, and what of it lies in other tables.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,33 +9,18 @@ use aya::{
     util::nr_cpus,
 };
 use chaos_common::abi::{
-    Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule, Prefix, RuleState,
-    RuleStats, Shape, TARGET_WORDS, TargetRules,
+    Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES_PER_TARGET, NetRule, Prefix, RuleState, RuleStats,
+    Shape, TARGET_WORDS, TargetRules,
 };
 
 use super::{
-    KernelError,
+    KernelError, RuleId,
     bits::Bits,
     object::Object,
     rule_spec::RuleSpec,
     tables::{at, gone, is_full, strangers, typed},
 };
 use crate::target::Cgroup;
-
-/// The name of a rule in the kernel; never used twice while a daemon lives.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct RuleId(pub u32);
-
-impl RuleId {
-    /// Where it lies in the kernel's table. No two rules that are there at the same time share a place.
-    #[must_use]
-    pub const fn place(self) -> u32 {
-        self.0 % MAX_RULES
-    }
-}
 
 pub(super) struct Rules {
     levels: Array<MapData, Levels>,

@@ -25,8 +25,10 @@ use super::{
     holder::HeldPackets,
     hook::Hook,
     hop::{Hops, Purpose},
-    namespace::{Manner, Namespace, Needs, Side},
+    namespace::{Manner, Namespace},
+    need::{Need, Needs},
     object::Object,
+    side::Side,
     tables,
 };
 use crate::{
@@ -40,23 +42,6 @@ const DRAIN_SOON: Duration = Duration::from_millis(50);
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// How soon to try again where that failed.
 const DRAIN_AGAIN: Duration = Duration::from_secs(10);
-
-/// What a rule needs for its target, in every network namespace of its processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// What it sends passes our program.
-    Out,
-    /// What comes in for it passes our program.
-    In,
-    /// Its packets have a place to wait.
-    Hold,
-    /// Its packets have a way on which their checksums become wrong.
-    Spoil,
-}
-
-impl Need {
-    const COUNT: usize = 4;
-}
 
 pub(super) struct Sites {
     root: CgroupRoot,
@@ -349,10 +334,12 @@ impl Sites {
                 continue;
             }
             let needs = needs(namespace, &claimants);
-            for purpose in Purpose::ALL.into_iter().filter(|purpose| needs.detour(*purpose)) {
+            for purpose in
+                Purpose::ALL.into_iter().filter(|purpose| needs.contains(&(*purpose).into()))
+            {
                 result = result.and(namespace.open_hop(purpose, &self.manner, object));
             }
-            result = result.and(namespace.attach_missing(&self.manner, needs, object));
+            result = result.and(namespace.attach_missing(&self.manner, &needs, object));
         }
         result
     }
@@ -364,8 +351,10 @@ impl Sites {
         for inode in std::mem::take(&mut self.unsettled) {
             let Some(namespace) = self.namespaces.get_mut(&inode) else { continue };
             let needs = needs(namespace, &claimants);
-            let settled = namespace.detach_unneeded(&self.manner, needs);
-            for purpose in Purpose::ALL.into_iter().filter(|purpose| !needs.detour(*purpose)) {
+            let settled = namespace.detach_unneeded(&self.manner, &needs);
+            for purpose in
+                Purpose::ALL.into_iter().filter(|purpose| !needs.contains(&(*purpose).into()))
+            {
                 if namespace.has_open_hop(purpose) {
                     namespace.stop_hop(purpose);
                     is_to_drain = true;
@@ -390,12 +379,7 @@ impl Sites {
 
 /// What the targets need whose processes are in a namespace.
 fn needs(namespace: &Namespace, claimants: &[BTreeSet<u64>; Need::COUNT]) -> Needs {
-    let has =
-        |need: Need| namespace.users.iter().any(|user| claimants[need as usize].contains(user));
-    Needs {
-        out: has(Need::Out),
-        incoming: has(Need::In),
-        hold: has(Need::Hold),
-        spoil: has(Need::Spoil),
-    }
+    let is_needed =
+        |need: &Need| namespace.users.iter().any(|user| claimants[*need as usize].contains(user));
+    Need::ALL.into_iter().filter(is_needed).collect()
 }

@@ -10,11 +10,7 @@ use std::{fs::File, io, os::fd::OwnedFd};
 use aya::programs::links::FdLink;
 use nix::net::if_::if_nametoindex;
 
-use super::{
-    error::innermost,
-    namespace::{self, Side},
-    object::Object,
-};
+use super::{error::innermost, namespace, object::Object, side::Side};
 use crate::netns;
 
 /// The loopback of a network namespace without processes; both end with this.

@@ -28,9 +28,11 @@ use chaos_ebpf::{
     net::{
         attempt, bind,
         carry_out::{NEXT, end, go_on, nowhere},
-        corrupt, hop,
+        corrupt,
+        hook::Hook,
+        hop,
         instance::{is_judged, note_judged, spoiler},
-        judge::{Fate, Hook, Judge, judge, own, read},
+        judge::{Fate, Judge, judge, own, read},
         peer,
         socket::{End, Owner},
     },
@@ -170,7 +172,7 @@ fn net_hop_spoil(ctx: TcContext) -> i32 {
     let skb = Skb::of(&ctx);
     let Some(way) = hop::way(skb) else { return nowhere() };
     // Its direction makes no difference here: both ends are told by the headers.
-    let Some(packet) = read(&ctx, Hook::Ingress) else { return nowhere() };
+    let Some(packet) = read(&ctx, Hook::Arrival) else { return nowhere() };
     // SAFETY: takes the context and a number. What the device vouches for is not looked at again.
     unsafe { bpf_csum_level(skb.raw(), u64::from(BPF_CSUM_LEVEL_RESET)) };
     if !corrupt::spoil(skb, packet) {
@@ -211,20 +213,20 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
     if is_judged(Skb::of(ctx), Direction::In) {
         return NEXT;
     }
-    let Some(packet) = read(ctx, Hook::Ingress) else { return NEXT };
+    let Some(packet) = read(ctx, Hook::Arrival) else { return NEXT };
     // SAFETY: as above.
     packet.wire_length = unsafe { (*skb).wire_len };
     // There is no socket yet.
-    let Some(receiver) = Owner::of(skb, Hook::Ingress, End::Local) else { return NEXT };
+    let Some(receiver) = Owner::of(skb, Hook::Arrival, End::Local) else { return NEXT };
     let begin = || {
         note_judged(Skb::of(ctx), Direction::In);
         true
     };
-    let find_peer = || peer::find(ctx, Hook::Ingress);
-    match judge::<C>(Hook::Ingress, |level| receiver.ancestor(level), begin, find_peer) {
+    let find_peer = || peer::find(ctx, Hook::Arrival);
+    match judge::<C>(Hook::Arrival, |level| receiver.ancestor(level), begin, find_peer) {
         Fate::Untouched => NEXT,
-        Fate::Lost => end(ctx, Hook::Ingress),
-        Fate::GoesOn => go_on(ctx, Hook::Ingress),
+        Fate::Lost => end(ctx, Hook::Arrival),
+        Fate::GoesOn => go_on(ctx, Hook::Arrival),
     }
 }
 

@@ -7,7 +7,11 @@ use aya_ebpf::{
 };
 use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
 
-use super::judge::{Fate, Hook, Judge, PACKET, judge};
+use super::{
+    hook::Hook,
+    judge::{Fate, Judge, judge},
+    tables::PACKET,
+};
 
 /// It may go on.
 pub(super) const ALLOWED: i32 = 1;

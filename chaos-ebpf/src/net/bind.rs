@@ -1,6 +1,6 @@
 //! Attempts to bind a socket to a port, told that somebody has it.
 //!
-//! Judged by functions of its own and not by way of [`PACKET`](super::judge::PACKET): all that is known of such a call
+//! Judged by functions of its own and not by way of [`PACKET`](super::tables::PACKET): all that is known of such a call
 //! fits into a few numbers, and whatever packets are asked costs them nothing more.
 
 use aya_ebpf::{
@@ -15,9 +15,9 @@ use chaos_common::abi::{
 use super::{
     attempt::{ALLOWED, fail_with, is_mapped, read},
     filter::PREFIXES,
-    judge::RULES,
     kernel::{self, LAYOUT},
     report,
+    tables::RULES,
 };
 use crate::{
     counter::Exact,

@@ -11,10 +11,11 @@ use chaos_common::abi::{Direction, MAX_COPIES};
 
 use super::{
     corrupt::{self, Corrupted},
+    hook::Hook,
     hop,
     instance::own_mark,
-    judge::{Hook, PACKET},
     reject,
+    tables::PACKET,
 };
 use crate::packet::{Skb, Verdict};
 
@@ -64,8 +65,8 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
         return NOTHING_LEFT;
     }
     let back = match hook {
-        Hook::Egress => Hook::Ingress,
-        Hook::Ingress | Hook::Socket | Hook::Attempt => Hook::Egress,
+        Hook::Egress => Hook::Arrival,
+        Hook::Arrival | Hook::Socket | Hook::Attempt => Hook::Egress,
     };
     let on_loopback = hop::is_loopback(context);
     // On the loopback, where it stays, it is yet to come in.

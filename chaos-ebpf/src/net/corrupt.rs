@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use chaos_common::abi::{Corrupt, MAX_CORRUPT_BITS, MAX_RULES, Region, mix};
 
-use super::judge::RULES;
+use super::tables::RULES;
 use crate::packet::{Packet, Skb, network, relative};
 use crate::protocol::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 

@@ -9,7 +9,7 @@ use chaos_common::abi::{
     PortSet, Prefix, Remotes,
 };
 
-use super::{flow, judge::Hook, socket::net_ancestor};
+use super::{flow, hook::Hook, socket::net_ancestor};
 use crate::packet::Packet;
 
 /// Remote addresses of all rules, and ports to bind to.

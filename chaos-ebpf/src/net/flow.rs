@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use chaos_common::abi::{Connections, Flow, FlowKey, Lane, MAX_RULES, NetRule};
 
-use super::judge::{PACKET, RULES};
+use super::tables::{PACKET, RULES};
 use crate::packet::Packet;
 
 /// Connection of a rule → what it remembers. Only rules that ask for it have any.

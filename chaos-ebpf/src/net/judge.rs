@@ -1,77 +1,20 @@
 //! Asking the rules of a packet.
 
-use aya_ebpf::helpers::generated::bpf_skb_ancestor_cgroup_id;
-use aya_ebpf::{
-    EbpfContext,
-    bindings::__sk_buff,
-    macros::map,
-    maps::{Array, PerCpuArray},
-};
-use chaos_common::abi::{Action, Direction, MAX_RULES, NetRule};
+use aya_ebpf::{EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id};
+use chaos_common::abi::MAX_RULES;
 
-use super::{act, filter, flow, kernel, report};
+use super::{
+    act, filter, flow,
+    hook::Hook,
+    kernel, report,
+    tables::{PACKET, RULES},
+};
 use crate::{
     counter::{Close, Counter, Exact},
     gate,
     packet::{Packet, Skb},
     target::{self, Answer},
 };
-
-/// Rule id by its remainder → rule. An array, since the kernel makes a look-up in one a few instructions.
-#[map]
-pub static RULES: Array<NetRule> = Array::with_max_entries(MAX_RULES, 0);
-
-/// The packet that this CPU is judging, at the index of its hook.
-#[map]
-pub static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
-
-/// Where a packet is judged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Hook {
-    /// On its way out of an interface: every action.
-    Egress = 0,
-    /// On its way into an interface: whatever keeps or changes it.
-    Ingress = 1,
-    /// Where a socket is about to take it: whatever ends it.
-    Socket = 2,
-    /// Before there is a packet: whatever refuses that there be one.
-    Attempt = 3,
-}
-
-impl Hook {
-    const COUNT: u32 = 4;
-
-    /// Which way packets go there, seen from the target.
-    #[inline(always)]
-    pub const fn direction(self) -> Direction {
-        match self {
-            Self::Egress | Self::Attempt => Direction::Out,
-            Self::Ingress | Self::Socket => Direction::In,
-        }
-    }
-
-    #[inline(always)]
-    pub const fn of(number: u32) -> Self {
-        match number {
-            0 => Self::Egress,
-            1 => Self::Ingress,
-            2 => Self::Socket,
-            _ => Self::Attempt,
-        }
-    }
-
-    /// Whether an action is carried out here.
-    #[inline(always)]
-    fn does(self, action: u32) -> bool {
-        match self {
-            Self::Egress => Action::is_of_packets(action),
-            Self::Ingress => action != Action::Drop as u32 && Action::is_of_packets(action),
-            Self::Socket => action == Action::Drop as u32,
-            Self::Attempt => action == Action::Refuse as u32,
-        }
-    }
-}
 
 /// What becomes of a packet.
 pub enum Fate {

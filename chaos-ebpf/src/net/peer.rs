@@ -6,9 +6,10 @@
 use aya_ebpf::{EbpfContext, bindings::__sk_buff};
 
 use super::{
+    hook::Hook,
     hop,
-    judge::{Hook, PACKET},
     socket::{End, Owner},
+    tables::PACKET,
 };
 use crate::packet::Skb;
 

@@ -15,7 +15,8 @@ use chaos_common::abi::{Answer, Direction, FAMILY_V4};
 use super::{
     checksum::{addresses, fold, protocol_and_length, sum},
     edit::{load_words, make_room, resize, store, store_half, swap_ends},
-    judge::{Hook, PACKET},
+    hook::Hook,
+    tables::PACKET,
 };
 use crate::packet::{Packet, Skb, VLAN, absolute, network, relative};
 use crate::protocol::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};

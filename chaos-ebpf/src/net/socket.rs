@@ -13,8 +13,9 @@ use aya_ebpf::{
 use chaos_common::abi::{FAMILY_V4, Layout};
 
 use super::{
-    judge::{Hook, PACKET},
+    hook::Hook,
     kernel::{LAYOUT, read},
+    tables::PACKET,
 };
 use crate::packet::Packet;
 use crate::protocol::IPPROTO_TCP;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, io};
 
 use aya::programs::{LinkOrder, SchedClassifier, TcAttach, TcAttachType, links::FdLink};
 
-use super::{
-    super::{Instance, KernelError, clsact, error::innermost, hook::Hook, interfaces, link::Place},
-    Side,
+use super::super::{
+    Instance, KernelError, clsact, error::innermost, hook::Hook, interfaces, link::Place,
+    side::Side,
 };
 
 /// By interface and side.

@@ -11,7 +11,8 @@ use super::{
         EgressTier, Instance, KernelError, clsact, hook,
         hop::{self, Purpose},
         interfaces,
-        namespace::{self, Namespace, Side},
+        namespace::{self, Namespace},
+        side::Side,
     },
     Sites,
 };

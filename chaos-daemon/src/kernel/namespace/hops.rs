@@ -69,7 +69,7 @@ impl Namespace {
         self.within(|| {
             let opened = manner.hops.open(purpose, self.inode, object);
             opened.map_err(|reason| KernelError::Hook {
-                what: "make a detour for packets (hop) in",
+                what: "make a hop (devices through which packets make a detour) in",
                 place: format!("network namespace {}", self.inode),
                 reason,
             })
