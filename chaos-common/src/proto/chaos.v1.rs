@@ -18,9 +18,9 @@ pub struct FaultCapability {
     /// What can be varied within the fault and need different mechanisms: "direction out".
     #[prost(string, tag = "2")]
     pub aspect: ::prost::alloc::string::String,
-    /// What the mechanism does less well than the best one; empty if nothing.
-    #[prost(string, tag = "5")]
-    pub caveat: ::prost::alloc::string::String,
+    /// What the mechanism does less well than one would wish, each in a few words.
+    #[prost(string, repeated, tag = "5")]
+    pub caveats: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(oneof = "fault_capability::Support", tags = "3, 4")]
     pub support: ::core::option::Option<fault_capability::Support>,
 }

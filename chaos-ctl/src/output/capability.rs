@@ -25,8 +25,8 @@ struct FaultView<'a> {
     mechanism: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unsupported_reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    caveat: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    caveats: &'a [String],
 }
 
 /// What the daemon sends when it gives neither a mechanism nor a reason.
@@ -50,22 +50,31 @@ impl<'a> From<&'a FaultCapability> for FaultView<'a> {
             Some(Support::UnsupportedReason(reason)) => (None, Some(reason.as_str())),
             None => (None, Some(NO_REASON)),
         };
-        let FaultCapability { fault, aspect, caveat, .. } = fault;
-        Self { fault, aspect, mechanism, unsupported_reason, caveat }
+        let FaultCapability { fault, aspect, caveats, .. } = fault;
+        Self { fault, aspect, mechanism, unsupported_reason, caveats }
     }
 }
 
-/// The report as a table.
-pub(crate) fn table(report: &CapabilitiesResponse) -> Table {
+/// The report as a table, and notes to it: what is said of several rows is said once.
+pub(crate) fn table(report: &CapabilitiesResponse) -> (Table, Vec<&str>) {
+    let mut notes: Vec<&str> = Vec::new();
+    let mut note = |caveat| {
+        let known = notes.iter().position(|known| *known == caveat);
+        known.unwrap_or_else(|| {
+            notes.push(caveat);
+            notes.len() - 1
+        }) + 1
+    };
     let mut table =
         Table::new(vec![Column::text("FAULT"), Column::text("ASPECT"), Column::text("HOW")]);
     for fault in &report.faults {
         let how = match &fault.support {
-            Some(Support::Mechanism(mechanism)) if fault.caveat.is_empty() => {
+            Some(Support::Mechanism(mechanism)) if fault.caveats.is_empty() => {
                 Cell::styled(mechanism, colour::GOOD)
             }
             Some(Support::Mechanism(mechanism)) => {
-                Cell::styled(format!("{mechanism}; {}", fault.caveat), colour::SOME)
+                let numbers = fault.caveats.iter().map(|caveat| format!(" [{}]", note(caveat)));
+                Cell::styled(format!("{mechanism}{}", numbers.collect::<String>()), colour::SOME)
             }
             Some(Support::UnsupportedReason(reason)) => {
                 Cell::styled(format!("unsupported: {reason}"), colour::BAD)
@@ -74,5 +83,5 @@ pub(crate) fn table(report: &CapabilitiesResponse) -> Table {
         };
         table.push(vec![fault.fault.as_str().into(), fault.aspect.as_str().into(), how]);
     }
-    table
+    (table, notes)
 }

@@ -24,7 +24,15 @@ pub(super) async fn run(Args {}: Args, app: &mut App) -> anyhow::Result<Outcome>
             env!("CARGO_PKG_VERSION")
         ))?;
         out.line("")?;
-        out.table(&capability::table(&report))
+        let (table, notes) = capability::table(&report);
+        out.table(&table)?;
+        for (n, caveat) in notes.iter().enumerate() {
+            if n == 0 {
+                out.line("")?;
+            }
+            out.line(format_args!("[{}] {}", n + 1, clean(caveat)))?;
+        }
+        Ok(())
     })?;
     Ok(Outcome::Done)
 }

@@ -209,26 +209,27 @@ impl ChaosDaemon for Play {
         &self,
         _: Request<v1::CapabilitiesRequest>,
     ) -> Answer<v1::CapabilitiesResponse> {
-        let fault = |aspect: &str, support, caveat: &str| v1::FaultCapability {
+        const SLOW: &str = "counts are close, but not exact";
+        let fault = |aspect: &str, support, caveats: &[&str]| v1::FaultCapability {
             fault: "network loss".into(),
             aspect: aspect.into(),
             support: Some(support),
-            caveat: caveat.into(),
+            caveats: caveats.iter().map(|caveat| (*caveat).to_owned()).collect(),
         };
         Ok(Response::new(v1::CapabilitiesResponse {
             kernel_release: "6.12.0".into(),
             daemon_version: "0.1.0".into(),
             faults: vec![
-                fault("direction in", Support::Mechanism("cgroup_skb ingress".into()), ""),
+                fault("direction in", Support::Mechanism("cgroup_skb ingress".into()), &[SLOW]),
                 fault(
                     "direction out",
                     Support::Mechanism("clsact".into()),
-                    "devices that appear later are covered after a second",
+                    &[SLOW, "devices that appear later are covered after a second"],
                 ),
                 fault(
                     "ipv6",
                     Support::UnsupportedReason("the kernel was built without IPv6".into()),
-                    "",
+                    &[],
                 ),
             ],
         }))

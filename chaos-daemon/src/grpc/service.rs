@@ -90,7 +90,7 @@ impl ChaosDaemon for Service {
                 Ok(mechanism) => v1::fault_capability::Support::Mechanism(mechanism),
                 Err(reason) => v1::fault_capability::Support::UnsupportedReason(reason),
             }),
-            caveat: capability.caveats.join("; "),
+            caveats: capability.caveats.into_iter().map(Into::into).collect(),
         });
         Ok(Response::new(v1::CapabilitiesResponse {
             kernel_release: kernel,

@@ -49,7 +49,7 @@ fn errnos(client: &Client) -> Result<Vec<(&'static str, Errno)>> {
 fn caveat(client: &Client) -> Result<String> {
     let mut faults = client.capabilities()?.faults.into_iter();
     let connect = faults.find(|one| one.fault == "network reject" && one.aspect == "connect");
-    Ok(connect.context("nothing is said of `connect`")?.caveat)
+    Ok(connect.context("nothing is said of `connect`")?.caveats.join("; "))
 }
 
 fn connecting_fails_as_it_should() -> Result<()> {
