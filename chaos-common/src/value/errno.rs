@@ -54,7 +54,7 @@ impl FromStr for Errno {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::all().find(|errno| errno.name() == text).ok_or_else(|| {
+        Self::all().find(|errno| errno.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
             let names: Vec<_> = Self::all().map(Self::name).collect();
             let problem = format!("{} is no errno; give one of {}", shown(text), names.join(", "));
             Invalid::new(problem)

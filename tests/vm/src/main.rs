@@ -16,6 +16,8 @@ mod exec;
 mod harness_itself;
 #[path = "../tests/lifecycle.rs"]
 mod lifecycle;
+#[path = "../tests/network_cells.rs"]
+mod network_cells;
 #[path = "../tests/network_composed.rs"]
 mod network_composed;
 #[path = "../tests/network_corrupt.rs"]
@@ -72,6 +74,7 @@ fn main() -> Result<ExitCode> {
                 harness::under_tap(network_rate::trials),
                 network_partition::all_trials(),
                 network_reject::trials(),
+                network_cells::trials(),
                 network_composed::trials(),
                 network_paths::trials(),
                 network_programs::trials(),

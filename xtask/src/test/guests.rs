@@ -14,7 +14,8 @@ const OWN_SUITES: [&str; 6] =
     ["bad_input::", "crash::", "exec::", "lifecycle::", "tap::", "targets::"];
 
 /// What all network faults have in common, and other people's programs: of two kernels of one line, one runs it.
-const COMMON_SUITES: [&str; 3] = ["network_composed::", "network_paths::", "network_programs::"];
+const COMMON_SUITES: [&str; 4] =
+    ["network_cells::", "network_composed::", "network_paths::", "network_programs::"];
 
 /// Runs the behaviour tests under each kernel, some at a time. The runs come in the kernels' order.
 pub(crate) fn all(kernels: &[Prepared], binaries: &Binaries, options: &Options) -> Vec<Run> {

@@ -30,7 +30,7 @@ pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, Watch, field, reason, refused};
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
-pub(crate) use flow::{Connections, Datagrams, Probe};
+pub(crate) use flow::{Connections, Datagrams, Probe, Round};
 pub(crate) use group::TestGroup;
 pub(crate) use name_server::NameServer;
 pub(crate) use net::{Family, Net};
