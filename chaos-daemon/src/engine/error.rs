@@ -140,6 +140,9 @@ fn advice(error: &io::Error) -> &'static str {
         Some(Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             "; make it writable, or name another directory with --state-dir"
         }
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EEXIST) => {
+            "; no directory can be made there, name another with --state-dir"
+        }
         Some(_) | None => "",
     }
 }

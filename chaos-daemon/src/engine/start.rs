@@ -1,6 +1,6 @@
 //! How an engine starts: observe what an earlier one left, decide, act.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use chaos_common::{injection::End, spec::InjectionId};
 use parking_lot::{Condvar, Mutex};
@@ -64,6 +64,7 @@ impl Engine {
             return Err(StartError::PartOfTree(config.root.path().to_owned()));
         }
         lift_limits();
+        warn_of_own_pids();
         let boot_id = boot_clock::boot_id().map_err(machine("read the boot id"))?;
         let (journal, audit, pins, instance) = match &config.durable {
             None => (None, None, None, Instance::process(std::process::id())),
@@ -169,6 +170,19 @@ fn adopt(world: &mut World, id: &InjectionId) -> Option<&'static str> {
         (!is_whole).then(|| effect.lost())
     });
     adopted.find_map(|lost| lost)
+}
+
+/// Whether a run is over is told by its process id, which other processes here know by another number in a pid
+/// namespace of its own.
+fn warn_of_own_pids() {
+    /// `PROC_PID_INIT_INO` of `linux/proc_ns.h`.
+    const OF_THE_MACHINE: u64 = 0xEFFF_FFFC;
+    if fs::metadata("/proc/self/ns/pid").is_ok_and(|pids| pids.ino() != OF_THE_MACHINE) {
+        tracing::warn!(
+            "this is a pid namespace of its own: processes of others are not found, and other daemons and runs may take \
+             what this one has made for leftovers, or the other way round; share the machine's pids (--pid=host)"
+        );
+    }
 }
 
 /// Old kernels count maps as locked memory, and every target that is received for is a descriptor.
