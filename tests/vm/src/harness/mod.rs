@@ -7,6 +7,7 @@ mod client;
 mod daemon;
 mod flow;
 mod group;
+pub(crate) mod metrics;
 mod name_server;
 pub(crate) mod net;
 mod netlink;

@@ -9,10 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use chaos_common::proto::v1::{self, Direction, SocketCount, fault_capability::Support};
 use tonic::Code;
 
-use super::service::get;
 use crate::harness::{
     Agent, Capability, Client, Daemon, Datagrams, Family, Loss, Network, Place, Probe, Settings,
-    Stage, TestGroup, Unit, net, phases, refused, skip, tests,
+    Stage, TestGroup, Unit, metrics::get, net, phases, refused, skip, tests,
 };
 
 tests![

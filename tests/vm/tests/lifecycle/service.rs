@@ -1,14 +1,12 @@
 //! What is served beside the faults: health, reflection and metrics.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+use anyhow::{Result, ensure};
+
+use crate::harness::{
+    Loss, Probe as _, Settings, Stage,
+    metrics::{self, get, metrics},
+    tests,
 };
-
-use anyhow::{Context as _, Result, ensure};
-
-use crate::harness::{Loss, Probe as _, Settings, Stage, tests};
 
 tests![health_and_reflection_answer, metrics_are_served,];
 
@@ -29,9 +27,7 @@ fn health_and_reflection_answer() -> Result<()> {
 
 fn metrics_are_served() -> Result<()> {
     let stage = Stage::new()?;
-    // Whoever takes the port in between makes the daemon fail, and the test with it.
-    let address =
-        TcpListener::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?.local_addr()?;
+    let address = metrics::address()?;
     let daemon = stage.daemon_with(Settings { metrics: Some(address), ..Settings::default() })?;
     let client = daemon.client()?;
     let flow = stage.victim_udp()?;
@@ -39,31 +35,16 @@ fn metrics_are_served() -> Result<()> {
     flow.none_arrive()?;
     let page = get(address, "/metrics")?;
     ensure!(page.starts_with("HTTP/1.1 200"), "{page}");
-    let (_, body) = page.split_once("\r\n\r\n").context("no body")?;
-    let metrics: Vec<(&str, f64)> = body
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .filter_map(|line| line.rsplit_once(' '))
-        .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
-        .collect();
-    ensure!(metrics.iter().all(|(name, _)| name.starts_with("chaos_")), "{body}");
+    let metrics = metrics(address)?;
+    ensure!(metrics.iter().all(|(name, _)| name.starts_with("chaos_")), "{page}");
     let of = |part: &str| -> Vec<f64> {
         metrics.iter().filter(|(name, _)| name.contains(part)).map(|(_, value)| *value).collect()
     };
-    ensure!(of("injections_live") == [1.0], "{body}");
-    ensure!(of("held_packets") == [0.0, 0.0], "{body}");
-    ensure!(of("fired").iter().sum::<f64>() >= f64::from(flow.usual()), "{body}");
+    ensure!(of("injections_live") == [1.0], "{page}");
+    ensure!(of("held_packets") == [0.0, 0.0], "{page}");
+    ensure!(of("fired").iter().sum::<f64>() >= f64::from(flow.usual()), "{page}");
     ensure!(get(address, "/")?.starts_with("HTTP/1.1 404"));
     client.recover_all()?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
-}
-
-pub(super) fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).context("nobody serves metrics")?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::Direction;
 use nix::libc;
 
 use super::{LATENCY, all_late, all_soon};
 use crate::{
     harness::{
-        Agent, Datagrams, Family, NetNs, Network, Raw, Stage, delay, holds_in_memory, needs, net,
-        poll, skip, tests,
+        Agent, Datagrams, Family, NetNs, Network, Raw, Settings, Stage, delay, holds_in_memory,
+        metrics, needs, net, poll, skip, tests,
     },
     victim::UdpOptions,
 };
@@ -139,6 +139,14 @@ fn backlog(netns: &NetNs) -> Result<u64> {
     Ok(qdiscs.iter().filter_map(waiting).map(|bytes| u64::from(u32::from_ne_bytes(bytes))).sum())
 }
 
+/// What a daemon tells of the packets that are held.
+fn held(address: SocketAddr, what: &str) -> Result<u64> {
+    let name = format!("chaos_held_{what}");
+    let metrics = metrics::metrics(address)?;
+    let found = metrics.into_iter().find(|(known, _)| *known == name);
+    Ok(found.with_context(|| format!("no metric {name}"))?.1 as u64)
+}
+
 /// Memory is bounded, whatever is sent and however late that is to be.
 fn what_there_is_no_room_for_is_lost() -> Result<()> {
     const ROOM: u64 = 256 << 20;
@@ -147,14 +155,14 @@ fn what_there_is_no_room_for_is_lost() -> Result<()> {
     if !skip::own_machine() {
         return skip("it takes 256 MiB of the kernel's memory");
     }
-    let (mut stage, daemon) = Stage::served()?;
+    let mut stage = Stage::new()?;
     stage.net.near.netlink().set_up("lo")?;
     stage.begin_here()?;
+    let address = metrics::address()?;
+    let daemon = stage.daemon_with(Settings { metrics: Some(address), ..Settings::default() })?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
-    if holds_in_memory(&client)? {
-        return skip("a daemon in whose memory packets wait is bounded in another way");
-    }
+    let is_in_kernel = !holds_in_memory(&client)?;
     let home = net::loopback(Family::V4);
     let (sender, receiver) = (stage.victim.udp(home)?, stage.bystander.udp(home)?);
     let spec = Network::from(delay(LONG)).direction(Direction::Out);
@@ -166,13 +174,21 @@ fn what_there_is_no_room_for_is_lost() -> Result<()> {
         ensure!(batch.failed.is_empty(), "{} failed", batch.failed.len());
         sent += 100;
     }
-    let waiting = backlog(&stage.net.near)?;
-    ensure!((ROOM - SIZE..ROOM + 2 * SIZE).contains(&waiting), "{waiting} bytes wait");
+    if is_in_kernel {
+        let waiting = backlog(&stage.net.near)?;
+        ensure!((ROOM - SIZE..ROOM + 2 * SIZE).contains(&waiting), "{waiting} bytes wait");
+    }
+    poll::until_ok("every packet to wait or be lost", LONG / 4, || {
+        let (waiting, lost) = (held(address, "packets")?, held(address, "packets_lost_total")?);
+        ensure!(waiting + lost == sent && lost > 0, "of {sent} {waiting} wait, {lost} are lost");
+        ensure!(waiting * SIZE > ROOM - ROOM / 100, "{waiting} wait");
+        Ok(())
+    })?;
     client.recover(&injection.id)?;
     all_soon(&stage.victim_udp()?)?;
     poll::until_ok("what waits to leave", LONG * 3, || {
-        let waiting = backlog(&stage.net.near)?;
-        ensure!(waiting == 0, "{waiting} bytes wait");
+        let waiting = held(address, "packets")?;
+        ensure!(waiting == 0, "{waiting} packets wait");
         Ok(())
     })?;
     stage.idle(&daemon)?;
