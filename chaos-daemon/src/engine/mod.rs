@@ -255,7 +255,7 @@ impl Engine {
         if changed.is_err()
             && let Err(error) = write(&before)
         {
-            tracing::error!(injection = %id, %error, "the journal may have what was refused");
+            tracing::error!(injection = %id, %error, "a change that was refused may still be in the journal, and would hold after a restart");
         }
         self.settled.notify_all();
         self.keeper.wake_by(world.next_due());
@@ -363,14 +363,18 @@ impl Engine {
 
     /// Ends everything if pins are gone: somebody removed them to end it, as the kill switch does.
     fn end_unpinned(&self, world: &mut World) {
-        if world.live.is_empty() || world.kernel.has_pins() {
+        // One that is only now applied makes its pins anew.
+        let mut ids = world.ids();
+        ids.retain(|id| world.live.get(id).is_some_and(Live::is_settled));
+        if ids.is_empty() || world.kernel.has_pins() {
             return;
         }
-        tracing::error!("pins were removed from outside; ending everything");
-        for id in world.ids() {
-            if world.live.get(&id).is_some_and(Live::is_settled) {
-                self.end(world, &id, Ending::interrupted(REMOVED), keeper::SELF);
-            }
+        tracing::error!(
+            injections = ids.len(),
+            "pins were removed from outside; ending everything"
+        );
+        for id in ids {
+            self.end(world, &id, Ending::interrupted(REMOVED), keeper::SELF);
         }
     }
 
