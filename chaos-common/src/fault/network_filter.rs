@@ -222,6 +222,8 @@ const MAX_NAMED: usize = 64;
 pub enum Contradiction {
     /// A range is in `remote` and in `except`.
     Excepted(Cidr),
+    /// Whatever `remote` has, if anything, `except` takes away.
+    AllExcepted,
     /// ICMP has no ports, so it and `remotePorts` match nothing.
     IcmpRemotePorts,
     /// The same with `localPorts`.
@@ -244,6 +246,9 @@ impl From<Contradiction> for Invalid {
             Contradiction::Excepted(range) => {
                 Self::new(format!("{range} is both in `remote` and in `except`; keep it in one"))
                     .at("except")
+            }
+            Contradiction::AllExcepted => {
+                Self::new("nothing is left that would match; except less").at("except")
             }
             Contradiction::IcmpRemotePorts => ports("remotePorts"),
             Contradiction::IcmpLocalPorts => ports("localPorts"),
@@ -302,6 +307,19 @@ impl NetworkFilter {
         !self.remote.is_empty() || self.names_others()
     }
 
+    /// Whether no address is left, as far as is known before those that are named are looked up.
+    fn excepts_all(&self) -> bool {
+        if self.except.is_empty() || self.names_others() {
+            return false;
+        }
+        let is_gone = |range| self.except.fill(range);
+        if self.remote.is_empty() {
+            Cidr::EVERYTHING.into_iter().all(is_gone)
+        } else {
+            self.remote.iter().all(is_gone)
+        }
+    }
+
     /// Conditions that cannot be meant together.
     #[must_use]
     pub fn contradiction(&self) -> Option<Contradiction> {
@@ -310,6 +328,8 @@ impl NetworkFilter {
             && self.protocols.iter().all(|protocol| *protocol == Protocol::Icmp);
         if let Some(range) = self.remote.iter().find(|range| excepted.contains(range)) {
             Some(Contradiction::Excepted(range))
+        } else if self.excepts_all() {
+            Some(Contradiction::AllExcepted)
         } else if is_icmp_alone && !self.remote_ports.is_empty() {
             Some(Contradiction::IcmpRemotePorts)
         } else if is_icmp_alone && !self.local_ports.is_empty() {

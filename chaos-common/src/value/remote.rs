@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
     abi,
@@ -96,6 +96,22 @@ pub type Remotes = Ranges<Cidr>;
 impl Remotes {
     /// Ranges that one list can hold.
     pub const MAX: usize = 1024;
+
+    /// Whether every address of a range is in one of these that lies within it.
+    #[must_use]
+    pub fn fill(&self, range: Cidr) -> bool {
+        let within: Vec<IpNet> =
+            self.iter().map(|one| one.0).filter(|one| range.0.contains(one)).collect();
+        IpNet::aggregate(&within) == [range.0]
+    }
+}
+
+impl Cidr {
+    /// All addresses of IPv4, and all of IPv6.
+    pub const EVERYTHING: [Self; 2] = [
+        Self(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))),
+        Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0))),
+    ];
 }
 
 impl Range for Cidr {
@@ -133,6 +149,19 @@ mod tests {
         for text in ["", "10.0.0.0/33", "example.org", "10.0.0", "fe80::1%eth0", "10.0.0.0/-1"] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn ranges_fill_another_one_together() {
+        let fill = |ranges: &[&str], range: &str| {
+            let ranges: Vec<Cidr> = ranges.iter().map(|text| text.parse().unwrap()).collect();
+            Remotes::try_from(ranges).unwrap().fill(range.parse().unwrap())
+        };
+        assert!(fill(&["0.0.0.0/1", "128.0.0.0/1", "::/0"], "0.0.0.0/0"));
+        assert!(fill(&["10.0.0.0/9", "10.128.0.0/10", "10.192.0.0/10"], "10.0.0.0/8"));
+        assert!(!fill(&["10.0.0.0/9"], "10.0.0.0/8"));
+        assert!(!fill(&["0.0.0.0/0"], "10.0.0.0/8"));
+        assert!(!fill(&[], "10.0.0.0/8"));
     }
 
     #[test]

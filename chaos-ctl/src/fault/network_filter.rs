@@ -128,6 +128,9 @@ fn refuse(contradiction: Contradiction) -> Invalid {
         Contradiction::Excepted(range) => {
             Invalid::new(format!("--to and --except: {range} is in both; keep it in one"))
         }
+        Contradiction::AllExcepted => {
+            Invalid::new("--except: nothing is left that would match; except less")
+        }
         Contradiction::IcmpRemotePorts => ports("--port"),
         Contradiction::IcmpLocalPorts => ports("--local-port"),
         Contradiction::ConnectionsWithoutTcp => Invalid::new(
@@ -177,6 +180,7 @@ mod tests {
             ("--dscp 64", "give 0 to 63"),
             ("--dscp best", "a name as ef"),
             ("--connections old", "give new or established"),
+            ("--except 0.0.0.0/0,::/0", "--except: nothing is left that would match; except less"),
             (
                 "--connections new --protocol udp",
                 "--protocol and --connections: new and established connections are of TCP alone",
