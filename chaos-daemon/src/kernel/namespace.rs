@@ -197,8 +197,8 @@ impl Namespace {
         detached
     }
 
-    /// Runs in the namespace. The kernel takes some 10 ms for each link, and most traffic does not wait for
-    /// the loopback's, so that is the last.
+    /// Runs in the namespace. The kernel takes some 10 ms for each link, so those come first by which most traffic goes:
+    /// the loopback later, and what is down, such as the device that every namespace has of a tunnel's module, last.
     fn attach_all(
         &self,
         hooks: &mut Hooks,
@@ -212,7 +212,8 @@ impl Namespace {
             !hooks.contains_key(&(**index, side)) && !hop::is_hop(name)
         };
         let mut missing: Vec<_> = interfaces.iter().filter(is_missing).collect();
-        missing.sort_by_key(|(_, name)| *name == "lo");
+        let is_down = |index| !interfaces::is_up(index).unwrap_or(true);
+        missing.sort_by_cached_key(|(index, name)| (is_down(**index), *name == "lo"));
         let mut result = Ok(());
         for (index, name) in missing {
             match self.attach(*index, side, manner, program) {
