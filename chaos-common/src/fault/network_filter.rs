@@ -118,12 +118,12 @@ impl std::str::FromStr for Protocol {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "icmp" => Ok(Self::Icmp),
-            other => {
-                Err(Invalid::new(format!("{} is no protocol; give tcp, udp or icmp", shown(other))))
+            _ => {
+                Err(Invalid::new(format!("{} is no protocol; give tcp, udp or icmp", shown(text))))
             }
         }
     }
