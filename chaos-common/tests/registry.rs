@@ -47,6 +47,7 @@ const PLACES: [Place; 6] = [
             "exec",
             "harness_itself",
             "lifecycle",
+            "network_cells",
             "network_composed",
             "network_paths",
             "network_programs",
