@@ -141,7 +141,7 @@ fn advice(error: &io::Error) -> &'static str {
             "; make it writable, or name another directory with --state-dir"
         }
         Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EEXIST) => {
-            "; no directory can be made there, name another with --state-dir"
+            "; see that the directory can be made, or name another with --state-dir"
         }
         Some(_) | None => "",
     }

@@ -53,7 +53,9 @@ impl Engine {
         let kernel = &mut self.world.lock().kernel;
         let packets = kernel.held_packets().waiting;
         match kernel.drain(true) {
-            Ok(_) => tracing::warn!(packets, "they still waited after {PATIENCE:?}, and are lost"),
+            Ok(_) => {
+                tracing::warn!(packets, "packets still waited after {PATIENCE:?}, and are lost");
+            }
             Err(error) => tracing::warn!(%error, "a place where packets wait is left"),
         }
     }

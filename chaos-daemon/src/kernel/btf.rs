@@ -36,6 +36,11 @@ impl Btf {
         Self { bytes: fs::read(KERNEL).unwrap_or_default(), base: Vec::new() }
     }
 
+    /// Whether a module is loaded, and shows its types.
+    pub(super) fn has_module(name: &str) -> bool {
+        Path::new(MODULES).join(name).exists()
+    }
+
     /// Of a module that is loaded; empty when it is not, or is part of the kernel.
     pub(super) fn of_module(name: &str) -> Self {
         let bytes = fs::read(Path::new(MODULES).join(name)).unwrap_or_default();
@@ -177,13 +182,28 @@ mod tests {
         Btf { bytes: bytes.to_vec(), base: Vec::new() }.member(structure, member)
     }
 
-    /// A header, an integer, and two structures of which the second has two members.
+    /// Those of the sample.
+    const STRINGS: &[u8] = b"\0int\0other\0task_struct\0pid\0tgid\0";
+
+    fn offset(name: &str) -> u32 {
+        let mut places = STRINGS.windows(name.len());
+        places.position(|window| window == name.as_bytes()).unwrap() as u32
+    }
+
+    /// Types and strings with a header in front.
+    fn with_header(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let length = types.len() as u32 * 4;
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        for word in [24, 0, length, length, strings.len() as u32].iter().chain(types) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    /// An integer, and two structures of which the second has two members.
     fn sample(has_bitfields: bool) -> Vec<u8> {
-        let strings = b"\0int\0other\0task_struct\0pid\0tgid\0";
-        let offset = |name: &str| {
-            let at = strings.windows(name.len()).position(|window| window == name.as_bytes());
-            at.unwrap() as u32
-        };
         let flag = u32::from(has_bitfields) << 31;
         let types = [
             [offset("int"), 1 << 24, 4].as_slice(),
@@ -194,14 +214,7 @@ mod tests {
             &[offset("tgid"), 1, 32 | if has_bitfields { 32 << 24 } else { 0 }],
         ]
         .concat();
-        let length = types.len() as u32 * 4;
-        let mut bytes = MAGIC.to_ne_bytes().to_vec();
-        bytes.extend([1, 0]);
-        for word in [24, 0, length, length, strings.len() as u32].iter().chain(&types) {
-            bytes.extend(word.to_ne_bytes());
-        }
-        bytes.extend(strings);
-        bytes
+        with_header(&types, STRINGS)
     }
 
     #[test]
@@ -216,21 +229,10 @@ mod tests {
 
     #[test]
     fn a_module_s_types_go_on_from_the_kernel_s() {
-        let base = sample(false);
-        let base_strings = b"\0int\0other\0task_struct\0pid\0tgid\0";
-        let tgid = base_strings.windows(4).position(|window| window == b"tgid").unwrap() as u32;
         // A structure with a name of its own, and a member with one of the kernel's.
-        let strings = b"its_own\0";
-        let name = base_strings.len() as u32;
-        let types = [name, (KIND_STRUCT << 24) | 1, 4, tgid, 1, 64];
-        let length = types.len() as u32 * 4;
-        let mut bytes = MAGIC.to_ne_bytes().to_vec();
-        bytes.extend([1, 0]);
-        for word in [24, 0, length, length, strings.len() as u32].iter().chain(&types) {
-            bytes.extend(word.to_ne_bytes());
-        }
-        bytes.extend(strings);
-        let module = Btf { bytes, base };
+        let name = STRINGS.len() as u32;
+        let types = [name, (KIND_STRUCT << 24) | 1, 4, offset("tgid"), 1, 64];
+        let module = Btf { bytes: with_header(&types, b"its_own\0"), base: sample(false) };
         assert_eq!(module.member("its_own", "tgid"), Some(8));
         assert_eq!(module.member("its_own", "pid"), None);
         assert_eq!(module.member("task_struct", "tgid"), None);

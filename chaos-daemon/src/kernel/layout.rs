@@ -6,6 +6,9 @@ use chaos_common::abi;
 
 use super::{KernelError, btf::Btf, object::Object, tables::typed};
 
+/// The module that follows connections, where that is no part of the kernel.
+const CONNTRACK: &str = "nf_conntrack";
+
 pub(super) struct Layout {
     table: Array<MapData, abi::Layout>,
     /// As it is in the table.
@@ -41,7 +44,7 @@ impl Layout {
             Part::Device => {
                 // The module may have come since.
                 let is_whole = self.known.skb_nfct == 0 || self.known.conn_status != 0;
-                self.known.skb_dev != 0 && (is_whole || conn_status().is_none())
+                self.known.skb_dev != 0 && (is_whole || !Btf::has_module(CONNTRACK))
             }
             Part::Socket => self.known.sock_cgroup != 0,
             Part::Port => self.known.sock_v6only != 0,
@@ -101,5 +104,5 @@ impl Layout {
 /// Where a connection that the kernel follows has its status.
 fn conn_status() -> Option<u32> {
     let of = |btf: Btf| btf.member("nf_conn", "status");
-    of(Btf::of_kernel()).or_else(|| of(Btf::of_module("nf_conntrack")))
+    of(Btf::of_kernel()).or_else(|| of(Btf::of_module(CONNTRACK)))
 }

@@ -237,7 +237,7 @@ impl Kernel {
         self.sites.release(need, rule, target)
     }
 
-    /// What waits in this process.
+    /// What waits, in this process and in the kernel, and what was lost of what was to wait.
     #[must_use]
     pub fn held_packets(&self) -> HeldPackets {
         self.sites.held_packets()
