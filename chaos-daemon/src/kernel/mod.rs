@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides; callers say what should be there.
 
+mod apply;
 mod bits;
 mod btf;
 mod cgroup_hooks;
@@ -49,8 +50,6 @@ pub use rule_id::RuleId;
 pub use rule_spec::{About, RuleSpec};
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
-
-use chaos_common::{abi::RuleStats, fault::NetworkOccupy};
 
 use crate::{
     boot_clock::BootTime,
@@ -133,42 +132,6 @@ impl Kernel {
         &self.support
     }
 
-    /// Makes a rule exist. The same rule again replaces it in one step.
-    ///
-    /// # Errors
-    /// When the target is full or the kernel refuses.
-    pub fn put_rule(
-        &mut self,
-        id: RuleId,
-        target: &Cgroup,
-        rule: &RuleSpec,
-    ) -> Result<(), KernelError> {
-        for part in rule.about.parts() {
-            self.layout.need(part)?;
-        }
-        self.rules.put(id, target, rule)
-    }
-
-    /// Makes a rule not exist. Returns all that it saw, if it was there.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn remove_rule(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
-        self.rules.remove(id)
-    }
-
-    /// Takes a rule that is in the kernel already for that of a target. False when it is not there.
-    pub fn adopt_rule(&mut self, id: RuleId, target: &Cgroup, rule: &RuleSpec) -> bool {
-        self.rules.adopt(id, target, rule)
-    }
-
-    /// Whether a rule is in the kernel's tables: put or adopted here, and where its target is listed; or
-    /// left by an earlier process.
-    #[must_use]
-    pub fn has_rule(&self, id: RuleId) -> bool {
-        self.rules.has(id)
-    }
-
     /// Makes the kernel's tables list what was put or adopted here, and removes all else from them. Due after
     /// rules were adopted.
     ///
@@ -178,83 +141,16 @@ impl Kernel {
         self.rules.sweep()
     }
 
-    /// What a rule has seen, summed over all CPUs. Zero for a rule that is not there.
-    #[must_use]
-    pub fn stats(&self, id: RuleId) -> RuleStats {
-        self.rules.stats(id).unwrap_or_default()
-    }
-
     /// Until when the daemon counts as alive.
     #[must_use]
     pub fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 
-    /// Whether there is room for another rule of a target.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
-        self.rules.admit(target)
-    }
-
-    /// Gives a rule what it needs for its target, in every network namespace that the target's processes use, now
-    /// and later.
-    ///
-    /// # Errors
-    /// When something could not be attached or made; all else was.
-    pub fn claim(&mut self, need: Need, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.learn(need)?;
-        self.sites.claim(need, rule, target, &mut self.object)
-    }
-
-    /// As [`Kernel::claim`], for a rule that an earlier process gave it. False if nothing of that is left where the
-    /// target's processes are: somebody removed it, or it never was.
-    ///
-    /// # Errors
-    /// As [`Kernel::claim`].
-    pub fn adopt(
-        &mut self,
-        need: Need,
-        rule: RuleId,
-        target: &Cgroup,
-    ) -> Result<bool, KernelError> {
-        self.learn(need)?;
-        self.sites.adopt(need, rule, target, &mut self.object)
-    }
-
-    /// Undoes [`Kernel::claim`]; what no rule needs any more is detached. What waits in a hop still arrives: see
-    /// [`Kernel::drain`].
-    ///
-    /// # Errors
-    /// When something could not be detached.
-    pub fn release(
-        &mut self,
-        need: Need,
-        rule: RuleId,
-        target: &Cgroup,
-    ) -> Result<(), KernelError> {
-        self.sites.release(need, rule, target)
-    }
-
     /// What waits, in this process and in the kernel, and what was lost of what was to wait.
     #[must_use]
     pub fn held_packets(&self) -> HeldPackets {
         self.sites.held_packets()
-    }
-
-    /// Lets the programs know of the kernel what they must for a need.
-    fn learn(&mut self, need: Need) -> Result<(), KernelError> {
-        match need {
-            Need::Out | Need::Spoil => Ok(()),
-            Need::In => self.layout.need(layout::Part::Socket),
-            Need::Hold => {
-                if let Err(error) = self.layout.need(layout::Part::Device) {
-                    tracing::warn!(%error, "packets that wait are counted, but not their bytes");
-                }
-                Ok(())
-            }
-        }
     }
 
     /// Follows the targets' processes into the network namespaces they use now, and attaches what could
@@ -290,92 +186,6 @@ impl Kernel {
     /// When one could not be removed; it is tried again.
     pub fn drain(&mut self, at_once: bool) -> Result<bool, KernelError> {
         self.sites.drain(at_once)
-    }
-
-    /// Makes what there is of a target pass our programs, once.
-    ///
-    /// # Errors
-    /// When the cgroup could not be attached.
-    pub fn claim_cgroup(
-        &mut self,
-        passing: Passing,
-        rule: RuleId,
-        target: &Cgroup,
-    ) -> Result<(), KernelError> {
-        self.cgroups[passing as usize].claim(rule, target, &mut self.object)
-    }
-
-    /// As [`Kernel::claim_cgroup`], of a target that an earlier process covered; those that it lies in come
-    /// first. False if a hook is not there.
-    pub fn adopt_cgroup(&mut self, passing: Passing, rule: RuleId, target: &Cgroup) -> bool {
-        self.cgroups[passing as usize].adopt(rule, target)
-    }
-
-    /// Undoes [`Kernel::claim_cgroup`].
-    ///
-    /// # Errors
-    /// When a hook could not be detached, or one below it not be attached in its place.
-    pub fn release_cgroup(
-        &mut self,
-        passing: Passing,
-        rule: RuleId,
-        target: &Cgroup,
-    ) -> Result<(), KernelError> {
-        self.cgroups[passing as usize].release(rule, target, &mut self.object)
-    }
-
-    /// Whether the hooks of [`Kernel::claim_cgroup`] are where they were put.
-    #[must_use]
-    pub fn covers_cgroup(&self, passing: Passing, target: &Cgroup) -> bool {
-        self.cgroups[passing as usize].covers(target)
-    }
-
-    /// Whether ports are free in every network namespace of a target's processes, as far as the kernel shows it.
-    ///
-    /// # Errors
-    /// When one is taken, or the target has no process.
-    pub fn admit_ports(&self, target: &Cgroup, wanted: &NetworkOccupy) -> Result<(), KernelError> {
-        self.ports.admit(target, wanted)
-    }
-
-    /// Takes ports in every network namespace of a target's processes, now and later.
-    ///
-    /// # Errors
-    /// When one is not to be had, or the target has no process; none is held then.
-    pub fn hold_ports(
-        &mut self,
-        rule: RuleId,
-        target: &Cgroup,
-        wanted: &NetworkOccupy,
-    ) -> Result<(), KernelError> {
-        self.ports.hold(rule, target, wanted)
-    }
-
-    /// As [`Kernel::hold_ports`], for a rule that had them in an earlier process; its target may be empty now.
-    ///
-    /// # Errors
-    /// When one is not to be had; none is held then.
-    pub fn hold_ports_again(
-        &mut self,
-        rule: RuleId,
-        target: &Cgroup,
-        wanted: &NetworkOccupy,
-    ) -> Result<(), KernelError> {
-        self.ports.hold_again(rule, target, wanted)
-    }
-
-    /// Undoes [`Kernel::hold_ports`].
-    pub fn free_ports(&mut self, rule: RuleId) {
-        self.ports.free(rule);
-    }
-
-    /// Resets the open TCP connections of a target and of all below it, both ends of each. Says of how many sockets
-    /// of it.
-    ///
-    /// # Errors
-    /// When the kernel refuses; some may be reset then.
-    pub fn reset_connections(&self, target: &Cgroup, wanted: &Wanted) -> Result<u64, KernelError> {
-        connections::reset(&self.root, target, wanted)
     }
 
     /// Detaches hooks that an earlier process left and that nothing claimed since.
