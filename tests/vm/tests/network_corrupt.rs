@@ -137,9 +137,7 @@ fn headers_too() -> Result<()> {
 }
 
 fn the_loopback() -> Result<()> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network corrupt")?;
     let lo = "127.0.0.1".parse()?;

@@ -70,9 +70,7 @@ fn copies_are_counted() -> Result<()> {
 }
 
 fn on_the_loopback() -> Result<()> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network duplicate")?;
     let (victim, bystander) = (&stage.victim, &stage.bystander);

@@ -70,6 +70,14 @@ impl Stage {
         Ok((Self::around(scratch)?, daemon))
     }
 
+    /// The same with a loopback that is up.
+    pub(crate) fn served_with_loopback() -> Result<(Self, Daemon)> {
+        let (mut stage, daemon) = Self::served()?;
+        stage.net.near.netlink().set_up("lo")?;
+        stage.begin_here()?;
+        Ok((stage, daemon))
+    }
+
     fn around(scratch: Arc<Scratch>) -> Result<Self> {
         let net = Net::new()?;
         let base = Cgroup::new()?;

@@ -2,18 +2,20 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
-use chaos_common::proto::v1::{Direction, End, State};
+use chaos_common::proto::v1::{self, Direction, End, State};
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Datagrams, Family, Loss, Output, Place, Probe as _, Settings, Stage, chaos, net, poll,
-    run_command, tests,
+    Daemon, Datagrams, Family, Loss, Network, Output, Place, Probe as _, Settings, Stage, chaos,
+    net, poll, run_command, tests,
 };
+use crate::victim::PortOptions;
 
 tests![
     with_the_daemon,
@@ -22,6 +24,7 @@ tests![
     with_no_daemon_and_a_broken_journal,
     with_no_daemon_and_nothing_to_do,
     beside_a_daemon_that_hangs,
+    a_daemon_that_hangs_keeps_its_ports,
     only_for_root,
 ];
 
@@ -146,6 +149,31 @@ fn beside_a_daemon_that_hangs() -> Result<()> {
     flows.iter().try_for_each(|flow| flow.all_arrive())?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
+}
+
+/// Nobody but the process that has a port can let go of it: that is said, and who it is.
+fn a_daemon_that_hangs_keeps_its_ports() -> Result<()> {
+    const PORT: u16 = 7_777;
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let range = v1::PortRange { first: PORT.into(), last: None };
+    let occupy = v1::NetworkOccupy { ports: vec![range], ..Default::default() };
+    daemon.client()?.inject_as("taken", Network::from(occupy).on(&stage.target))?;
+    let bind = || {
+        let at = SocketAddr::new(net::near(Family::V4), PORT);
+        Ok(stage.victim.bind(true, at, PortOptions::default())?.ok())
+    };
+    ensure!(bind()?.is_none(), "the port is free");
+    daemon.signal(Signal::SIGSTOP)?;
+    let output = run_command(switch(&stage, Place::default())?, "")?;
+    let said = format!("{}{}", output.out, output.err);
+    ensure!(output.code != 0 && said.contains("the ports of taken are taken"), "{output:?}");
+    ensure!(bind()?.is_none(), "the port is free");
+    daemon.kill()?;
+    poll::until("the port to be free", Duration::from_secs(10), bind)?;
+    pull(&stage)?;
+    without_socket(&stage)?;
+    stage.clean()
 }
 
 fn only_for_root() -> Result<()> {

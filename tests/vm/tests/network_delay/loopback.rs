@@ -8,11 +8,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::Direction;
 
-use super::{LATENCY, all_late, all_soon};
-use crate::{
-    harness::{Daemon, Datagrams, Family, Network, Stage, delay, needs, net, skip::skip, tests},
-    victim::UdpOptions,
-};
+use super::{LATENCY, all_late, all_soon, packets::joined, qdiscs::root};
+use crate::harness::{Datagrams, Family, Network, Stage, delay, needs, net, tests};
 
 tests![
     packets_out,
@@ -26,13 +23,6 @@ tests![
 
 /// As long as a slow machine takes for a connection.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn with_loopback() -> Result<(Stage, Daemon)> {
-    let (mut stage, daemon) = Stage::served()?;
-    stage.net.near.netlink().set_up("lo")?;
-    stage.begin_here()?;
-    Ok((stage, daemon))
-}
 
 /// The addresses by which a namespace sends to itself: the loopback's, another of its, and an interface's.
 fn homes() -> Vec<IpAddr> {
@@ -53,7 +43,7 @@ fn packets_in() -> Result<()> {
 }
 
 fn packets(direction: Direction) -> Result<()> {
-    let (stage, daemon) = with_loopback()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let (victim, bystander) = (&stage.victim, &stage.bystander);
@@ -78,7 +68,7 @@ fn packets(direction: Direction) -> Result<()> {
 }
 
 fn large_packets() -> Result<()> {
-    let (stage, daemon) = with_loopback()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let injection = client.inject(Network::from(delay(LATENCY)).on(&stage.target))?;
@@ -92,7 +82,7 @@ fn large_packets() -> Result<()> {
 }
 
 fn a_connection_moves_a_megabyte() -> Result<()> {
-    let (stage, daemon) = with_loopback()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     for direction in [Direction::Out, Direction::In] {
@@ -115,13 +105,11 @@ fn a_connection_moves_a_megabyte() -> Result<()> {
 /// It has no way back from the place where packets wait, so it is left alone, and not lost.
 fn multicast_does_not_wait() -> Result<()> {
     const GROUP: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
-    let (stage, daemon) = with_loopback()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
-    let options = UdpOptions { group: Some((GROUP, Ipv4Addr::LOCALHOST)), ..Default::default() };
-    let receiver = stage.bystander.udp_with(SocketAddr::new(GROUP.into(), 0), options)?;
+    let (receiver, group) = joined(&stage.bystander, GROUP, Ipv4Addr::LOCALHOST)?;
     let sender = stage.victim.udp(Ipv4Addr::LOCALHOST.into())?;
-    let group = SocketAddr::new(GROUP.into(), receiver.local.port());
     let (from, to) = ((&stage.victim, sender), (&stage.bystander, receiver));
     let flow = Datagrams::new(&stage, "to a group on the loopback", from, to, group);
     all_soon(&flow)?;
@@ -133,15 +121,8 @@ fn multicast_does_not_wait() -> Result<()> {
 }
 
 fn a_qdisc_that_is_there_stays() -> Result<()> {
-    let (mut stage, daemon) = Stage::served()?;
-    let netlink = stage.net.near.netlink();
-    netlink.set_up("lo")?;
-    match netlink.add_root("lo", "pfifo", 0x10, 1000_u32.to_ne_bytes().into()) {
-        Err(error) if format!("{error:#}").contains("No such file") => {
-            return skip(format!("no qdisc to add as a user: {error:#}"));
-        }
-        added => added?,
-    }
+    let (mut stage, daemon) = Stage::served_with_loopback()?;
+    root(&stage, "lo", "pfifo", 1000_u32.to_ne_bytes().into())?;
     stage.begin_here()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
@@ -157,7 +138,7 @@ fn a_qdisc_that_is_there_stays() -> Result<()> {
 
 /// Neither when it begins to hold packets nor when it ends.
 fn others_lose_nothing() -> Result<()> {
-    let (stage, daemon) = with_loopback()?;
+    let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let home = net::loopback(Family::V4);

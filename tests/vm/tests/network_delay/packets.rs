@@ -13,8 +13,8 @@ use nix::libc;
 use super::{LATENCY, all_late, all_soon};
 use crate::{
     harness::{
-        Agent, Datagrams, Family, NetNs, Network, Raw, Settings, Stage, delay, holds_in_memory,
-        metrics, needs, net, poll, skip, tests,
+        Agent, Datagrams, Family, NetNs, Network, Raw, Settings, Socket, Stage, delay,
+        holds_in_memory, metrics, needs, net, poll, skip, tests,
     },
     victim::UdpOptions,
 };
@@ -47,17 +47,22 @@ fn pieces_wait_and_arrive_whole() -> Result<()> {
     stage.finish(daemon)
 }
 
+/// A socket that gets what is sent to a group at the interface of an address, and where to send it.
+pub(super) fn joined(agent: &Agent, group: Ipv4Addr, at: Ipv4Addr) -> Result<(Socket, SocketAddr)> {
+    let options = UdpOptions { group: Some((group, at)), ..UdpOptions::default() };
+    let socket = agent.udp_with(SocketAddr::new(group.into(), 0), options)?;
+    Ok((socket, SocketAddr::new(group.into(), socket.local.port())))
+}
+
 fn a_group_waits() -> Result<()> {
     const GROUP: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs(&client, "network delay")?;
     let IpAddr::V4(at) = net::far(Family::V4) else { return skip("IPv4 is what this is about") };
-    let options = UdpOptions { group: Some((GROUP, at)), ..UdpOptions::default() };
-    let receiver = stage.far.udp_with(SocketAddr::new(GROUP.into(), 0), options)?;
+    let (receiver, group) = joined(&stage.far, GROUP, at)?;
     let to_group = |agent: &'_ Agent| agent.udp(net::near(Family::V4));
     let (sender, other) = (to_group(&stage.victim)?, to_group(&stage.bystander)?);
-    let group = SocketAddr::new(GROUP.into(), receiver.local.port());
     let to = (&stage.far, receiver);
     let victim = Datagrams::new(&stage, "victim to a group", (&stage.victim, sender), to, group);
     let bystander =

@@ -105,12 +105,13 @@ fn beside(
 /// The same with a qdisc, where the kernel has it.
 fn with_root(kind: &str, options: Vec<u8>) -> Result<()> {
     let stage = Stage::new()?;
-    root(&stage, kind, options)?;
+    root(&stage, "near0", kind, options)?;
     beside(stage, false, |_| Ok(()))
 }
 
-fn root(stage: &Stage, kind: &str, options: Vec<u8>) -> Result<()> {
-    let added = stage.net.near.netlink().add_root("near0", kind, HANDLE, options);
+/// Gives an interface of the near end a qdisc, where the kernel has it.
+pub(super) fn root(stage: &Stage, interface: &str, kind: &str, options: Vec<u8>) -> Result<()> {
+    let added = stage.net.near.netlink().add_root(interface, kind, HANDLE, options);
     match added {
         Err(error) if format!("{error:#}").contains("No such file") => {
             skip(format!("no qdisc to add as a user: {error:#}"))
@@ -150,7 +151,7 @@ fn packets(stage: &Stage, class: TcHandle) -> Result<u32> {
 fn an_htb_and_its_classes() -> Result<()> {
     let stage = Stage::new()?;
     // Version, divisor of the quantum, and the class of what asks for none.
-    root(&stage, "htb", attribute(2, &words(&[3, 10, OTHER_CLASS.minor.into(), 0, 0])))?;
+    root(&stage, "near0", "htb", attribute(2, &words(&[3, 10, OTHER_CLASS.minor.into(), 0, 0])))?;
     // Of Ethernet, 125 MB/s; room for 10 ms in ticks of 64 ns.
     let rate = words(&[0x0000_0100, 0, 125_000_000]);
     let class = [rate.clone(), rate, words(&[156_250, 156_250, 60_000, 0, 0])].concat();
