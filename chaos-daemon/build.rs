@@ -3,11 +3,17 @@
 //! The same stable toolchain does it: `RUSTC_BOOTSTRAP` admits `-Z build-std` for the one crate that
 //! needs it. `target-cpu=v3` (Linux 5.1) brings atomic instructions that return a value.
 
-use std::{env, error::Error, fs, path::PathBuf, process::Command};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use sha2::{Digest as _, Sha256};
 
-const ENGINES: [&str; 1] = ["net"];
+const ENGINES: [&str; 2] = ["net", "call"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -23,14 +29,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         "-Clink-arg=--btf",
         "-Ctarget-cpu=v3",
     ];
+    let mut digest = Sha256::new();
+    for engine in ENGINES {
+        compile(engine, &workspace, &out, &flags.join("\x1f"))?;
+        let object = fs::read(out.join("ebpf/bpfel-unknown-none/release").join(engine))?;
+        digest.update(&object);
+        fs::write(out.join(engine), &object)?;
+    }
+    let digest: String = digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect();
+    println!("cargo::rustc-env=CHAOS_OBJECTS_DIGEST={digest}");
+    Ok(())
+}
+
+/// Each by itself, since what one engine alone needs must not be linked into another.
+fn compile(engine: &str, workspace: &Path, out: &Path, flags: &str) -> Result<(), Box<dyn Error>> {
     let status = Command::new(env::var("CARGO")?)
-        .current_dir(&workspace)
-        .args(["build", "--package", "chaos-ebpf", "--bins", "--release", "--quiet"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .current_dir(workspace)
+        .args(["build", "--package", "chaos-ebpf", "--bin", engine, "--features", engine])
+        .args(["--release", "--quiet", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
         .arg("--target-dir")
         .arg(out.join("ebpf"))
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         // Set by the outer cargo for its own target and rustc; they would leak into the inner one.
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -39,17 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .status()?;
     if !status.success() {
         return Err(format!(
-            "the eBPF objects did not build ({status}); `cargo xtask setup` installs rust-src and bpf-linker"
+            "the eBPF object {engine} did not build ({status}); `cargo xtask setup` installs rust-src and bpf-linker"
         )
         .into());
-    }
-
-    for engine in ENGINES {
-        let object = fs::read(out.join("ebpf/bpfel-unknown-none/release").join(engine))?;
-        let digest: String =
-            Sha256::digest(&object)[..8].iter().map(|b| format!("{b:02x}")).collect();
-        fs::write(out.join(engine), &object)?;
-        println!("cargo::rustc-env=CHAOS_{}_DIGEST={digest}", engine.to_uppercase());
     }
     Ok(())
 }

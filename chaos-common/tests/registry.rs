@@ -23,19 +23,19 @@ const PLACES: [Place; 6] = [
         folder: "chaos-common/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["mod", "network_filter"],
+        others: &["call", "mod", "network_filter"],
     },
     Place {
         folder: "chaos-daemon/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["mod", "network"],
+        others: &["call", "mod", "network"],
     },
     Place {
         folder: "chaos-ctl/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["mod", "network_filter"],
+        others: &["call", "mod", "network_filter"],
     },
     Place {
         folder: "tests/vm/tests",

@@ -69,10 +69,13 @@ async fn serve(
     args: &Args,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    for Capability { fault, aspect, support, .. } in engine.capabilities() {
-        match support {
-            Ok(mechanism) => tracing::info!(%fault, aspect, mechanism, "supported"),
-            Err(reason) => tracing::warn!(%fault, aspect, reason, "unsupported"),
+    // `chaos doctor` asks too; some of it is found out only then.
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for Capability { fault, aspect, support, .. } in engine.capabilities() {
+            match support {
+                Ok(mechanism) => tracing::debug!(%fault, aspect, mechanism, "supported"),
+                Err(reason) => tracing::debug!(%fault, aspect, reason, "unsupported"),
+            }
         }
     }
     let (ending, ended) = watch::channel(false);

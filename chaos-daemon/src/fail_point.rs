@@ -73,6 +73,12 @@ pub(crate) fn reached(step: FailPoint) {
 pub(crate) enum Feature {
     /// The qdisc in which packets wait.
     Fq,
+    /// Programs that replace what a system call returns (`fmod_ret`).
+    Replace,
+    /// Programs that return in its place (`bpf_override_return`).
+    Override,
+    /// Programs where security modules are asked.
+    Operations,
 }
 
 impl Feature {
@@ -80,13 +86,17 @@ impl Feature {
     const fn name(self) -> &'static str {
         match self {
             Self::Fq => "fq",
+            Self::Replace => "fmod_ret",
+            Self::Override => "override_return",
+            Self::Operations => "security",
         }
     }
 }
 
-/// Whether the environment variable `CHAOS_WITHOUT` names this feature; never in builds without the feature
+/// Whether the environment variable `CHAOS_WITHOUT` names this feature, among others; never in builds without the feature
 /// `failpoints`.
 pub(crate) fn is_withheld(feature: Feature) -> bool {
     cfg!(feature = "failpoints")
-        && std::env::var("CHAOS_WITHOUT").is_ok_and(|named| named == feature.name())
+        && std::env::var("CHAOS_WITHOUT")
+            .is_ok_and(|named| named.split(',').any(|named| named == feature.name()))
 }

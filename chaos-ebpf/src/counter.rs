@@ -3,8 +3,20 @@
 //! BPF's atomic add with a result came with Linux 5.12. Programs are therefore made twice, once for
 //! each [`Counter`], and the daemon loads the better one that the kernel takes.
 
-/// A way of taking the next number.
+use core::marker::PhantomData;
+
+/// A way of counting.
 pub trait Counter {
+    /// Adds one to what only this CPU counts.
+    ///
+    /// # Safety
+    /// `number` points to an aligned `u64` inside a map value.
+    #[inline(always)]
+    unsafe fn count(number: *mut u64) {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { *number += 1 }
+    }
+
     /// Adds one and returns what was there before.
     ///
     /// # Safety
@@ -25,11 +37,36 @@ pub struct Exact;
 /// same number.
 pub struct Close;
 
+/// The same for programs that others on their CPU may interrupt, who count too.
+pub struct Interrupted<C>(PhantomData<C>);
+
 #[cfg(target_arch = "bpf")]
 mod bpf {
     use core::arch::asm;
 
-    use super::{Close, Counter, Exact};
+    use super::{Close, Counter, Exact, Interrupted};
+
+    impl<C: Counter> Counter for Interrupted<C> {
+        #[inline(always)]
+        unsafe fn count(number: *mut u64) {
+            // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.
+            unsafe {
+                asm!("lock *(u64 *)({p} + 0) += {v}", p = in(reg) number, v = in(reg) 1u64);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn take(number: *mut u64) -> u64 {
+            // SAFETY: as above.
+            unsafe { C::take(number) }
+        }
+
+        #[inline(always)]
+        unsafe fn give_back(number: *mut u64) {
+            // SAFETY: as above.
+            unsafe { C::give_back(number) }
+        }
+    }
 
     #[inline(always)]
     unsafe fn subtract_one(number: *mut u64) {

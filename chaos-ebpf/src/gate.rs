@@ -42,7 +42,8 @@ pub struct Firing {
 /// Asks the gate about one event that matched the rule's filters.
 ///
 /// Where packets are judged, bottom halves are disabled (tc, cgroup_skb), so nothing else on this CPU counts in between.
-/// Of calls (cgroup_sock_addr) that interrupt each other on a kernel that preempts itself, a count may be lost.
+/// Calls may interrupt each other on a kernel that preempts itself: they count as
+/// [`Interrupted`](crate::counter::Interrupted).
 #[inline(always)]
 pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
     let stats = STATS.get_ptr_mut(&rule)?;
@@ -50,17 +51,17 @@ pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
     // SAFETY: both point to map values of these types that live at least until the program ends.
     // Reads and writes of single words are volatile because other CPUs write them too.
     unsafe {
-        let stats = &mut *stats;
-        stats.matched += 1;
+        let count = |number| C::count(number);
+        count(&raw mut (*stats).matched);
         // SAFETY: takes no arguments and only reads the clock.
         let now_ns = bpf_ktime_get_boot_ns();
         if now_ns >= gate.deadline_ns {
-            stats.past_deadline += 1;
+            count(&raw mut (*stats).past_deadline);
             return None;
         }
         let lease = LEASE.get_ptr(0)?;
         if now_ns >= lease.read_volatile() {
-            stats.past_lease += 1;
+            count(&raw mut (*stats).past_lease);
             return None;
         }
         let n = C::take(&raw mut (*state).events);
@@ -70,14 +71,14 @@ pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
             (&raw mut (*state).state).write_volatile(u64::from(roll.state));
         }
         if !roll.fires {
-            stats.spared += 1;
+            count(&raw mut (*stats).spared);
             return None;
         }
         if gate.budget != u64::MAX && C::take(&raw mut (*state).claims) >= gate.budget {
-            stats.over_budget += 1;
+            count(&raw mut (*stats).over_budget);
             return None;
         }
-        stats.fired += 1;
+        count(&raw mut (*stats).fired);
         let report_after = &raw mut (*state).report_after_ns;
         let report = now_ns >= report_after.read_volatile();
         if report {

@@ -5,13 +5,22 @@
 //! has besides its programs is in a module of its name.
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
-#![expect(missing_docs, reason = "the `map` macro makes undocumented statics")]
+#![cfg_attr(
+    feature = "net",
+    expect(missing_docs, reason = "the `map` macro makes undocumented statics")
+)]
 
+#[cfg(feature = "call")]
+pub mod call;
 pub mod counter;
 pub mod gate;
+pub mod memory;
+#[cfg(feature = "net")]
 pub mod net;
+#[cfg(feature = "net")]
 pub mod packet;
-mod protocol;
+pub mod ports;
+pub mod protocol;
 pub mod target;
 
 /// Ends a program that cannot go on; the verifier proves that it never happens.

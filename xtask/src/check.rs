@@ -57,6 +57,7 @@ fn ebpf_lints() -> Command {
         "clippy",
         "--package",
         "chaos-ebpf",
+        "--all-features",
         "--target",
         "bpfel-unknown-none",
         "-Z",

@@ -56,13 +56,15 @@ pub struct DiceState {
 /// A Markov chain of up to four states. Each event first moves to a state, then fires with the chance of
 /// the state that it is in.
 ///
-/// A plain percentage never leaves state 0; Gilbert–Elliott has two states, and `every` needs none.
+/// A plain percentage never leaves state 0; Gilbert–Elliott has two states, and `first` and `every` need none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Dice {
     /// Chooses the sequence.
     pub seed: u64,
-    /// Only the last of so many events can fire; 0 is as 1.
+    /// The first event that can fire.
+    pub first: u64,
+    /// From that one on only each so manieth event can; 0 is as 1.
     pub every: u64,
     /// The states; the first event comes from state 0.
     pub states: [DiceState; MAX_STATES],
@@ -105,6 +107,7 @@ impl Dice {
     pub const fn every(seed: u64, every: u64) -> Self {
         let mut dice = Self::percent(seed, Chance::ALWAYS);
         dice.every = every;
+        dice.first = every.saturating_sub(1);
         dice
     }
 
@@ -129,7 +132,7 @@ impl Dice {
     #[must_use]
     pub const fn still(seed: u64) -> Self {
         let state = DiceState { fires: Chance::NEVER, up_to: [Chance::ALWAYS; MAX_STATES - 1] };
-        Self { seed, every: 0, states: [state; MAX_STATES] }
+        Self { seed, first: 0, every: 0, states: [state; MAX_STATES] }
     }
 
     /// Rolls event `n` (from 0), the process being in `state` before it.
@@ -148,7 +151,8 @@ impl Dice {
         } else {
             3
         };
-        let is_turn = self.every == 0 || n % self.every == self.every - 1;
+        let is_turn =
+            n >= self.first && (self.every == 0 || (n - self.first).is_multiple_of(self.every));
         Roll { fires: is_turn && self.states[state].fires.includes(hit), state: state as u32 }
     }
 
@@ -231,6 +235,16 @@ mod tests {
     fn every_third_is_every_third() {
         let fired: Vec<bool> = Dice::every(9, 3).sequence().take(7).collect();
         assert_eq!(fired, [false, false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn from_one_on_each_third() {
+        let dice = Dice { first: 1, ..Dice::every(9, 3) };
+        let fired: Vec<bool> = dice.sequence().take(8).collect();
+        assert_eq!(fired, [false, true, false, false, true, false, false, true]);
+        let dice = Dice { first: 2, every: 0, ..Dice::percent(9, Chance::ALWAYS) };
+        let fired: Vec<bool> = dice.sequence().take(4).collect();
+        assert_eq!(fired, [false, false, true, true]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! suspend nor follows anybody who sets the wall clock.
 
 mod action;
+mod call;
 mod dice;
 mod event;
 mod filter;
@@ -19,6 +20,11 @@ mod net;
 pub use action::{
     Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, Occupy, PARAMETERS,
     Rate, Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
+};
+pub use call::{
+    Abi, CALL_WORDS, CallEvent, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
+    GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf, MAX_CALLS, NO_ARGUMENT, Operation, SIZE_OF_BREAK,
+    Signature, SocketFamily, SocketFilter,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -46,7 +52,7 @@ macro_rules! assert_layout {
     };
 }
 
-assert_layout!(Dice, 2 * 8 + 4 * MAX_STATES * 8);
+assert_layout!(Dice, 3 * 8 + 4 * MAX_STATES * 8);
 assert_layout!(Gate, 2 * 8 + size_of::<Dice>());
 assert_layout!(RuleState, 6 * 8);
 assert_layout!(RuleStats, 6 * 8);
@@ -72,6 +78,16 @@ assert_layout!(Handover, 8 + 2 * 4);
 assert_layout!(TargetRules, 2 * 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
+assert_layout!(SocketFilter, 4 * 4 + size_of::<PortSet>());
+assert_layout!(
+    CallRule,
+    size_of::<Gate>() + 4 * 4 + 8 * CALL_WORDS + 3 * 8 + 16 + size_of::<SocketFilter>() + 4
+);
+assert_layout!(Signature, 2 * 2 + 8);
+assert_layout!(GlobKey, 2 * 4);
+assert_layout!(Glob, 256 + 2 * 4 + 2 * GLOB_CELLS);
+assert_layout!(CallLayout, 41 * 4);
+assert_layout!(CallEvent, 2 * 8 + 6 * 4);
 assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
@@ -83,6 +99,9 @@ macro_rules! pod {
         unsafe impl aya::Pod for $record {}
     )*};
 }
+
+#[cfg(feature = "user")]
+pod!(CallRule, Signature, GlobKey, Glob, CallLayout);
 
 #[cfg(feature = "user")]
 pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);

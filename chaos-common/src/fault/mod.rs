@@ -1,5 +1,8 @@
 //! What should go wrong: one file per kind of fault.
 
+mod call;
+mod file_error;
+mod memory_error;
 mod network_corrupt;
 mod network_delay;
 mod network_duplicate;
@@ -10,7 +13,12 @@ mod network_partition;
 mod network_rate;
 mod network_reject;
 mod network_reorder;
+mod socket_error;
+mod syscall_error;
 
+pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
+pub use file_error::{FILE_OPERATIONS, FileError};
+pub use memory_error::{MEMORY_OPERATIONS, MemoryError};
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
 pub use network_delay::{DelayParts, Distribution, Jitter, NetworkDelay, Table};
 pub use network_duplicate::{Copies, NetworkDuplicate};
@@ -23,6 +31,8 @@ pub use network_partition::NetworkPartition;
 pub use network_rate::{Excess, NetworkRate};
 pub use network_reject::{Answer, NetworkReject, With};
 pub use network_reorder::{NetworkReorder, ReorderModel};
+pub use socket_error::{SOCKET_OPERATIONS, SocketError, Sockets};
+pub use syscall_error::{SizeRange, SyscallError};
 
 use std::fmt;
 
@@ -53,6 +63,14 @@ pub enum Fault {
     NetworkReject(NetworkReject),
     /// Ports cannot be bound to.
     NetworkOccupy(NetworkOccupy),
+    /// System calls fail.
+    SyscallError(SyscallError),
+    /// What is done to files fails.
+    FileError(FileError),
+    /// What is done to sockets fails.
+    SocketError(SocketError),
+    /// There is no more memory, process or descriptor.
+    MemoryError(MemoryError),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -76,11 +94,19 @@ pub enum FaultKind {
     NetworkReject,
     /// `network occupy`
     NetworkOccupy,
+    /// `syscall error`
+    SyscallError,
+    /// `file error`
+    FileError,
+    /// `socket error`
+    SocketError,
+    /// `memory error`
+    MemoryError,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -90,6 +116,10 @@ impl FaultKind {
         Self::NetworkPartition,
         Self::NetworkReject,
         Self::NetworkOccupy,
+        Self::SyscallError,
+        Self::FileError,
+        Self::SocketError,
+        Self::MemoryError,
     ];
 
     /// Family and kind, the words of the command line.
@@ -105,6 +135,10 @@ impl FaultKind {
             Self::NetworkPartition => ("network", "partition"),
             Self::NetworkReject => ("network", "reject"),
             Self::NetworkOccupy => ("network", "occupy"),
+            Self::SyscallError => ("syscall", "error"),
+            Self::FileError => ("file", "error"),
+            Self::SocketError => ("socket", "error"),
+            Self::MemoryError => ("memory", "error"),
         }
     }
 
@@ -137,6 +171,10 @@ impl Fault {
             Self::NetworkPartition(_) => FaultKind::NetworkPartition,
             Self::NetworkReject(_) => FaultKind::NetworkReject,
             Self::NetworkOccupy(_) => FaultKind::NetworkOccupy,
+            Self::SyscallError(_) => FaultKind::SyscallError,
+            Self::FileError(_) => FaultKind::FileError,
+            Self::SocketError(_) => FaultKind::SocketError,
+            Self::MemoryError(_) => FaultKind::MemoryError,
         }
     }
 }
@@ -154,7 +192,11 @@ impl Fault {
             | Self::NetworkCorrupt(_)
             | Self::NetworkRate(_)
             | Self::NetworkPartition(_)
-            | Self::NetworkReject(_) => true,
+            | Self::NetworkReject(_)
+            | Self::SyscallError(_)
+            | Self::FileError(_)
+            | Self::SocketError(_)
+            | Self::MemoryError(_) => true,
             Self::NetworkOccupy(occupy) => match occupy.how {
                 Occupation::Hold => false,
                 Occupation::Refuse(_) => true,
@@ -174,7 +216,11 @@ impl Fault {
             Self::NetworkRate(rate) => Some(&rate.filter),
             Self::NetworkPartition(partition) => Some(&partition.filter),
             Self::NetworkReject(reject) => Some(&reject.filter),
-            Self::NetworkOccupy(_) => None,
+            Self::NetworkOccupy(_)
+            | Self::SyscallError(_)
+            | Self::FileError(_)
+            | Self::SocketError(_)
+            | Self::MemoryError(_) => None,
         }
     }
 
@@ -198,7 +244,11 @@ impl Fault {
             Self::NetworkRate(rate) => &mut rate.filter,
             Self::NetworkPartition(partition) => &mut partition.filter,
             Self::NetworkReject(reject) => &mut reject.filter,
-            Self::NetworkOccupy(_) => return Ok(self),
+            Self::NetworkOccupy(_)
+            | Self::SyscallError(_)
+            | Self::FileError(_)
+            | Self::SocketError(_)
+            | Self::MemoryError(_) => return Ok(self),
         };
         *filter = std::mem::take(filter).aimed_at(others).at("filter")?;
         Ok(self)
@@ -218,6 +268,10 @@ impl fmt::Display for Fault {
             Self::NetworkPartition(partition) => write!(f, " {partition}"),
             Self::NetworkReject(reject) => write!(f, " {reject}"),
             Self::NetworkOccupy(occupy) => write!(f, " {occupy}"),
+            Self::SyscallError(error) => write!(f, " {error}"),
+            Self::FileError(error) => write!(f, " {error}"),
+            Self::SocketError(error) => write!(f, " {error}"),
+            Self::MemoryError(error) => write!(f, " {error}"),
         }
     }
 }
@@ -254,6 +308,18 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::NetworkOccupy(occupy)) => {
                 occupy.try_into().map(Self::NetworkOccupy).at("networkOccupy")
             }
+            Some(v1::fault::Fault::SyscallError(fault)) => {
+                fault.try_into().map(Self::SyscallError).at("syscallError")
+            }
+            Some(v1::fault::Fault::FileError(fault)) => {
+                fault.try_into().map(Self::FileError).at("fileError")
+            }
+            Some(v1::fault::Fault::SocketError(fault)) => {
+                fault.try_into().map(Self::SocketError).at("socketError")
+            }
+            Some(v1::fault::Fault::MemoryError(fault)) => {
+                fault.try_into().map(Self::MemoryError).at("memoryError")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -275,6 +341,10 @@ impl From<&Fault> for v1::Fault {
             }
             Fault::NetworkReject(reject) => v1::fault::Fault::NetworkReject(reject.into()),
             Fault::NetworkOccupy(occupy) => v1::fault::Fault::NetworkOccupy(occupy.into()),
+            Fault::SyscallError(fault) => v1::fault::Fault::SyscallError(fault.into()),
+            Fault::FileError(fault) => v1::fault::Fault::FileError(fault.into()),
+            Fault::SocketError(fault) => v1::fault::Fault::SocketError(fault.into()),
+            Fault::MemoryError(fault) => v1::fault::Fault::MemoryError(fault.into()),
         };
         Self { fault: Some(fault) }
     }

@@ -273,11 +273,6 @@ impl NetworkFilter {
             Some(Connections::New) => abi::Connections::New,
             Some(Connections::Established) => abi::Connections::Established,
         };
-        let remotes = match (self.is_listed(), self.except.is_empty()) {
-            (true, _) => abi::Remotes::Listed,
-            (false, false) => abi::Remotes::AllBut,
-            (false, true) => abi::Remotes::All,
-        };
         abi::NetFilter {
             directions: self.direction().to_abi(),
             protocols: match self.connections {
@@ -285,7 +280,7 @@ impl NetworkFilter {
                 Some(_) => abi::Protocol::Tcp as u32,
                 None => self.protocols.iter().fold(0, |bits, protocol| bits | protocol.to_abi()),
             },
-            remotes: remotes as u32,
+            remotes: Remotes::to_abi(self.is_listed(), &self.except) as u32,
             connections: connections as u32,
             dscp: self.dscp.to_abi(),
             flows: self.connection_percent.map_or(abi::Chance::ALWAYS, Percent::chance),

@@ -104,7 +104,10 @@ pub mod target {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fault {
-    #[prost(oneof = "fault::Fault", tags = "1, 2, 3, 4, 5, 6, 7, 21, 20")]
+    #[prost(
+        oneof = "fault::Fault",
+        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 25, 26"
+    )]
     pub fault: ::core::option::Option<fault::Fault>,
 }
 /// Nested message and enum types in `Fault`.
@@ -129,6 +132,14 @@ pub mod fault {
         NetworkReject(super::NetworkReject),
         #[prost(message, tag = "20")]
         NetworkOccupy(super::NetworkOccupy),
+        #[prost(message, tag = "22")]
+        SyscallError(super::SyscallError),
+        #[prost(message, tag = "23")]
+        FileError(super::FileError),
+        #[prost(message, tag = "25")]
+        SocketError(super::SocketError),
+        #[prost(message, tag = "26")]
+        MemoryError(super::MemoryError),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -361,6 +372,144 @@ pub struct NetworkOccupy {
     /// Only with `refuse`: each call alone, more than 0, at most 100; absent is 100.
     #[prost(double, optional, tag = "5")]
     pub percent: ::core::option::Option<f64>,
+}
+/// System calls fail where they begin.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyscallError {
+    /// Names: "open" is every variant of it, "=openat" that call alone, "@file" a group. At least one.
+    #[prost(string, repeated, tag = "1")]
+    pub calls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What they fail with: the name of an errno, "EIO".
+    #[prost(string, tag = "2")]
+    pub errno: ::prost::alloc::string::String,
+    /// Patterns of paths, as the process says them: of the file that the call names or has open. None is any, also none at
+    /// all.
+    #[prost(string, repeated, tag = "3")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not these.
+    #[prost(string, repeated, tag = "4")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the call's descriptor is: "file", "directory", "socket", "pipe", "character", "block" or "other". None is any.
+    #[prost(string, repeated, tag = "5")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many bytes it is about.
+    #[prost(message, optional, tag = "6")]
+    pub size: ::core::option::Option<SizeRange>,
+    #[prost(message, optional, tag = "7")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(message, optional, tag = "8")]
+    pub occasion: ::core::option::Option<Occasion>,
+    /// Where the node can do some of it only, do that, instead of refusing all.
+    #[prost(bool, tag = "9")]
+    pub partial: bool,
+}
+/// What is done to files fails.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FileError {
+    /// Patterns of paths, as the process says them. At least one.
+    #[prost(string, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not these.
+    #[prost(string, repeated, tag = "2")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// "open", "create", "read", "write", "fsync", "truncate", "rename", "unlink", "mkdir", "rmdir", "link", "symlink",
+    /// "stat", "chmod", "chown", "mmap", "exec", "lock", "ioctl", "list". None is open, create, read and write.
+    #[prost(string, repeated, tag = "3")]
+    pub operations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The name of an errno, "EIO".
+    #[prost(string, tag = "4")]
+    pub errno: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(message, optional, tag = "6")]
+    pub occasion: ::core::option::Option<Occasion>,
+    /// As in SyscallError.
+    #[prost(bool, tag = "7")]
+    pub partial: bool,
+}
+/// What is done to sockets fails.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SocketError {
+    /// "socket", "bind", "connect", "listen", "accept", "send", "receive". At least one.
+    #[prost(string, repeated, tag = "1")]
+    pub operations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The name of an errno, "ECONNREFUSED".
+    #[prost(string, tag = "2")]
+    pub errno: ::prost::alloc::string::String,
+    /// Addresses or CIDRs, v4 and v6, of the other end; of what binds or listens, its own.
+    #[prost(string, repeated, tag = "3")]
+    pub remote: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not these; the longest prefix of both lists decides.
+    #[prost(string, repeated, tag = "4")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of the other end; of what binds, listens or accepts, its own.
+    #[prost(message, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<PortRange>,
+    /// "ipv4", "ipv6", "unix", "other". None is any.
+    #[prost(string, repeated, tag = "6")]
+    pub families: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// TCP, UDP, ICMP. None is any, also others.
+    #[prost(enumeration = "Protocol", repeated, tag = "7")]
+    pub protocols: ::prost::alloc::vec::Vec<i32>,
+    #[prost(message, optional, tag = "8")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(message, optional, tag = "9")]
+    pub occasion: ::core::option::Option<Occasion>,
+    /// As in SyscallError.
+    #[prost(bool, tag = "10")]
+    pub partial: bool,
+    /// When it begins, the TCP connections of the target that this is about are reset at once, at both ends.
+    #[prost(bool, tag = "11")]
+    pub reset_open: bool,
+}
+/// There is none left: of memory, of processes, of descriptors.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemoryError {
+    /// "allocate" (ENOMEM), "fork" (EAGAIN) or "descriptor" (EMFILE).
+    #[prost(string, tag = "1")]
+    pub operation: ::prost::alloc::string::String,
+    /// Only with "allocate": at least so many bytes at once. Absent is 65536, which spares stacks that grow.
+    #[prost(uint64, optional, tag = "2")]
+    pub least: ::core::option::Option<u64>,
+    /// Instead of what that fails with by itself: the name of an errno. Not with "allocate".
+    #[prost(string, optional, tag = "3")]
+    pub errno: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "4")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(message, optional, tag = "5")]
+    pub occasion: ::core::option::Option<Occasion>,
+}
+/// Which of the matching calls fail; all, if nothing is given.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Occasion {
+    /// Each alone: more than 0, at most 100. Not with `every`.
+    #[prost(double, optional, tag = "1")]
+    pub percent: ::core::option::Option<f64>,
+    /// The first so many do not.
+    #[prost(uint64, optional, tag = "2")]
+    pub skip: ::core::option::Option<u64>,
+    /// From the first that does, each so manieth: at least 2.
+    #[prost(uint64, optional, tag = "3")]
+    pub every: ::core::option::Option<u64>,
+}
+/// Which threads of the target.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Caller {
+    /// The name of the thread, 1 to 15 bytes.
+    #[prost(string, optional, tag = "1")]
+    pub comm: ::core::option::Option<::prost::alloc::string::String>,
+    /// Patterns of paths of the program. None is any.
+    #[prost(string, repeated, tag = "2")]
+    pub exe: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SizeRange {
+    /// In bytes. Absent is 0.
+    #[prost(uint64, optional, tag = "1")]
+    pub least: ::core::option::Option<u64>,
+    /// Absent is without limit.
+    #[prost(uint64, optional, tag = "2")]
+    pub most: ::core::option::Option<u64>,
 }
 /// Which packets of a target. An empty list is no condition.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -596,7 +745,7 @@ pub struct Firing {
     /// The process that caused it, where known.
     #[prost(message, optional, tag = "5")]
     pub process: ::core::option::Option<Process>,
-    #[prost(oneof = "firing::What", tags = "4")]
+    #[prost(oneof = "firing::What", tags = "4, 6")]
     pub what: ::core::option::Option<firing::What>,
 }
 /// Nested message and enum types in `Firing`.
@@ -605,7 +754,22 @@ pub mod firing {
     pub enum What {
         #[prost(message, tag = "4")]
         Packet(super::Packet),
+        #[prost(message, tag = "6")]
+        Call(super::Call),
     }
+}
+/// A call into the kernel that failed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Call {
+    /// Of a system call, its name: "openat"; else the operation: "read".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What it failed with: "EIO".
+    #[prost(string, tag = "2")]
+    pub errno: ::prost::alloc::string::String,
+    /// The thread that called.
+    #[prost(uint32, tag = "3")]
+    pub thread: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Process {

@@ -4,12 +4,12 @@ use std::{fmt, str::FromStr};
 
 use crate::invalid::{Invalid, shown};
 
-/// How a call fails that would connect or send. Numbers are those of Linux on every machine this is made for.
+/// How a call fails. Numbers are those of Linux on every machine this is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(usize);
 
-/// What `connect` and `sendto` are known to fail with, and what programs are known to look for.
-const ERRNOS: [(&str, u16); 16] = [
+/// All of them; those that connecting fails with come first.
+const ERRNOS: [(&str, u16); 131] = [
     ("ECONNREFUSED", 111),
     ("ETIMEDOUT", 110),
     ("EHOSTUNREACH", 113),
@@ -26,11 +26,152 @@ const ERRNOS: [(&str, u16); 16] = [
     ("EINTR", 4),
     ("ENOBUFS", 105),
     ("ENOMEM", 12),
+    ("ENOENT", 2),
+    ("ESRCH", 3),
+    ("EIO", 5),
+    ("ENXIO", 6),
+    ("E2BIG", 7),
+    ("ENOEXEC", 8),
+    ("EBADF", 9),
+    ("ECHILD", 10),
+    ("EFAULT", 14),
+    ("ENOTBLK", 15),
+    ("EBUSY", 16),
+    ("EEXIST", 17),
+    ("EXDEV", 18),
+    ("ENODEV", 19),
+    ("ENOTDIR", 20),
+    ("EISDIR", 21),
+    ("EINVAL", 22),
+    ("ENFILE", 23),
+    ("EMFILE", 24),
+    ("ENOTTY", 25),
+    ("ETXTBSY", 26),
+    ("EFBIG", 27),
+    ("ENOSPC", 28),
+    ("ESPIPE", 29),
+    ("EROFS", 30),
+    ("EMLINK", 31),
+    ("EPIPE", 32),
+    ("EDOM", 33),
+    ("ERANGE", 34),
+    ("EDEADLK", 35),
+    ("ENAMETOOLONG", 36),
+    ("ENOLCK", 37),
+    ("ENOSYS", 38),
+    ("ENOTEMPTY", 39),
+    ("ELOOP", 40),
+    ("ENOMSG", 42),
+    ("EIDRM", 43),
+    ("ECHRNG", 44),
+    ("EL2NSYNC", 45),
+    ("EL3HLT", 46),
+    ("EL3RST", 47),
+    ("ELNRNG", 48),
+    ("EUNATCH", 49),
+    ("ENOCSI", 50),
+    ("EL2HLT", 51),
+    ("EBADE", 52),
+    ("EBADR", 53),
+    ("EXFULL", 54),
+    ("ENOANO", 55),
+    ("EBADRQC", 56),
+    ("EBADSLT", 57),
+    ("EBFONT", 59),
+    ("ENOSTR", 60),
+    ("ENODATA", 61),
+    ("ETIME", 62),
+    ("ENOSR", 63),
+    ("ENONET", 64),
+    ("ENOPKG", 65),
+    ("EREMOTE", 66),
+    ("ENOLINK", 67),
+    ("EADV", 68),
+    ("ESRMNT", 69),
+    ("ECOMM", 70),
+    ("EPROTO", 71),
+    ("EMULTIHOP", 72),
+    ("EDOTDOT", 73),
+    ("EBADMSG", 74),
+    ("EOVERFLOW", 75),
+    ("ENOTUNIQ", 76),
+    ("EBADFD", 77),
+    ("EREMCHG", 78),
+    ("ELIBACC", 79),
+    ("ELIBBAD", 80),
+    ("ELIBSCN", 81),
+    ("ELIBMAX", 82),
+    ("ELIBEXEC", 83),
+    ("EILSEQ", 84),
+    ("ERESTART", 85),
+    ("ESTRPIPE", 86),
+    ("EUSERS", 87),
+    ("ENOTSOCK", 88),
+    ("EDESTADDRREQ", 89),
+    ("EMSGSIZE", 90),
+    ("EPROTOTYPE", 91),
+    ("ENOPROTOOPT", 92),
+    ("EPROTONOSUPPORT", 93),
+    ("ESOCKTNOSUPPORT", 94),
+    ("EOPNOTSUPP", 95),
+    ("EPFNOSUPPORT", 96),
+    ("EAFNOSUPPORT", 97),
+    ("ENETRESET", 102),
+    ("EISCONN", 106),
+    ("ENOTCONN", 107),
+    ("ESHUTDOWN", 108),
+    ("ETOOMANYREFS", 109),
+    ("EALREADY", 114),
+    ("EINPROGRESS", 115),
+    ("ESTALE", 116),
+    ("EUCLEAN", 117),
+    ("ENOTNAM", 118),
+    ("ENAVAIL", 119),
+    ("EISNAM", 120),
+    ("EREMOTEIO", 121),
+    ("EDQUOT", 122),
+    ("ENOMEDIUM", 123),
+    ("EMEDIUMTYPE", 124),
+    ("ECANCELED", 125),
+    ("ENOKEY", 126),
+    ("EKEYEXPIRED", 127),
+    ("EKEYREVOKED", 128),
+    ("EKEYREJECTED", 129),
+    ("EOWNERDEAD", 130),
+    ("ENOTRECOVERABLE", 131),
+    ("ERFKILL", 132),
+    ("EHWPOISON", 133),
 ];
+
+/// Those that a hint names.
+const HINTS: usize = 16;
 
 impl Errno {
     /// Permission denied: what the oldest kernels can say.
     pub const EPERM: Self = Self(11);
+
+    /// Input or output failed.
+    pub const EIO: Self = Self::of(5);
+    /// No memory.
+    pub const ENOMEM: Self = Self::of(12);
+    /// Try again.
+    pub const EAGAIN: Self = Self::of(11);
+    /// The process has too many files open.
+    pub const EMFILE: Self = Self::of(24);
+
+    const fn of(number: u16) -> Self {
+        let mut at = 0;
+        while ERRNOS[at].1 != number {
+            at += 1;
+        }
+        Self(at)
+    }
+
+    /// The one with a number.
+    #[must_use]
+    pub fn of_number(number: u32) -> Option<Self> {
+        Self::all().find(|errno| u32::from(errno.number()) == number)
+    }
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -55,8 +196,9 @@ impl FromStr for Errno {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::all().find(|errno| errno.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            let names: Vec<_> = Self::all().map(Self::name).collect();
-            let problem = format!("{} is no errno; give one of {}", shown(text), names.join(", "));
+            let names: Vec<_> = Self::all().take(HINTS).map(Self::name).collect();
+            let problem =
+                format!("{} is no errno; give one of {}, …", shown(text), names.join(", "));
             Invalid::new(problem)
         })
     }

@@ -129,6 +129,18 @@ impl Range for Cidr {
     }
 }
 
+impl Remotes {
+    /// Which addresses a rule is about that lists these, or does not, and leaves out others; as the kernel reads it.
+    #[must_use]
+    pub fn to_abi(is_listed: bool, except: &Self) -> abi::Remotes {
+        match (is_listed, except.is_empty()) {
+            (true, _) => abi::Remotes::Listed,
+            (false, false) => abi::Remotes::AllBut,
+            (false, true) => abi::Remotes::All,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! Faults as flags: `FAMILY KIND --flag …`, one file per kind.
 
+mod call;
+mod file_error;
+mod memory_error;
 mod network_corrupt;
 mod network_delay;
 mod network_duplicate;
@@ -10,6 +13,8 @@ mod network_partition;
 mod network_rate;
 mod network_reject;
 mod network_reorder;
+mod socket_error;
+mod syscall_error;
 
 use chaos_common::{
     fault::{Fault, FaultKind},
@@ -44,6 +49,10 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::NetworkPartition => network_partition::define(command),
         FaultKind::NetworkReject => network_reject::Flags::augment_args(command),
         FaultKind::NetworkOccupy => network_occupy::Flags::augment_args(command),
+        FaultKind::SyscallError => syscall_error::Flags::augment_args(command),
+        FaultKind::FileError => file_error::Flags::augment_args(command),
+        FaultKind::SocketError => socket_error::Flags::augment_args(command),
+        FaultKind::MemoryError => memory_error::Flags::augment_args(command),
     }
 }
 
@@ -63,6 +72,10 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         }
         FaultKind::NetworkReject => network_reject::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::NetworkOccupy => network_occupy::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::SyscallError => syscall_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::FileError => file_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::SocketError => socket_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::MemoryError => memory_error::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -79,6 +92,10 @@ fn about_family(kind: FaultKind) -> &'static str {
         | FaultKind::NetworkPartition
         | FaultKind::NetworkReject
         | FaultKind::NetworkOccupy => "What happens to the target's packets and ports",
+        FaultKind::SyscallError => "What happens to the target's system calls",
+        FaultKind::FileError => "What happens to what the target does to files",
+        FaultKind::SocketError => "What happens to what the target does to sockets",
+        FaultKind::MemoryError => "What the target gets no more of",
     }
 }
 
@@ -98,6 +115,17 @@ pub(crate) fn of_flag(invalid: Invalid) -> Invalid {
         "protocols" => "protocol",
         "remotePorts" => "port",
         "localPorts" => "localPort",
+        "paths" => "path",
+        "ports" => "port",
+        "operations" => "do",
+        "operation" => "no",
+        "families" => "family",
+        "calls" => "call",
+        "files" => "fd",
+        "caller.comm" => "comm",
+        "caller.exe" => "exe",
+        "size.least" => "least",
+        "size.most" => "most",
         other => other,
     };
     let mut flag = String::from("--");

@@ -79,6 +79,8 @@ pub(crate) struct FiringView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     packet: Option<PacketView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<CallView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<ProcessView<'a>>,
 }
 
@@ -95,6 +97,13 @@ struct PacketView<'a> {
 }
 
 #[derive(Serialize)]
+struct CallView<'a> {
+    name: &'a str,
+    errno: &'a str,
+    thread: u32,
+}
+
+#[derive(Serialize)]
 struct ProcessView<'a> {
     pid: u32,
     comm: &'a str,
@@ -102,7 +111,26 @@ struct ProcessView<'a> {
 
 impl<'a> From<&'a v1::Firing> for FiringView<'a> {
     fn from(firing: &'a v1::Firing) -> Self {
-        let packet = firing.what.as_ref().map(|What::Packet(packet)| PacketView {
+        let (packet, call) = match &firing.what {
+            Some(What::Packet(packet)) => (Some(packet.into()), None),
+            Some(What::Call(call)) => (None, Some(call.into())),
+            None => (None, None),
+        };
+        let process = firing.process.as_ref();
+        Self {
+            id: &firing.id,
+            time: precise(from_timestamp(firing.time.unwrap_or_default())),
+            n: firing.n,
+            packet,
+            call,
+            process: process.map(|process| ProcessView { pid: process.pid, comm: &process.comm }),
+        }
+    }
+}
+
+impl<'a> From<&'a v1::Packet> for PacketView<'a> {
+    fn from(packet: &'a v1::Packet) -> Self {
+        Self {
             direction: direction(packet.direction),
             protocol: protocol(packet.protocol),
             local_address: &packet.local_address,
@@ -110,15 +138,13 @@ impl<'a> From<&'a v1::Firing> for FiringView<'a> {
             remote_address: &packet.remote_address,
             remote_port: packet.remote_port,
             length: packet.length,
-        });
-        let process = firing.process.as_ref();
-        Self {
-            id: &firing.id,
-            time: precise(from_timestamp(firing.time.unwrap_or_default())),
-            n: firing.n,
-            packet,
-            process: process.map(|process| ProcessView { pid: process.pid, comm: &process.comm }),
         }
+    }
+}
+
+impl<'a> From<&'a v1::Call> for CallView<'a> {
+    fn from(call: &'a v1::Call) -> Self {
+        Self { name: &call.name, errno: &call.errno, thread: call.thread }
     }
 }
 
@@ -163,6 +189,9 @@ fn fired(firing: &v1::Firing) -> String {
             line += &format!(", {} bytes", packet.length);
         }
     }
+    if let Some(call) = &view.call {
+        line += &format!("  {} {}", call.name, call.errno);
+    }
     if let Some(process) = &view.process {
         line += &format!("  by {} ({})", process.comm, process.pid);
     }
@@ -202,6 +231,18 @@ mod tests {
         };
         let firing = v1::Firing { what: Some(What::Packet(packet)), ..Default::default() };
         assert!(fired(&firing).ends_with("fired  #0  tcp [::]:80"), "{}", fired(&firing));
+    }
+
+    #[test]
+    fn a_call_is_shown_with_what_it_failed_with() {
+        let call = v1::Call { name: "openat".into(), errno: "EIO".into(), thread: 9 };
+        let process = Some(v1::Process { pid: 8, comm: "cat".into() });
+        let firing = v1::Firing { what: Some(What::Call(call)), process, ..Default::default() };
+        assert!(
+            fired(&firing).ends_with("fired  #0  openat EIO  by cat (8)"),
+            "{}",
+            fired(&firing)
+        );
     }
 
     #[test]

@@ -17,13 +17,17 @@
 mod hold_packets;
 mod hold_ports;
 mod hook_arrival;
+mod hook_calls;
 mod hook_cgroup;
 mod hook_egress;
+mod put_call_rule;
 mod put_rule;
 mod reset_open;
 mod spoil_checksums;
 
 pub use hold_ports::HoldPorts;
+pub use hook_calls::HookCalls;
+pub use put_call_rule::PutCallRule;
 pub use put_rule::PutRule;
 pub use reset_open::ResetOpen;
 
@@ -57,6 +61,10 @@ pub enum Effect {
     HoldPorts(HoldPorts),
     /// The programs have a rule for the target.
     PutRule(PutRule),
+    /// The programs have a rule about calls of the target.
+    PutCallRule(PutCallRule),
+    /// That is asked.
+    HookCalls(HookCalls),
     /// Connections that the target has open are reset.
     ResetOpen(ResetOpen),
 }
@@ -82,9 +90,11 @@ impl Effect {
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookCgroup(_)
+            | Self::HookCalls(_)
             | Self::ResetOpen(_) => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
+            Self::PutCallRule(rule) => rule.admit(target, kernel),
         }
     }
 
@@ -101,6 +111,8 @@ impl Effect {
             Self::HookCgroup(passing) => hook_cgroup::apply(*passing, owner, kernel),
             Self::HoldPorts(ports) => ports.apply(owner, kernel),
             Self::PutRule(rule) => rule.apply(owner, kernel),
+            Self::PutCallRule(rule) => rule.apply(owner, kernel),
+            Self::HookCalls(hooks) => hooks.apply(owner, kernel),
             Self::ResetOpen(reset) => return reset.apply(owner, kernel).map(Some),
         };
         applied.map(|()| None)
@@ -119,8 +131,10 @@ impl Effect {
             | Self::HookEgress
             | Self::HookCgroup(_)
             | Self::HoldPorts(_)
+            | Self::HookCalls(_)
             | Self::ResetOpen(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
+            Self::PutCallRule(rule) => rule.apply(owner, kernel),
         }
     }
 
@@ -144,6 +158,8 @@ impl Effect {
                 Ok(None)
             }
             Self::PutRule(_) => put_rule::undo(owner, kernel),
+            Self::PutCallRule(_) => put_call_rule::undo(owner, kernel),
+            Self::HookCalls(_) => hook_calls::undo(owner, kernel).map(|()| None),
             Self::ResetOpen(_) => Ok(None),
         }
     }
@@ -161,6 +177,8 @@ impl Effect {
             Self::HookCgroup(passing) => Ok(hook_cgroup::adopt(*passing, owner, kernel)),
             Self::HoldPorts(ports) => ports.adopt(owner, kernel),
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
+            Self::PutCallRule(rule) => rule.adopt(owner, kernel),
+            Self::HookCalls(hooks) => hooks.adopt(owner, kernel),
             // Not again: that would be another fault.
             Self::ResetOpen(_) => Ok(true),
         }
@@ -179,6 +197,8 @@ impl Effect {
             Self::HoldPorts(_) => true,
             Self::ResetOpen(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
+            Self::PutCallRule(_) => put_call_rule::observe(owner, kernel),
+            Self::HookCalls(_) => hook_calls::observe(owner, kernel),
         }
     }
 
@@ -190,7 +210,9 @@ impl Effect {
             | Self::HookArrival
             | Self::HookEgress
             | Self::HookCgroup(_)
+            | Self::HookCalls(_)
             | Self::PutRule(_)
+            | Self::PutCallRule(_)
             | Self::ResetOpen(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
@@ -200,9 +222,11 @@ impl Effect {
     pub(crate) const fn applied(&self) -> FailPoint {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => FailPoint::HopMade,
-            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => FailPoint::HookAttached,
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) | Self::HookCalls(_) => {
+                FailPoint::HookAttached
+            }
             Self::HoldPorts(_) => FailPoint::PortsTaken,
-            Self::PutRule(_) => FailPoint::RuleWritten,
+            Self::PutRule(_) | Self::PutCallRule(_) => FailPoint::RuleWritten,
             Self::ResetOpen(_) => FailPoint::ConnectionsReset,
         }
     }
@@ -211,11 +235,11 @@ impl Effect {
     pub(crate) const fn undone(&self) -> Option<FailPoint> {
         match self {
             Self::HoldPackets | Self::SpoilChecksums => Some(FailPoint::HopLeft),
-            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) => {
+            Self::HookArrival | Self::HookEgress | Self::HookCgroup(_) | Self::HookCalls(_) => {
                 Some(FailPoint::HookDetached)
             }
             Self::HoldPorts(_) => Some(FailPoint::PortsFreed),
-            Self::PutRule(_) => Some(FailPoint::RuleRemoved),
+            Self::PutRule(_) | Self::PutCallRule(_) => Some(FailPoint::RuleRemoved),
             Self::ResetOpen(_) => None,
         }
     }
@@ -231,6 +255,8 @@ impl fmt::Display for Effect {
             Self::HookCgroup(passing) => f.write_str(hook_cgroup::description(*passing)),
             Self::HoldPorts(ports) => ports.fmt(f),
             Self::PutRule(rule) => rule.fmt(f),
+            Self::PutCallRule(rule) => rule.fmt(f),
+            Self::HookCalls(hooks) => hooks.fmt(f),
             Self::ResetOpen(reset) => reset.fmt(f),
         }
     }

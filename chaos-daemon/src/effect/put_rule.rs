@@ -37,11 +37,24 @@ pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
 
 impl fmt::Display for PutRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gate { dice, budget, .. } = &self.0.rule.gate;
-        write!(f, "put a rule: {}; fires ", self.0.about)?;
+        write!(f, "put a rule: {}; {}", self.0.about, Firing(&self.0.rule.gate))
+    }
+}
+
+/// When a rule with a gate fires.
+pub(super) struct Firing<'a>(pub(super) &'a Gate);
+
+impl fmt::Display for Firing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gate { dice, budget, .. } = self.0;
+        f.write_str("fires ")?;
         match (dice.every, Chances(dice)) {
             (2.., _) => write!(f, "at one in {}", dice.every)?,
             (0 | 1, chances) => write!(f, "with {chances}")?,
+        }
+        // Of a rhythm without any the last of each so many is the first that fires.
+        if dice.first > 0 && dice.first + 1 != dice.every {
+            write!(f, " from event {} on", dice.first)?;
         }
         if *budget != u64::MAX {
             write!(f, ", at most {budget} times")?;

@@ -186,17 +186,21 @@ impl Round {
 
     fn listen_to_firings(&mut self, engine: &Engine, world: &mut World) {
         let wanted = engine.notices.receiver_count() > 0;
-        if wanted == self.hears_firings {
+        if !wanted && !self.hears_firings {
             return;
         }
-        let ring = world.kernel.event_watch();
-        let changed = if wanted {
-            self.epoll.add(ring, Source::Firings.readable())
-        } else {
-            self.epoll.delete(ring)
-        };
-        if let Err(errno) = changed {
-            tracing::error!(%errno, "cannot follow the ring of events");
+        // An engine may have been loaded meanwhile.
+        for ring in world.kernel.event_watches() {
+            let changed = if wanted {
+                self.epoll.add(ring, Source::Firings.readable())
+            } else {
+                self.epoll.delete(ring)
+            };
+            if let Err(errno) = changed
+                && !matches!(errno, Errno::EEXIST | Errno::ENOENT)
+            {
+                tracing::error!(%errno, "cannot follow the ring of events");
+            }
         }
         self.hears_firings = wanted;
     }

@@ -212,7 +212,9 @@ impl Engine {
     /// Every aspect of every fault: its mechanism here, or why there is none.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Capability> {
-        fault::capabilities(self.world.lock().kernel.support())
+        // What has to be tried first takes its time.
+        let support = self.world.lock().kernel.support().clone();
+        fault::capabilities(&support)
     }
 
     /// The cgroup tree.

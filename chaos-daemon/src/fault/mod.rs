@@ -1,5 +1,8 @@
 //! From a fault to its effects: one pure function for each kind, in a file of its name.
 
+mod call;
+mod file_error;
+mod memory_error;
 mod network;
 mod network_corrupt;
 mod network_delay;
@@ -10,6 +13,8 @@ mod network_partition;
 mod network_rate;
 mod network_reject;
 mod network_reorder;
+mod socket_error;
+mod syscall_error;
 
 use std::borrow::Cow;
 
@@ -83,6 +88,10 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkPartition(partition) => network_partition::plan(partition, limits, support),
         Fault::NetworkReject(reject) => network_reject::plan(reject, limits, support),
         Fault::NetworkOccupy(occupy) => network_occupy::plan(occupy, limits, support),
+        Fault::SyscallError(fault) => syscall_error::plan(fault, limits, support),
+        Fault::FileError(fault) => file_error::plan(fault, limits, support),
+        Fault::SocketError(fault) => socket_error::plan(fault, limits, support),
+        Fault::MemoryError(fault) => memory_error::plan(fault, limits, support),
     };
     let effects = planned?;
     let reads = effects.iter().find_map(|effect| {
@@ -109,6 +118,10 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkPartition => network_partition::capabilities(support),
         FaultKind::NetworkReject => network_reject::capabilities(support),
         FaultKind::NetworkOccupy => network_occupy::capabilities(support),
+        FaultKind::SyscallError => syscall_error::capabilities(support),
+        FaultKind::FileError => file_error::capabilities(support),
+        FaultKind::SocketError => socket_error::capabilities(support),
+        FaultKind::MemoryError => memory_error::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

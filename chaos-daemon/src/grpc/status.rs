@@ -110,9 +110,11 @@ fn kernel(error: &KernelError) -> Status {
         KernelError::PortTaken { .. } | KernelError::PortHeld { .. } => {
             (Code::FailedPrecondition, "PORT_TAKEN")
         }
+        KernelError::Patterns(_) => (Code::InvalidArgument, "PATTERNS"),
         KernelError::TargetEmpty { .. } => (Code::FailedPrecondition, "TARGET_EMPTY"),
         KernelError::NoTypes { .. } => (Code::FailedPrecondition, "UNSUPPORTED"),
         KernelError::Load(_)
+        | KernelError::Object(_)
         | KernelError::Missing(_)
         | KernelError::Program { .. }
         | KernelError::Map { .. }

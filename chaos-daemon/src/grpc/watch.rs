@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
-use chaos_common::{proto::v1, spec::InjectionId, wire::to_timestamp};
+use chaos_common::{proto::v1, spec::InjectionId, value::Errno, wire::to_timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 use tonic::Status;
 
-use crate::engine::{Firing, Notice};
+use crate::{
+    engine::{Firing, Notice},
+    kernel::{Hit, HitCall, HitPacket},
+};
 
 /// Messages that may wait for a slow reader; behind them the engine's own backlog begins.
 const AHEAD: usize = 64;
@@ -72,20 +75,36 @@ fn other_end((address, port): (IpAddr, u16)) -> String {
 
 fn to_wire(firing: &Firing) -> v1::Firing {
     let event = &firing.event;
-    let direction = if event.is_outgoing { v1::Direction::Out } else { v1::Direction::In };
     v1::Firing {
         id: firing.id.to_string(),
         time: Some(to_timestamp(event.time.to_wall())),
         n: event.n,
-        what: Some(v1::firing::What::Packet(v1::Packet {
-            direction: direction.into(),
-            protocol: event.protocol.into(),
-            local_address: event.local.0.to_string(),
-            local_port: event.local.1.into(),
-            remote_address: other_end(event.remote),
-            remote_port: event.remote.1.into(),
-            length: event.length,
-        })),
+        what: Some(match event.what {
+            Hit::Packet(hit) => v1::firing::What::Packet(packet(&hit)),
+            Hit::Call(hit) => v1::firing::What::Call(call(&hit)),
+        }),
         process: firing.process.clone().map(|(pid, comm)| v1::Process { pid, comm }),
+    }
+}
+
+fn packet(hit: &HitPacket) -> v1::Packet {
+    let direction = if hit.is_outgoing { v1::Direction::Out } else { v1::Direction::In };
+    v1::Packet {
+        direction: direction.into(),
+        protocol: hit.protocol.into(),
+        local_address: hit.local.0.to_string(),
+        local_port: hit.local.1.into(),
+        remote_address: other_end(hit.remote),
+        remote_port: hit.remote.1.into(),
+        length: hit.length,
+    }
+}
+
+fn call(hit: &HitCall) -> v1::Call {
+    let errno = Errno::of_number(hit.errno);
+    v1::Call {
+        name: hit.name.to_owned(),
+        errno: errno.map_or_else(|| hit.errno.to_string(), |errno| errno.name().to_owned()),
+        thread: hit.thread,
     }
 }

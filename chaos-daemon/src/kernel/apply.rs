@@ -3,7 +3,8 @@
 use chaos_common::{abi::RuleStats, fault::NetworkOccupy};
 
 use super::{
-    Kernel, KernelError, Need, Passing, RuleId, RuleSpec, Wanted, connections, layout::Part,
+    CallSpec, Calls, Kernel, KernelError, Need, Passing, RuleId, RuleSpec, Wanted, connections,
+    layout::Part,
 };
 use crate::target::Cgroup;
 
@@ -32,6 +33,79 @@ impl Kernel {
         self.rules.remove(id)
     }
 
+    /// Makes a rule about calls exist. The same rule again replaces it in one step.
+    ///
+    /// # Errors
+    /// When the target is full or the kernel refuses.
+    pub fn put_call_rule(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        rule: &CallSpec,
+    ) -> Result<(), KernelError> {
+        self.calls.put(id, target, rule, &self.lease)
+    }
+
+    /// Makes a rule about calls not exist. Returns all that it saw, if it was there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove_call_rule(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
+        self.calls.remove(id)
+    }
+
+    /// Takes a rule about calls that is in the kernel already for that of a target. False when it is not there.
+    ///
+    /// # Errors
+    /// When the engine cannot be loaded.
+    pub fn adopt_call_rule(&mut self, id: RuleId, target: &Cgroup) -> Result<bool, KernelError> {
+        self.calls.adopt(id, target, &self.lease)
+    }
+
+    /// As [`Kernel::has_rule`], of a rule about calls.
+    #[must_use]
+    pub fn has_call_rule(&self, id: RuleId) -> bool {
+        self.calls.has(id)
+    }
+
+    /// Whether there is room for another rule about calls of a target.
+    ///
+    /// # Errors
+    /// When there is none, or its patterns are too many.
+    pub fn admit_calls(&self, target: &Cgroup, rule: &CallSpec) -> Result<(), KernelError> {
+        self.calls.admit(target, rule)
+    }
+
+    /// Has a rule asked about calls.
+    ///
+    /// # Errors
+    /// When a program could not be attached; all others were.
+    pub fn claim_calls(&mut self, rule: RuleId, calls: &Calls) -> Result<(), KernelError> {
+        self.calls.claim(rule, calls, &self.lease)
+    }
+
+    /// As [`Kernel::claim_calls`], for a rule of an earlier process. False if a hook is not there.
+    ///
+    /// # Errors
+    /// When the engine cannot be loaded.
+    pub fn adopt_calls(&mut self, rule: RuleId, calls: &Calls) -> Result<bool, KernelError> {
+        self.calls.adopt_hooks(rule, calls, &self.lease)
+    }
+
+    /// Undoes [`Kernel::claim_calls`].
+    ///
+    /// # Errors
+    /// When something could not be detached.
+    pub fn release_calls(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        self.calls.release(rule)
+    }
+
+    /// Whether the hooks of [`Kernel::claim_calls`] are where they were put.
+    #[must_use]
+    pub fn covers_calls(&self, rule: RuleId) -> bool {
+        self.calls.covers(rule)
+    }
+
     /// Takes a rule that is in the kernel already for that of a target. False when it is not there.
     pub fn adopt_rule(&mut self, id: RuleId, target: &Cgroup, rule: &RuleSpec) -> bool {
         self.rules.adopt(id, target, rule)
@@ -47,7 +121,7 @@ impl Kernel {
     /// What a rule has seen, summed over all CPUs. Zero for a rule that is not there.
     #[must_use]
     pub fn stats(&self, id: RuleId) -> RuleStats {
-        self.rules.stats(id).unwrap_or_default()
+        self.rules.stats(id).or_else(|| self.calls.stats(id)).unwrap_or_default()
     }
 
     /// Whether there is room for another rule of a target.

@@ -4,11 +4,12 @@
 //! that keeps them costs more memory than the daemon. The format:
 //! <https://docs.kernel.org/bpf/btf.html>.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, ffi::CStr, fs, path::Path};
 
 const MAGIC: u16 = 0xEB9F;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_FUNC: u32 = 12;
 const MEMBER: usize = 12;
 /// Structures without a name that lie in each other.
 const MAX_DEPTH: u32 = 8;
@@ -55,18 +56,17 @@ impl Btf {
 
     /// As [`Btf::member`], in bits.
     pub(super) fn bit(&self, structure: &str, member: &str) -> Option<u32> {
-        let base = Parsed::of(&self.base);
-        let btf = Parsed::on(base.as_ref(), &self.bytes)?;
-        btf.places.iter().find_map(|at| {
-            let head = btf.head(*at)?;
-            (head.kind == KIND_STRUCT && btf.is_named(head.name, structure))
-                .then(|| btf.offset_in(*at, member, 0))?
-        })
+        self.parse()?.bit(structure, member)
+    }
+
+    /// Goes through it once, for who asks for several things; `None` if there is nothing.
+    pub(super) fn parse(&self) -> Option<Parsed<'_>> {
+        Parsed::on(Parsed::of(&self.base).as_ref(), &self.bytes)
     }
 }
 
 /// The sections of a piece of BTF, and where each type is.
-struct Parsed<'a> {
+pub(super) struct Parsed<'a> {
     types: &'a [u8],
     strings: &'a [u8],
     /// By type id, less one and less the base's.
@@ -84,6 +84,29 @@ struct Head {
 }
 
 impl<'a> Parsed<'a> {
+    /// As [`Btf::member`].
+    pub(super) fn member(&self, structure: &str, member: &str) -> Option<u32> {
+        self.bit(structure, member).map(|bits| bits / 8)
+    }
+
+    fn bit(&self, structure: &str, member: &str) -> Option<u32> {
+        self.places.iter().find_map(|at| {
+            let head = self.head(*at)?;
+            (head.kind == KIND_STRUCT && self.is_named(head.name, structure))
+                .then(|| self.offset_in(*at, member, 0))?
+        })
+    }
+
+    /// The functions whose names are wanted, with their numbers among the types.
+    pub(super) fn functions(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, u32> {
+        let function = |(n, at): (usize, &usize)| {
+            let head = self.head(*at).filter(|head| head.kind == KIND_FUNC)?;
+            let name = self.name(head.name).filter(|name| is_wanted(name))?;
+            Some((name.to_owned(), (n + 1 + self.base.1) as u32))
+        };
+        self.places.iter().enumerate().filter_map(function).collect()
+    }
+
     fn of(bytes: &'a [u8]) -> Option<Self> {
         Self::on(None, bytes)
     }
@@ -115,13 +138,22 @@ impl<'a> Parsed<'a> {
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
+        let text = self.text(offset);
+        text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    fn name(&self, offset: u32) -> Option<&'a str> {
+        CStr::from_bytes_until_nul(self.text(offset)).ok()?.to_str().ok()
+    }
+
+    /// From a name on.
+    fn text(&self, offset: u32) -> &'a [u8] {
         let (offset, (base, _)) = (offset as usize, self.base);
         let text = match offset.checked_sub(base.len()) {
             Some(own) => self.strings.get(own..),
             None => base.get(offset..),
         };
-        let text = text.unwrap_or_default();
-        text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        text.unwrap_or_default()
     }
 
     /// Offset in bits of a member of the structure or union at a place.

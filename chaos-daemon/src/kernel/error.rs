@@ -13,6 +13,9 @@ pub enum KernelError {
     /// The object was not accepted.
     #[error("load the eBPF object: {0}{hint}", hint = privilege_hint(.0))]
     Load(#[source] EbpfError),
+    /// The object is not what the kernel or its loader takes.
+    #[error("load the eBPF object: {0}")]
+    Object(String),
     /// The object lacks something, which only a wrong build can cause.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),
@@ -55,6 +58,9 @@ pub enum KernelError {
         "there is no room for more address ranges on this node; recover some injections first, or filter by fewer"
     )]
     PrefixesFull,
+    /// Patterns that no automaton of ours has room for.
+    #[error("{0}")]
+    Patterns(String),
     /// The kernel does not say how its structures look.
     #[error(
         "this kernel does not tell where `{member}` of `{structure}` is (CONFIG_DEBUG_INFO_BTF), which a program has to read"

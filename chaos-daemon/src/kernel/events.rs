@@ -5,11 +5,14 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use aya::maps::{MapData, RingBuf};
-use chaos_common::abi::{self, FAMILY_V4, NetEvent};
+use aya::maps::{Map, MapData, RingBuf};
+use chaos_common::{
+    abi::{self, CallEvent, FAMILY_V4, NetEvent, Operation},
+    value::Syscall,
+};
 use zerocopy::FromBytes as _;
 
-use super::{KernelError, RuleId, object::Object};
+use super::{KernelError, RuleId, tables::at};
 use crate::boot_clock::BootTime;
 
 /// One firing, sampled. Never any payload.
@@ -21,8 +24,24 @@ pub struct Event {
     pub time: BootTime,
     /// Its number among the events that matched, from 0.
     pub n: u64,
-    /// The process that ran, if any; maybe a bystander.
+    /// The process that ran, if any; with a packet maybe a bystander.
     pub pid: Option<u32>,
+    /// What was hit.
+    pub what: Hit,
+}
+
+/// What a fault hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A packet, or a call that would send some or bind.
+    Packet(HitPacket),
+    /// A call into the kernel.
+    Call(HitCall),
+}
+
+/// A packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HitPacket {
     /// Whether the target sent the packet.
     pub is_outgoing: bool,
     /// IP protocol number.
@@ -35,25 +54,43 @@ pub struct Event {
     pub length: u32,
 }
 
-pub(super) struct Events {
-    ring: RingBuf<MapData>,
+/// A call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HitCall {
+    /// Which.
+    pub name: &'static str,
+    /// The thread that called.
+    pub thread: u32,
+    /// What it failed with.
+    pub errno: u32,
 }
 
-impl Events {
-    pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
-        let ring = RingBuf::try_from(object.take_map("EVENTS")?)
-            .map_err(|source| KernelError::Map { what: "open the ring of events", source })?;
-        Ok(Self { ring })
+/// Firings of one engine.
+pub(super) struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    pub(super) fn take(map: Map) -> Result<Self, KernelError> {
+        RingBuf::try_from(map).map(Self).map_err(at("open the ring of events"))
     }
 
     pub(super) fn watch(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+        self.0.as_fd()
     }
 
-    pub(super) fn take_all(&mut self, mut each: impl FnMut(Event)) {
-        while let Some(item) = self.ring.next() {
+    /// Those of the engine `net`.
+    pub(super) fn take_packets(&mut self, mut each: impl FnMut(Event)) {
+        while let Some(item) = self.0.next() {
             if let Ok(event) = NetEvent::read_from_bytes(&item) {
-                each(Event::from(event));
+                each(event.into());
+            }
+        }
+    }
+
+    /// Those of the engine `call`.
+    pub(super) fn take_calls(&mut self, mut each: impl FnMut(Event)) {
+        while let Some(item) = self.0.next() {
+            if let Ok(event) = CallEvent::read_from_bytes(&item) {
+                each(event.into());
             }
         }
     }
@@ -70,11 +107,32 @@ impl From<NetEvent> for Event {
             time: BootTime::from_nanos(event.time_ns),
             n: event.n,
             pid: (event.pid != 0).then_some(event.pid),
-            is_outgoing: event.direction == abi::Direction::Out as u16,
-            protocol: event.protocol,
-            local: (address(event.local), event.local_port),
-            remote: (address(event.remote), event.remote_port),
-            length: event.length,
+            what: Hit::Packet(HitPacket {
+                is_outgoing: event.direction == abi::Direction::Out as u16,
+                protocol: event.protocol,
+                local: (address(event.local), event.local_port),
+                remote: (address(event.remote), event.remote_port),
+                length: event.length,
+            }),
+        }
+    }
+}
+
+impl From<CallEvent> for Event {
+    fn from(event: CallEvent) -> Self {
+        let operation = || Operation::of_number(event.number).map(Operation::word);
+        let syscall = || Syscall::of_number(event.number).map(Syscall::name);
+        let name = if event.is_operation == 0 { syscall() } else { operation() };
+        Self {
+            rule: RuleId(event.rule),
+            time: BootTime::from_nanos(event.time_ns),
+            n: event.n,
+            pid: Some(event.pid),
+            what: Hit::Call(HitCall {
+                name: name.unwrap_or("?"),
+                thread: event.thread,
+                errno: event.errno,
+            }),
         }
     }
 }

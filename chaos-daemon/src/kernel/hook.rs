@@ -2,18 +2,15 @@
 
 use std::collections::HashSet;
 
-use aya::programs::links::{FdLink, PinnedLink};
-
 use super::{
     KernelError, Pins,
-    error::innermost,
-    link::{Link, Place},
+    link::{Attached, Link, Place},
 };
 
 /// A link of ours.
 pub(super) enum Hook {
     /// Ends with this value.
-    Held { _link: FdLink },
+    Held { _link: Attached },
     /// Ends with its pin.
     Pinned { pins: Pins, name: String, link: Link },
 }
@@ -32,11 +29,16 @@ impl Hook {
     }
 
     /// Keeps a new link: pinned where there are pins, else with the value. What has the name goes.
-    pub(super) fn keep(link: FdLink, pins: Option<&Pins>, name: String) -> Result<Self, String> {
+    pub(super) fn keep(
+        link: impl Into<Attached>,
+        pins: Option<&Pins>,
+        name: String,
+    ) -> Result<Self, String> {
+        let link = link.into();
         let Some(pins) = pins else { return Ok(Self::Held { _link: link }) };
         pins.unpin(&name).map_err(|error| error.to_string())?;
         let path = pins.path(&name);
-        let _: PinnedLink = link.pin(&path).map_err(|error| innermost(&error))?;
+        link.pin(&path)?;
         let link = Link::pinned(&path).map_err(|error| error.to_string())?;
         Ok(Self::Pinned { pins: pins.clone(), name, link })
     }
@@ -72,6 +74,14 @@ impl Hook {
                     reason: error.to_string(),
                 })
             }
+        }
+    }
+
+    /// The kernel's own word for it, if it is pinned.
+    pub(super) fn link(&self) -> Option<Link> {
+        match self {
+            Self::Held { .. } => None,
+            Self::Pinned { link, .. } => Some(*link),
         }
     }
 

@@ -8,12 +8,13 @@ use std::{
 use aya::maps::{Array, MapData};
 use parking_lot::Mutex;
 
-use super::KernelError;
+use super::{KernelError, tables::at};
 use crate::boot_clock::BootTime;
 
 /// The lease of this engine.
 pub struct Lease {
-    table: Mutex<Array<MapData, u64>>,
+    /// One for each engine; the first is there always.
+    tables: Mutex<Vec<Array<MapData, u64>>>,
     length: Duration,
     /// As written by this process, in nanoseconds of the boot clock.
     until: AtomicU64,
@@ -21,13 +22,27 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(table: Array<MapData, u64>, length: Duration) -> Self {
-        Self { table: Mutex::new(table), length, until: AtomicU64::new(0) }
+        Self { tables: Mutex::new(vec![table]), length, until: AtomicU64::new(0) }
     }
 
     /// Until when the kernel takes somebody for alive, maybe an earlier process.
     #[must_use]
     pub fn in_kernel(&self) -> BootTime {
-        self.table.lock().get(&0, 0).map_or(BootTime::ZERO, BootTime::from_nanos)
+        let tables = self.tables.lock();
+        let first = tables.first().and_then(|table| table.get(&0, 0).ok());
+        first.map_or(BootTime::ZERO, BootTime::from_nanos)
+    }
+
+    /// Keeps it in the table of a further engine too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn keep_in(&self, mut table: Array<MapData, u64>) -> Result<(), KernelError> {
+        // Nobody may extend it in between.
+        let mut tables = self.tables.lock();
+        table.set(0, &self.until().nanos(), 0).map_err(at("write the lease"))?;
+        tables.push(table);
+        Ok(())
     }
 
     /// Says that we are alive, if a third of the lease is used. Returns whether it was time to.
@@ -40,8 +55,10 @@ impl Lease {
             return Ok(false);
         }
         let until = now.after(self.length);
-        let written = self.table.lock().set(0, &until.nanos(), 0);
-        written.map_err(|source| KernelError::Map { what: "write the lease", source })?;
+        let mut tables = self.tables.lock();
+        for table in tables.iter_mut() {
+            table.set(0, &until.nanos(), 0).map_err(at("write the lease"))?;
+        }
         self.until.store(until.nanos(), Ordering::Release);
         Ok(true)
     }

@@ -4,24 +4,19 @@
 //! grace period and on a worker. A link attached in the meantime would judge the same packets again.
 
 use std::{
-    ffi::CString,
     io,
-    os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
-/// Commands of bpf(2).
-const BPF_OBJ_GET: i32 = 7;
-const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
-/// Since Linux 5.8.
-const BPF_LINK_GET_FD_BY_ID: i32 = 30;
-/// Since Linux 5.9.
-const BPF_LINK_DETACH: i32 = 34;
+use aya::programs::links::FdLink;
 
-/// `bpf_link_info.type` of a link on a cgroup and of a tcx link.
+use super::{bpf, error::innermost};
+
+/// `bpf_link_info.type` of a link on a function of the kernel, by a trampoline and by a probe; of one on a cgroup; and
+/// of a tcx link.
+const BPF_LINK_TYPE_TRACING: u32 = 2;
+const BPF_LINK_TYPE_PERF_EVENT: u32 = 7;
 const BPF_LINK_TYPE_CGROUP: u32 = 3;
 const BPF_LINK_TYPE_TCX: u32 = 11;
 
@@ -32,6 +27,8 @@ pub(super) enum Place {
     Cgroup(u64),
     /// The interface with this index, in the namespace in which it was attached.
     Interface(u32),
+    /// A function of the kernel. Nobody but the last who holds such a link can detach it.
+    Function,
 }
 
 /// A link, as the kernel tells of it.
@@ -49,7 +46,7 @@ impl Link {
     /// # Errors
     /// When there is no pin, or it is not one of a link.
     pub(super) fn pinned(pin: &Path) -> io::Result<Self> {
-        Self::of(&get(pin)?)
+        Self::of(&bpf::get(pin)?)
     }
 
     /// Detaches it, wherever its pin may be now. One that is gone, or detached, is no error.
@@ -57,28 +54,30 @@ impl Link {
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn detach(self) -> io::Result<()> {
-        let request = GetById { id: self.id, next_id: 0, open_flags: 0 };
-        let there = match bpf(BPF_LINK_GET_FD_BY_ID, &request) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            descriptor => owned(descriptor?),
-        };
+        if matches!(self.place, None | Some(Place::Function)) {
+            return Ok(());
+        }
         // The id may be another link's by now.
-        if self.place.is_some() && Self::of(&there)? == self { detach_link(&there) } else { Ok(()) }
+        match bpf::link(self.id)? {
+            Some(there) if Self::of(&there)? == self => bpf::detach(there.as_fd()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes hold of it again, if it is still there though its pin was removed.
+    pub(super) fn revive(self) -> Option<OwnedFd> {
+        let there = bpf::link(self.id).ok()??;
+        (Self::of(&there).ok()? == self).then_some(there)
     }
 
     fn of(link: &OwnedFd) -> io::Result<Self> {
-        let mut info = LinkInfo::default();
-        let request = ObjectInfo {
-            bpf_fd: link.as_raw_fd() as u32,
-            info_len: size_of::<LinkInfo>() as u32,
-            info: (&raw mut info) as u64,
-        };
-        bpf(BPF_OBJ_GET_INFO_BY_FD, &request)?;
-        // A union follows: of a cgroup's link a 64-bit id, of a tcx link a 32-bit index.
+        let info = bpf::link_info(link.as_fd())?;
+        // Of a cgroup's link a 64-bit id, of a tcx link a 32-bit index.
         let [a, b, c, d, ..] = info.place.to_ne_bytes();
         let place = match (info.kind, info.place, u32::from_ne_bytes([a, b, c, d])) {
             (BPF_LINK_TYPE_CGROUP, 1.., _) => Some(Place::Cgroup(info.place)),
             (BPF_LINK_TYPE_TCX, _, index @ 1..) => Some(Place::Interface(index)),
+            (BPF_LINK_TYPE_TRACING | BPF_LINK_TYPE_PERF_EVENT, ..) => Some(Place::Function),
             _ => None,
         };
         Ok(Self { id: info.id, place })
@@ -90,72 +89,29 @@ impl Link {
 /// # Errors
 /// When there is no pin, or it is not one of a link.
 pub(super) fn detach_pinned(pin: &Path) -> io::Result<()> {
-    detach_link(&get(pin)?)
+    bpf::detach(bpf::get(pin)?.as_fd())
 }
 
-fn detach_link(link: &OwnedFd) -> io::Result<()> {
-    bpf(BPF_LINK_DETACH, &LinkDetach { link_fd: link.as_raw_fd() as u32 }).map(drop)
+/// A link that is attached as long as somebody holds it.
+pub(super) enum Attached {
+    /// By aya.
+    Aya(FdLink),
+    /// By ourselves.
+    Own(OwnedFd),
 }
 
-/// What `BPF_OBJ_GET` reads.
-#[repr(C)]
-struct ObjectGet {
-    pathname: u64,
-    bpf_fd: u32,
-    file_flags: u32,
+impl Attached {
+    /// Pins it; from then on the pin holds it.
+    pub(super) fn pin(self, path: &Path) -> Result<(), String> {
+        match self {
+            Self::Aya(link) => link.pin(path).map(drop).map_err(|error| innermost(&error)),
+            Self::Own(link) => bpf::pin(link.as_fd(), path).map_err(|error| error.to_string()),
+        }
+    }
 }
 
-/// What `BPF_LINK_GET_FD_BY_ID` reads.
-#[repr(C)]
-struct GetById {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-}
-
-/// What `BPF_OBJ_GET_INFO_BY_FD` reads.
-#[repr(C)]
-struct ObjectInfo {
-    bpf_fd: u32,
-    info_len: u32,
-    info: u64,
-}
-
-/// The head of `struct bpf_link_info`.
-#[derive(Default)]
-#[repr(C)]
-struct LinkInfo {
-    kind: u32,
-    id: u32,
-    program: u32,
-    padding: u32,
-    place: u64,
-    attach_type: u64,
-}
-
-/// What `BPF_LINK_DETACH` reads.
-#[repr(C)]
-struct LinkDetach {
-    link_fd: u32,
-}
-
-fn get(pin: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
-    let request = ObjectGet { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    bpf(BPF_OBJ_GET, &request).map(owned)
-}
-
-/// A descriptor that a command has just returned.
-fn owned(descriptor: i32) -> OwnedFd {
-    // SAFETY: the kernel has just made it for us, and nobody else knows it.
-    unsafe { OwnedFd::from_raw_fd(descriptor) }
-}
-
-fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
-    // SAFETY: the kernel reads as many bytes as it is told from a record of that size. What a record points
-    // to outlives the call: a path that is read, and an info that is written up to the length beside it.
-    let status = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
-    };
-    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(status as i32) }
+impl From<FdLink> for Attached {
+    fn from(link: FdLink) -> Self {
+        Self::Aya(link)
+    }
 }

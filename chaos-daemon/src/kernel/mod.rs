@@ -4,7 +4,9 @@
 
 mod apply;
 mod bits;
+mod bpf;
 mod btf;
+mod call;
 mod cgroup_hooks;
 mod claims;
 mod clsact;
@@ -18,6 +20,7 @@ mod instance;
 mod interfaces;
 mod layout;
 mod lease;
+mod ledger;
 mod link;
 mod namespace;
 mod need;
@@ -25,6 +28,7 @@ mod netlink;
 mod object;
 mod pins;
 mod ports;
+mod prefixes;
 mod probe;
 mod rule_id;
 mod rule_spec;
@@ -35,10 +39,12 @@ mod standby;
 mod tables;
 mod tap;
 
+pub use call::{CallSpec, CallSupport, Calls, Found, SyscallTier};
+pub(crate) use call::{Hook as OperationHook, signature};
 pub use cgroup_hooks::Passing;
 pub use connections::Wanted;
 pub use error::KernelError;
-pub use events::Event;
+pub use events::{Event, Hit, HitCall, HitPacket};
 pub use holder::HeldPackets;
 pub use instance::Instance;
 pub use lease::Lease;
@@ -70,7 +76,7 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
     (removed, failures)
 }
 
-/// The `net` engine in the kernel, and what of it is attached where.
+/// The engines in the kernel, and what of them is attached where.
 pub struct Kernel {
     root: CgroupRoot,
     object: object::Object,
@@ -79,7 +85,8 @@ pub struct Kernel {
     /// One for each [`Passing`].
     cgroups: [cgroup_hooks::CgroupHooks; Passing::ALL.len()],
     ports: ports::Ports,
-    events: events::Events,
+    calls: call::CallEngine,
+    events: events::Ring,
     lease: Arc<Lease>,
     layout: layout::Layout,
     pins: Option<Pins>,
@@ -116,7 +123,8 @@ impl Kernel {
             cgroups: Passing::ALL
                 .map(|passing| cgroup_hooks::CgroupHooks::new(passing, root.clone(), pins.clone())),
             ports: ports::Ports::new(root.clone()),
-            events: events::Events::take(&mut object)?,
+            calls: call::CallEngine::new(pins.clone(), support.calls.clone()),
+            events: events::Ring::take(object.take_map("EVENTS")?)?,
             layout: layout::Layout::take(&mut object)?,
             lease: Arc::new(Lease::new(tables::typed(object.take_map("LEASE")?)?, lease)),
             object,
@@ -138,7 +146,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn sweep_rules(&mut self) -> Result<(), KernelError> {
-        self.rules.sweep()
+        self.rules.sweep().and(self.calls.sweep_rules())
     }
 
     /// Until when the daemon counts as alive.
@@ -194,7 +202,7 @@ impl Kernel {
     /// When a hook could not be detached.
     pub fn sweep_hooks(&mut self) -> Result<(), KernelError> {
         let cgroups = self.cgroups.iter_mut().map(cgroup_hooks::CgroupHooks::sweep);
-        cgroups.fold(self.sites.sweep(), Result::and)
+        cgroups.fold(self.sites.sweep(), Result::and).and(self.calls.sweep_hooks())
     }
 
     /// Looks again where the hooks are, for [`Kernel::covers`].
@@ -220,6 +228,7 @@ impl Kernel {
         self.object.has_pins(pins)
             && self.sites.has_pins()
             && self.cgroups.iter().all(cgroup_hooks::CgroupHooks::has_pins)
+            && self.calls.has_pins()
     }
 
     /// Makes the pins of the maps again, where they were removed.
@@ -229,7 +238,8 @@ impl Kernel {
     pub fn restore_pins(&self) -> Result<(), KernelError> {
         let Some(pins) = &self.pins else { return Ok(()) };
         pins.restore()?;
-        self.object.restore_pins(pins)
+        self.object.restore_pins(pins)?;
+        self.calls.restore_pins()
     }
 
     /// Descriptors that become readable when interfaces come or go where we are attached.
@@ -237,10 +247,9 @@ impl Kernel {
         self.sites.watches()
     }
 
-    /// Becomes readable when firings were reported.
-    #[must_use]
-    pub fn event_watch(&self) -> BorrowedFd<'_> {
-        self.events.watch()
+    /// Descriptors that become readable when firings were reported.
+    pub fn event_watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.events.watch()).chain(self.calls.event_watch())
     }
 
     /// Makes firings say which process ran, from now on and where the kernel tells how to know.
@@ -251,8 +260,9 @@ impl Kernel {
     }
 
     /// Takes the reported firings.
-    pub fn take_events(&mut self, each: impl FnMut(Event)) {
-        self.events.take_all(each);
+    pub fn take_events(&mut self, mut each: impl FnMut(Event)) {
+        self.events.take_packets(&mut each);
+        self.calls.take_events(each);
     }
 
     /// Removes every pin of this instance; with hooks and rules gone, nothing of it is left.

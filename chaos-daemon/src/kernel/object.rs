@@ -1,10 +1,10 @@
 //! The `net` object: its bytes, its maps, its programs.
 
-use std::{fs::File, io};
+use std::fs::File;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapData, MapError},
+    maps::{Map, MapData},
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, SchedClassifier,
         links::{FdLink, LinkError},
@@ -15,8 +15,8 @@ use super::{Instance, KernelError, Pins, error::innermost, instance::HopEnd, sid
 
 static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
 
-/// Names this build of the object.
-pub(super) const DIGEST: &str = env!("CHAOS_NET_DIGEST");
+/// Names this build of all objects.
+pub(super) const DIGEST: &str = env!("CHAOS_OBJECTS_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
@@ -161,14 +161,7 @@ impl Object {
         if !ebpf.maps().all(|(name, _)| is_listed(name)) {
             return Err(KernelError::Missing("place for one of its maps"));
         }
-        let handle = |pins: &Pins, map| {
-            let name = pin_name(map);
-            let handle = MapData::from_pin(pins.path(&name))?;
-            Ok((name, handle))
-        };
-        let pinned = pins.map(|pins| PINNED_MAPS.map(|map| handle(pins, map)));
-        let pinned = pinned.into_iter().flatten().collect::<Result<_, MapError>>();
-        let pinned = pinned.map_err(|source| KernelError::Map { what: "open a map", source })?;
+        let pinned = pins.map_or(Ok(Vec::new()), |pins| pins.maps(PINNED_MAPS.map(pin_name)))?;
         let Some(Map::PerCpuArray(one)) = ebpf.map("HANDOVER") else {
             return Err(KernelError::Missing("map HANDOVER"));
         };
@@ -191,15 +184,7 @@ impl Object {
 
     /// Pins the maps whose pins somebody removed.
     pub(super) fn restore_pins(&self, pins: &Pins) -> Result<(), KernelError> {
-        for (name, map) in self.pinned.iter().filter(|(name, _)| !pins.has(name)) {
-            let path = pins.path(name);
-            map.pin(&path).map_err(|error| KernelError::Pin {
-                what: "pin",
-                path,
-                source: io::Error::other(innermost(&error)),
-            })?;
-        }
-        Ok(())
+        pins.restore_maps(&self.pinned)
     }
 
     /// Uses the other twins from now on.

@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use aya::maps::MapData;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -19,7 +20,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::{KernelError, link, object};
+use super::{KernelError, error::innermost, link, object, tables::at};
 
 /// The pin directory of this build, locked. Clones speak of the same one.
 #[derive(Clone, Debug)]
@@ -86,6 +87,37 @@ impl Pins {
         let Ok(entries) = fs::read_dir(&self.0.dir) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         names.filter(|name| name.starts_with(prefix)).collect()
+    }
+
+    /// Handles of maps that are pinned under names.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub(super) fn maps<const N: usize>(
+        &self,
+        names: [String; N],
+    ) -> Result<Vec<(String, MapData)>, KernelError> {
+        let handle = |name: String| {
+            let map = MapData::from_pin(self.path(&name)).map_err(at("open a map"))?;
+            Ok((name, map))
+        };
+        names.into_iter().map(handle).collect()
+    }
+
+    /// Pins the maps whose pins somebody removed.
+    ///
+    /// # Errors
+    /// When bpffs cannot be written.
+    pub(super) fn restore_maps(&self, maps: &[(String, MapData)]) -> Result<(), KernelError> {
+        for (name, map) in maps.iter().filter(|(name, _)| !self.has(name)) {
+            let path = self.path(name);
+            map.pin(&path).map_err(|error| KernelError::Pin {
+                what: "pin",
+                path,
+                source: io::Error::other(innermost(&error)),
+            })?;
+        }
+        Ok(())
     }
 
     /// Detaches a pinned link and removes its pin. One that is gone is no error.

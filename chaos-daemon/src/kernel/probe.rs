@@ -3,7 +3,7 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Instance, btf, clsact, connections,
+    CallSupport, Instance, btf, clsact, connections,
     error::innermost,
     hop::{Hops, Purpose},
     namespace,
@@ -54,6 +54,8 @@ pub struct Support {
     pub structures: Result<(), String>,
     /// Whether dice and budgets are exact on several CPUs.
     pub counting: Counting,
+    /// Calls into the kernel that fail.
+    pub calls: CallSupport,
 }
 
 impl Support {
@@ -63,7 +65,8 @@ impl Support {
 
     /// Of a kernel that can do everything.
     #[cfg(test)]
-    pub(crate) const fn full() -> Self {
+    pub(crate) fn full() -> Self {
+        use super::Found;
         Self {
             egress: Ok(EgressTier::Tcx),
             hold: Ok(HoldTier::Fq),
@@ -74,6 +77,7 @@ impl Support {
             arrival: Ok(()),
             structures: Ok(()),
             counting: Counting::Exact,
+            calls: CallSupport::known(Found::everything()),
         }
     }
 
@@ -97,6 +101,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         attempts: attempts(object),
         reset: connections::probe(),
         counting: object.counting(),
+        calls: CallSupport::default(),
     }
 }
 

@@ -1,86 +1,32 @@
-//! The engine's tables: which rules there are, whose they are, and what they saw.
+//! The rules of the engine `net`, and what of them lies in tables of its own.
 
-use std::collections::{BTreeMap, HashMap as Memory, HashSet};
-
-use aya::{
-    maps::{
-        Array, HashMap, LpmTrie, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
-    },
-    util::nr_cpus,
-};
-use chaos_common::abi::{
-    Flow, FlowKey, Levels, MAX_LEVELS, MAX_RULES_PER_TARGET, NetRule, Prefix, RuleState, RuleStats,
-    Shape, TARGET_WORDS, TargetRules,
-};
+use aya::maps::{HashMap, MapData};
+use chaos_common::abi::{Flow, FlowKey, NetRule, RuleStats, Shape};
 
 use super::{
     KernelError, RuleId,
-    bits::Bits,
+    ledger::{Ledger, Listing},
     object::Object,
+    prefixes::Prefixes,
     rule_spec::RuleSpec,
-    tables::{at, gone, is_full, strangers, typed},
+    tables::{at, gone, strangers, typed},
 };
 use crate::target::Cgroup;
 
 pub(super) struct Rules {
-    levels: Array<MapData, Levels>,
-    words: Array<MapData, u64>,
-    targets: HashMap<MapData, u64, TargetRules>,
-    rules: Array<MapData, NetRule>,
-    prefixes: LpmTrie<MapData, Prefix, u32>,
-    state: HashMap<MapData, u32, RuleState>,
-    stats: PerCpuHashMap<MapData, u32, RuleStats>,
+    ledger: Ledger<NetRule>,
+    prefixes: Prefixes,
     shapes: HashMap<MapData, u32, Shape>,
     flows: HashMap<MapData, FlowKey, Flow>,
-    /// The rules that were put or adopted here.
-    owned: Memory<RuleId, Owned>,
-    /// Their ids by cgroup id, in the order in which they are asked: by action, and then the oldest first.
-    listed: Memory<u64, Vec<(u32, RuleId)>>,
-    /// Which cgroups may have any.
-    bits: Bits,
-    /// How many cgroups with rules there are at each depth.
-    depths: BTreeMap<u32, usize>,
-    /// Counters that start a rule, one for each possible CPU.
-    zero: Vec<RuleStats>,
-}
-
-/// What is to be written when a rule is listed, besides its target.
-struct Changed {
-    word: Option<u32>,
-    levels: bool,
-}
-
-struct Owned {
-    cgroup: Cgroup,
-    prefixes: Vec<Key<Prefix>>,
-    /// Whether it asks whose socket is at the other end.
-    asks_peer: bool,
-    /// What it had seen when the programs stopped seeing it.
-    last: Option<RuleStats>,
 }
 
 impl Rules {
     pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
-        let cpus = nr_cpus().map_err(|(file, source)| KernelError::Pin {
-            what: "count the CPUs by",
-            path: file.into(),
-            source,
-        })?;
         Ok(Self {
-            levels: typed(object.take_map("LEVELS")?)?,
-            words: typed(object.take_map("TARGET_BITS")?)?,
-            targets: typed(object.take_map("TARGETS")?)?,
-            rules: typed(object.take_map("RULES")?)?,
-            prefixes: typed(object.take_map("PREFIXES")?)?,
-            state: typed(object.take_map("STATE")?)?,
-            stats: typed(object.take_map("STATS")?)?,
+            ledger: Ledger::take(|name| object.take_map(name), "RULES")?,
+            prefixes: Prefixes::take(object.take_map("PREFIXES")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
             flows: typed(object.take_map("FLOWS")?)?,
-            owned: Memory::new(),
-            listed: Memory::new(),
-            bits: Bits::default(),
-            depths: BTreeMap::new(),
-            zero: vec![RuleStats::default(); cpus.get() as usize],
         })
     }
 
@@ -90,276 +36,65 @@ impl Rules {
         target: &Cgroup,
         spec: &RuleSpec,
     ) -> Result<(), KernelError> {
-        if self.owned.contains_key(&id) {
-            self.widen(id, spec)?;
-            self.write(id, spec.rule).map_err(at("replace a rule"))?;
-            return self.tell_peers(id, spec);
+        let listing = listing(spec);
+        if self.ledger.owns(id) {
+            self.prefixes.write(id, spec.about.prefixes(id))?;
+            return self.ledger.replace(id, spec.rule, listing);
         }
-        self.admit(target)?;
-        let prefixes = spec.about.prefixes(id);
-        // Owned before anything is written, so that a failure half-way is undone by `remove`.
-        let keys = prefixes.iter().map(|(key, _)| *key).collect();
-        let asks_peer = spec.rule.filter.asks_peer();
-        let owned = Owned { cgroup: target.clone(), prefixes: keys, asks_peer, last: None };
-        self.owned.insert(id, owned);
-        for (key, verdict) in prefixes {
-            write_prefix(&mut self.prefixes, &key, verdict)?;
-        }
-        self.state.insert(&id.0, &RuleState::default(), 0).map_err(at("write a rule's state"))?;
-        let zero = PerCpuValues::try_from(self.zero.clone())
-            .map_err(|source| at("size a rule's counters")(source.into()))?;
-        self.stats.insert(&id.0, zero, 0).map_err(at("write a rule's counters"))?;
+        self.ledger.own(id, target, listing)?;
+        self.prefixes.write(id, spec.about.prefixes(id))?;
         if let Some(shape) = &spec.shape {
             self.shapes.insert(&id.0, &**shape, 0).map_err(at("write a rule's shape"))?;
         }
-        self.write(id, spec.rule).map_err(at("write a rule"))?;
-        self.list((spec.rule.action, id), target)
+        self.ledger.put(id, target, spec.rule, listing)
     }
 
-    /// Writes the address ranges that a rule did not have. None is ever taken from one, so that their number tells
-    /// whether there are any.
-    fn widen(&mut self, id: RuleId, spec: &RuleSpec) -> Result<(), KernelError> {
-        let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
-        let wanted = spec.about.prefixes(id);
-        if wanted.len() == owned.prefixes.len() {
-            return Ok(());
-        }
-        let range = |key: &Key<Prefix>| (key.prefix_len(), key.data());
-        let known: HashSet<(u32, Prefix)> = owned.prefixes.iter().map(range).collect();
-        for (key, verdict) in wanted.into_iter().filter(|(key, _)| !known.contains(&range(key))) {
-            write_prefix(&mut self.prefixes, &key, verdict)?;
-            owned.prefixes.push(key);
-        }
-        Ok(())
-    }
-
-    /// Lets the programs look for the peers of a rule that had none, or not look any more.
-    fn tell_peers(&mut self, id: RuleId, spec: &RuleSpec) -> Result<(), KernelError> {
-        let asks_peer = spec.rule.filter.asks_peer();
-        let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
-        if owned.asks_peer == asks_peer {
-            return Ok(());
-        }
-        owned.asks_peer = asks_peer;
-        let cgroup = owned.cgroup.id;
-        self.write_target(cgroup)
-    }
-
-    /// Takes over a rule that an earlier process put. False, and nothing changed, if it is not whole.
-    ///
-    /// Nothing is written: the tables list what the earlier process had, of which more may be taken over.
-    /// [`Rules::sweep`] writes them, once all is.
+    /// Takes over a rule that an earlier process put; see [`Ledger::adopt`]. That process may have died before it wrote
+    /// what it journalled: all ranges are written with the rule.
     pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &RuleSpec) -> bool {
-        let is_whole = self.is_written(id)
-            && self.state.get(&id.0, 0).is_ok()
-            && self.stats.get(&id.0, 0).is_ok();
-        if !is_whole || self.admit(target).is_err() {
-            return false;
-        }
-        let asks_peer = spec.rule.filter.asks_peer();
-        // The earlier process may have died before it wrote what it journalled: all ranges are written with the rule.
-        let owned = Owned { cgroup: target.clone(), prefixes: Vec::new(), asks_peer, last: None };
-        self.owned.insert(id, owned);
-        self.enlist((spec.rule.action, id), target);
-        true
+        self.ledger.adopt(id, target, listing(spec))
     }
 
-    /// Says what the rule saw in its life, if it was there. Programs see a rule only through `TARGETS`, so
-    /// that goes first; what they counted until then is all there will be.
+    /// Says what the rule saw in its life, if it was there.
     pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
-        if let Some(owned) = self.owned.get(&id) {
-            let cgroup = owned.cgroup.clone();
-            self.unlist(id, &cgroup)?;
-        }
-        let seen = self.stats(id);
-        if let Some(owned) = self.owned.get_mut(&id) {
-            owned.last = seen;
-        }
-        self.erase(id)?;
-        if let Some(owned) = self.owned.get(&id) {
-            for key in &owned.prefixes {
-                gone(self.prefixes.remove(key)).map_err(at("remove an address range"))?;
-            }
-        }
+        let seen = self.ledger.hide(id)?;
+        gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
+        self.prefixes.remove(id)?;
         for key in strangers(self.flows.keys(), |key| key.rule != id.0)? {
             gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
-        self.owned.remove(&id);
+        self.ledger.forget(id);
         Ok(seen)
     }
 
-    /// Whether the programs can find a rule, as far as the tables say: for one of an earlier process,
-    /// whether it is there.
+    /// Whether the programs can find a rule; see [`Ledger::has`].
     pub(super) fn has(&self, id: RuleId) -> bool {
-        let is_listed = self.owned.get(&id).is_none_or(|owned| {
-            let listed = self.targets.get(&owned.cgroup.id, 0);
-            listed.is_ok_and(|target| {
-                target.rules.iter().take(target.len as usize).any(|rule| *rule == id.0)
-            })
-        });
-        is_listed && self.is_written(id)
-    }
-
-    fn is_written(&self, id: RuleId) -> bool {
-        self.rules.get(&id.place(), 0).is_ok_and(|rule| rule.id == id.0)
-    }
-
-    /// In one step, as far as a program can tell: of a rule that is replaced only the deadline differs.
-    fn write(&mut self, id: RuleId, rule: NetRule) -> Result<(), MapError> {
-        self.rules.set(id.place(), &NetRule { id: id.0, ..rule }, 0)
+        self.ledger.has(id)
     }
 
     /// Makes the tables say what is put or adopted here, and nothing else.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        let listed: Vec<u64> = self.listed.keys().copied().collect();
-        for cgroup in listed {
-            self.write_target(cgroup)?;
+        for id in self.ledger.sweep()? {
+            gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
         }
-        for word in 0..TARGET_WORDS {
-            if self.words.get(&word, 0).map_err(at("read the marks of targets"))?
-                != self.bits.word(word)
-            {
-                self.write_word(word)?;
-            }
-        }
-        self.write_levels()?;
-        for cgroup in strangers(self.targets.keys(), |id| self.listed.contains_key(id))? {
-            gone(self.targets.remove(&cgroup)).map_err(at("sweep a target"))?;
-        }
-        let is_owned = |id: &u32| self.owned.contains_key(&RuleId(*id));
-        // A rule without state or counters cannot fire, so these say which there are.
-        let mut rules = strangers(self.state.keys(), is_owned)?;
-        rules.extend(strangers(self.stats.keys(), is_owned)?);
-        for id in rules {
-            self.erase(RuleId(id))?;
-        }
-        let is_owned = |key: &FlowKey| self.owned.contains_key(&RuleId(key.rule));
+        let is_owned = |key: &FlowKey| self.ledger.owns(RuleId(key.rule));
         for key in strangers(self.flows.keys(), is_owned)? {
             gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
-        let is_owned = |key: &Key<Prefix>| {
-            let prefix = key.data();
-            self.owned.contains_key(&RuleId(prefix.rule))
-        };
-        for key in strangers(self.prefixes.keys(), is_owned)? {
-            gone(self.prefixes.remove(&key)).map_err(at("sweep an address range"))?;
-        }
-        Ok(())
+        self.prefixes.sweep(|id| self.ledger.owns(id))
     }
 
     pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
-        let last = self.owned.get(&id).and_then(|owned| owned.last);
-        last.or_else(|| {
-            let cpus = self.stats.get(&id.0, 0).ok()?;
-            let mut sum = RuleStats::default();
-            cpus.iter().for_each(|cpu| sum += *cpu);
-            Some(sum)
-        })
+        self.ledger.stats(id)
     }
 
     /// Refuses what the kernel's records have no room for.
     pub(super) fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
-        let rules = self.listed.get(&target.id).map_or(0, Vec::len);
-        if rules >= MAX_RULES_PER_TARGET {
-            return Err(KernelError::TargetFull { cgroup: target.path.to_string(), rules });
-        }
-        if !self.depths.contains_key(&target.level) && self.depths.len() >= MAX_LEVELS {
-            return Err(KernelError::TooManyLevels {
-                cgroup: target.path.to_string(),
-                level: target.level,
-                levels: self.depths.len(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Lets the programs find a rule.
-    fn list(&mut self, id: (u32, RuleId), target: &Cgroup) -> Result<(), KernelError> {
-        let Changed { word, levels } = self.enlist(id, target);
-        if let Some(word) = word {
-            self.write_word(word)?;
-        }
-        if levels {
-            self.write_levels()?;
-        }
-        self.write_target(target.id)
-    }
-
-    /// Keeps the books of [`Rules::list`].
-    fn enlist(&mut self, id: (u32, RuleId), target: &Cgroup) -> Changed {
-        let rules = self.listed.entry(target.id).or_default();
-        rules.push(id);
-        rules.sort_unstable();
-        if rules.len() > 1 {
-            return Changed { word: None, levels: false };
-        }
-        let there = self.depths.entry(target.level).or_default();
-        *there += 1;
-        Changed { word: self.bits.add(target.id), levels: *there == 1 }
-    }
-
-    /// Hides a rule from the programs.
-    fn unlist(&mut self, id: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        let Some(rules) = self.listed.get_mut(&target.id) else { return Ok(()) };
-        rules.retain(|(_, rule)| *rule != id);
-        let is_last = rules.is_empty();
-        self.write_target(target.id)?;
-        if !is_last {
-            return Ok(());
-        }
-        self.listed.remove(&target.id);
-        let left = self.depths.get(&target.level).map_or(0, |count| count.saturating_sub(1));
-        self.depths.insert(target.level, left);
-        self.depths.retain(|_, count| *count > 0);
-        // What follows only costs time if it is left; the next sweep would repeat it.
-        let word = self.bits.remove(target.id).map_or(Ok(()), |word| self.write_word(word));
-        word.and(if left == 0 { self.write_levels() } else { Ok(()) })
-    }
-
-    fn write_target(&mut self, cgroup: u64) -> Result<(), KernelError> {
-        let rules = self.listed.get(&cgroup).map_or(&[][..], Vec::as_slice);
-        if rules.is_empty() {
-            return gone(self.targets.remove(&cgroup)).map_err(at("remove a target"));
-        }
-        let asks = |(_, id): &(u32, RuleId)| self.owned.get(id).is_some_and(|own| own.asks_peer);
-        let asks_peer = u32::from(rules.iter().any(asks));
-        let mut record = TargetRules { len: rules.len() as u32, asks_peer, ..Default::default() };
-        for (slot, (_, id)) in record.rules.iter_mut().zip(rules) {
-            *slot = id.0;
-        }
-        self.targets.insert(&cgroup, &record, 0).map_err(at("write a target"))
-    }
-
-    fn write_levels(&mut self) -> Result<(), KernelError> {
-        let mut record = Levels { len: self.depths.len() as u32, ..Default::default() };
-        for (slot, level) in record.levels.iter_mut().zip(self.depths.keys()) {
-            *slot = *level;
-        }
-        self.levels.set(0, &record, 0).map_err(at("write the levels"))
-    }
-
-    fn write_word(&mut self, word: u32) -> Result<(), KernelError> {
-        self.words.set(word, &self.bits.word(word), 0).map_err(at("mark a target"))
-    }
-
-    fn erase(&mut self, id: RuleId) -> Result<(), KernelError> {
-        if self.is_written(id) {
-            let nothing = NetRule::default();
-            self.rules.set(id.place(), &nothing, 0).map_err(at("remove a rule"))?;
-        }
-        gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
-        gone(self.state.remove(&id.0)).map_err(at("remove a rule's state"))?;
-        gone(self.stats.remove(&id.0)).map_err(at("remove a rule's counters"))
+        self.ledger.admit(target)
     }
 }
 
-fn write_prefix(
-    prefixes: &mut LpmTrie<MapData, Prefix, u32>,
-    key: &Key<Prefix>,
-    verdict: u32,
-) -> Result<(), KernelError> {
-    prefixes.insert(key, &verdict, 0).map_err(|source| match is_full(&source) {
-        true => KernelError::PrefixesFull,
-        false => at("write an address range")(source),
-    })
+/// What ends a packet comes before what would be work for nothing.
+fn listing(spec: &RuleSpec) -> Listing {
+    Listing { rank: spec.rule.action, asks_peer: spec.rule.filter.asks_peer() }
 }

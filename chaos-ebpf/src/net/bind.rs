@@ -20,8 +20,9 @@ use super::{
     tables::RULES,
 };
 use crate::{
-    counter::Exact,
+    counter::{Exact, Interrupted},
     gate::{self, Firing},
+    memory::{self, number},
     packet::protocol_bit,
     target::{self, Answer},
 };
@@ -128,7 +129,7 @@ fn ask(id: u32, call: Call) -> Option<()> {
     }
     let port = Key::new(PREFIX_HEAD_BITS + PREFIX_PORT_BITS, Prefix::port(id, call.port()));
     PREFIXES.get(&port)?;
-    let firing = gate::pass::<Exact>(id, &rule.gate)?;
+    let firing = gate::pass::<Interrupted<Exact>>(id, &rule.gate)?;
     if firing.report {
         report(id, call, &firing);
     }
@@ -167,11 +168,9 @@ fn takes_v4(context: *const bpf_sock_addr) -> bool {
     };
     // SAFETY: the context is valid while the program runs.
     let socket = unsafe { (&raw const (*context).__bindgen_anon_1.sk).read_volatile() };
-    // The verifier lets nobody calculate with a socket: copied, its address is a number.
-    let holder = socket;
-    let Some(address) = kernel::read::<u64>((&raw const holder) as u64, 0) else { return false };
+    let Some(address) = number(socket) else { return false };
     // `sock_common` is what every socket begins with.
-    kernel::read::<u8>(address, bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 0)
+    memory::read::<u8>(address, bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 0)
 }
 
 /// Two words behind each other.

@@ -5,12 +5,11 @@ use aya_ebpf::{
     maps::{LpmTrie, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Chance, MAX_PEERS, MAX_PORT_RANGES, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE,
-    PortSet, Prefix, Remotes,
+    Chance, MAX_PEERS, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix, Remotes,
 };
 
 use super::{flow, hook::Hook, socket::net_ancestor};
-use crate::packet::Packet;
+use crate::{packet::Packet, ports::has_port};
 
 /// Remote addresses of all rules, and ports to bind to.
 #[map]
@@ -28,26 +27,6 @@ pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
-}
-
-#[inline(always)]
-fn has_port(set: &PortSet, known: bool, port: u16) -> bool {
-    if set.len == 0 {
-        return true;
-    }
-    if !known {
-        return false;
-    }
-    for at in 0..MAX_PORT_RANGES {
-        if at >= set.len as usize {
-            break;
-        }
-        let range = set.ranges[at];
-        if range.first <= port && port <= range.last {
-            return true;
-        }
-    }
-    false
 }
 
 #[inline(always)]

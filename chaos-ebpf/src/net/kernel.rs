@@ -2,12 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::{helpers::generated::bpf_get_current_task, macros::map, maps::Array};
 use chaos_common::abi::{INTERFACE_NAME, Layout};
+
+use crate::memory::{number, read};
 
 /// One entry; all zero until somebody needs it.
 #[map]
@@ -50,7 +48,7 @@ pub fn is_translated(skb: *const c_void) -> bool {
     /// What else the word says besides where the connection is.
     const STATE: u64 = 7;
     let Some(layout) = LAYOUT.get(0).filter(|layout| layout.skb_nfct != 0) else { return false };
-    let connection = address(skb).and_then(|skb| read::<u64>(skb, layout.skb_nfct));
+    let connection = number(skb).and_then(|skb| read::<u64>(skb, layout.skb_nfct));
     let Some(connection) = connection.map(|word| word & !STATE).filter(|at| *at != 0) else {
         return false;
     };
@@ -60,46 +58,5 @@ pub fn is_translated(skb: *const c_void) -> bool {
 
 #[inline(always)]
 fn device(skb: *const c_void, layout: &Layout) -> Option<u64> {
-    read(address(skb)?, layout.skb_dev)
-}
-
-/// Where the kernel has a packet. The verifier does not let a number be added to a context: copied, it is a number
-/// itself.
-#[inline(always)]
-fn address(skb: *const c_void) -> Option<u64> {
-    let context = skb;
-    read::<u64>((&raw const context) as u64, 0)
-}
-
-/// Copies a value from the kernel's memory, if that can be read.
-#[inline(always)]
-pub(super) fn read<T: Copy + Zeroed>(address: u64, offset: u32) -> Option<T> {
-    let mut value = T::ZERO;
-    // SAFETY: the helper writes as many bytes as the value has, or fails; it never faults.
-    let status = unsafe {
-        let from = (address + u64::from(offset)) as *const c_void;
-        bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from)
-    };
-    (status == 0).then_some(value)
-}
-
-/// What may have any bytes.
-pub(super) trait Zeroed {
-    const ZERO: Self;
-}
-
-impl Zeroed for u8 {
-    const ZERO: Self = 0;
-}
-
-impl Zeroed for u32 {
-    const ZERO: Self = 0;
-}
-
-impl Zeroed for u64 {
-    const ZERO: Self = 0;
-}
-
-impl Zeroed for [u8; INTERFACE_NAME] {
-    const ZERO: Self = [0; INTERFACE_NAME];
+    read(number(skb)?, layout.skb_dev)
 }

@@ -12,11 +12,8 @@ use aya_ebpf::{
 };
 use chaos_common::abi::{FAMILY_V4, Layout};
 
-use super::{
-    hook::Hook,
-    kernel::{LAYOUT, read},
-    tables::PACKET,
-};
+use super::{hook::Hook, kernel::LAYOUT, tables::PACKET};
+use crate::memory::{number, read};
 use crate::packet::Packet;
 use crate::protocol::IPPROTO_TCP;
 
@@ -133,10 +130,7 @@ fn cgroup(
         if socket.is_null() {
             return None;
         }
-        // The verifier lets nobody calculate with a socket: copied, its address is a number.
-        let holder = socket;
-        let address = read::<u64>((&raw const holder) as u64, 0);
-        let word = address.and_then(|address| read::<u64>(address, layout.sock_cgroup));
+        let word = number(socket).and_then(|address| read::<u64>(address, layout.sock_cgroup));
         bpf_sk_release(socket.cast::<c_void>());
         word
     }

@@ -12,10 +12,14 @@ mod bad_input;
 mod crash;
 #[path = "../tests/exec.rs"]
 mod exec;
+#[path = "../tests/file_error.rs"]
+mod file_error;
 #[path = "../tests/harness_itself.rs"]
 mod harness_itself;
 #[path = "../tests/lifecycle.rs"]
 mod lifecycle;
+#[path = "../tests/memory_error.rs"]
+mod memory_error;
 #[path = "../tests/network_cells.rs"]
 mod network_cells;
 #[path = "../tests/network_composed.rs"]
@@ -42,6 +46,10 @@ mod network_rate;
 mod network_reject;
 #[path = "../tests/network_reorder.rs"]
 mod network_reorder;
+#[path = "../tests/socket_error.rs"]
+mod socket_error;
+#[path = "../tests/syscall_error.rs"]
+mod syscall_error;
 #[path = "../tests/targets.rs"]
 mod targets;
 
@@ -79,6 +87,10 @@ fn main() -> Result<ExitCode> {
                 network_paths::trials(),
                 network_programs::trials(),
                 network_occupy::trials(),
+                syscall_error::trials(),
+                file_error::trials(),
+                socket_error::trials(),
+                memory_error::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -15,7 +15,8 @@ use nix::errno::Errno;
 
 use super::{NetNs, Place};
 use crate::victim::{
-    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, UdpOptions,
+    Answer, Arrival, Ask, Deed, Errors, Exchanged, Handle, PortOptions, Sent, Served, Tally,
+    UdpOptions,
 };
 
 /// Longer than any single answer may take, on a slow machine too.
@@ -105,6 +106,29 @@ impl Agent {
         serde_json::from_str::<Result<Answer, String>>(&answer)
             .with_context(|| format!("agent {} says {answer:?}", self.pid))?
             .map_err(|error| anyhow!("agent {}: {ask:?}: {error}", self.pid))
+    }
+
+    /// Does a system call. What the kernel gives back: a negative errno where it failed.
+    pub(crate) fn deed(&self, deed: &Deed) -> Result<i64> {
+        match self.ask(&Ask::Do(deed.clone()))? {
+            Answer::Result(result) => Ok(result),
+            other => bail!("{other:?} is no result"),
+        }
+    }
+
+    /// Does a system call that opens nothing, or what it opens closed, in several threads at once.
+    pub(crate) fn repeat(
+        &self,
+        deed: &Deed,
+        threads: usize,
+        times: u64,
+        opens: bool,
+    ) -> Result<Tally> {
+        let deed = deed.clone();
+        match self.ask(&Ask::Repeat { deed, threads, times, opens })? {
+            Answer::Tally(tally) => Ok(tally),
+            other => bail!("{other:?} is no tally"),
+        }
     }
 
     /// Opens a plain UDP socket at an address, on a port of the kernel's choice.

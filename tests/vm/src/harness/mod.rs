@@ -1,6 +1,7 @@
 //! What the tests are made of. Guards own every kernel object: a test that fails leaves nothing.
 
 mod agent;
+mod calls;
 mod cgroup;
 mod chaos;
 mod client;
@@ -27,6 +28,10 @@ mod tier;
 mod unit;
 
 pub(crate) use agent::{Agent, Socket};
+pub(crate) use calls::{
+    call, fails, files, memory, number, openat, openat_with, outcome, sockets, syscalls,
+    syscalls_with, text, uring, ways_to_open, works,
+};
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, Watch, field, reason, refused};
@@ -46,7 +51,7 @@ pub(crate) use scratch::{Mounted, Scratch, own_mounts};
 pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::{Loss, Network, delay, wire};
 pub(crate) use stage::{
-    Stage, Transport, active, balanced, needs, needs_aspect, phases, reason_against, same,
+    Stage, Transport, active, balanced, caveats, needs, needs_aspect, phases, reason_against, same,
 };
 pub(crate) use tcp_info::{Info as TcpInfoOf, TcpInfo};
 pub(crate) use tier::{Fq, holds_in_memory, under_tap};

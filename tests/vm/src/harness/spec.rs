@@ -192,7 +192,11 @@ impl Network {
             Fault::NetworkRate(rate) => rate.filter = filter,
             Fault::NetworkPartition(partition) => partition.filter = filter,
             Fault::NetworkReject(reject) => reject.filter = filter,
-            Fault::NetworkOccupy(_) => {}
+            Fault::NetworkOccupy(_)
+            | Fault::SyscallError(_)
+            | Fault::FileError(_)
+            | Fault::SocketError(_)
+            | Fault::MemoryError(_) => {}
         }
         v1::Spec {
             target: Some(v1::Target { target: Some(target) }),

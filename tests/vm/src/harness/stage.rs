@@ -325,6 +325,13 @@ pub(crate) fn reason_against(
     }))
 }
 
+/// What an aspect of a fault does less well here.
+pub(crate) fn caveats(client: &Client, kind: &str, aspect: &str) -> Result<String> {
+    let mut faults = client.capabilities()?.faults.into_iter();
+    let one = faults.find(|one| one.fault == kind && one.aspect == aspect);
+    Ok(one.with_context(|| format!("nothing is said of {kind} ({aspect})"))?.caveats.join("; "))
+}
+
 /// The pattern of a fault test: no loss before, all of the victims' packets during and none of the
 /// others', no loss after.
 ///

@@ -4,11 +4,13 @@
 mod bound;
 mod child;
 mod datagram;
+mod deed;
 mod grpc;
 mod passed;
 mod protocol;
 mod steady;
 mod stream;
+mod uring;
 
 use std::{
     collections::HashMap,
@@ -26,6 +28,7 @@ use nix::{
 };
 
 pub(crate) use child::run as child;
+pub(crate) use deed::{Arg, Deed, Entry, Tally};
 pub(crate) use protocol::{
     Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, Then, UdpOptions,
 };
@@ -174,6 +177,10 @@ impl Victim {
             }
             Ask::Snmp { name } => Ok(Answer::Number(snmp(&name)?)),
             Ask::Cgroup => Ok(Answer::Text(cgroup()?)),
+            Ask::Do(deed) => Ok(Answer::Result(deed.run()?)),
+            Ask::Repeat { deed, threads, times, opens } => {
+                Ok(Answer::Tally(deed.repeat(threads, times, opens)?))
+            }
             Ask::List { daemon } => list(&daemon),
         }
     }

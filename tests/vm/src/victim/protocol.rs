@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::deed::{Deed, Tally};
+
 /// Names a socket of the process.
 pub(crate) type Handle = u32;
 
@@ -60,6 +62,10 @@ pub(crate) enum Ask {
     Snmp { name: String },
     /// The cgroup of the process. Answer: `Text`.
     Cgroup,
+    /// Do a system call. Answer: `Result`.
+    Do(Deed),
+    /// Do it many times in several threads at once, closing what it opens. Answer: `Tally`.
+    Repeat { deed: Deed, threads: usize, times: u64, opens: bool },
     /// Ask the daemon for its injections. Answer: `Status`.
     List { daemon: PathBuf },
 }
@@ -115,6 +121,8 @@ pub(crate) enum Answer {
     Errors(Errors),
     Exchanged(Exchanged),
     Served(Served),
+    Result(i64),
+    Tally(Tally),
     Status { code: i32, message: String },
 }
 

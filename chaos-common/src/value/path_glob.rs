@@ -1,0 +1,69 @@
+//! Patterns of paths.
+
+use std::{fmt, str::FromStr};
+
+use globset::{Glob, GlobBuilder};
+
+use crate::invalid::{Invalid, shown};
+
+/// A pattern of paths, as a process itself would say them: `/data/**`, `*.log`.
+///
+/// `*` and `?` stop at a slash, `**` is any number of directories, `[a-z]` and `{a,b}` are choices. A pattern that begins
+/// with no slash may begin in any directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathGlob {
+    text: String,
+    regex: String,
+}
+
+/// Bytes that a pattern may have.
+const LONGEST: usize = 512;
+
+impl PathGlob {
+    /// The same as a regular expression over bytes.
+    #[must_use]
+    pub fn regex(&self) -> &str {
+        &self.regex
+    }
+}
+
+impl FromStr for PathGlob {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > LONGEST || text.contains('\0') {
+            let shown = shown(text);
+            return Err(Invalid::new(format!(
+                "{shown} is no pattern of paths; give 1 to {LONGEST} bytes, as /data/**"
+            )));
+        }
+        let anywhere = if text.starts_with('/') { text.to_owned() } else { format!("/**/{text}") };
+        let glob: Result<Glob, _> = GlobBuilder::new(&anywhere).literal_separator(true).build();
+        let glob = glob.map_err(|error| {
+            Invalid::new(format!("{} is no pattern of paths: {}", shown(text), error.kind()))
+        })?;
+        Ok(Self { text: text.to_owned(), regex: glob.regex().to_owned() })
+    }
+}
+
+impl fmt::Display for PathGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+super::serde_as_text!(PathGlob, "a pattern of paths, as /data/** or *.log");
+
+#[cfg(test)]
+mod tests {
+    use super::PathGlob;
+
+    #[test]
+    fn patterns_are_checked() {
+        assert!("/data/**".parse::<PathGlob>().is_ok());
+        assert!("*.{log,txt}".parse::<PathGlob>().is_ok());
+        for text in ["", "/a[", "/{a", "a\0b", &"a".repeat(600)] {
+            assert!(text.parse::<PathGlob>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What all faults of calls have in common: which of what was asked for this node can do, and the rule.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use chaos_common::{
+    abi::{CallRule, Condition, Operation},
+    fault::{Caller, FaultKind, Occasion, Paths},
+    value::{Errno, Remotes, Syscall},
+};
+
+use super::{Capability, Limits, Unsupported};
+use crate::{
+    effect::{Effect, HookCalls, PutCallRule},
+    kernel::{CallSpec, Calls, Found, OperationHook, Support, SyscallTier},
+};
+
+/// What of a fault this node can do, and what it cannot.
+#[derive(Default)]
+pub(super) struct Asked {
+    calls: Calls,
+    /// By the reason.
+    missing: BTreeMap<String, Vec<String>>,
+}
+
+impl Asked {
+    /// A system call, where it begins.
+    pub(super) fn syscall(&mut self, call: Syscall) {
+        self.calls.syscalls.insert(call);
+    }
+
+    /// What the kernel asks its security modules, if it does.
+    pub(super) fn operation(&mut self, operation: Operation, found: &Found) {
+        match hook(operation, found) {
+            Ok(_) => drop(self.calls.operations.insert(operation)),
+            Err(reason) => self.lacks(operation.word(), reason),
+        }
+    }
+
+    /// Something that cannot be done.
+    pub(super) fn lacks(&mut self, name: &str, reason: String) {
+        self.missing.entry(reason).or_default().push(name.to_owned());
+    }
+
+    /// All that was asked for; or, if that is enough, what can be done of it.
+    pub(super) fn settle(
+        self,
+        kind: FaultKind,
+        partial: bool,
+    ) -> Result<(Calls, String), Unsupported> {
+        let mut list = String::new();
+        for (reason, names) in &self.missing {
+            let _ = write!(
+                list,
+                "{}{}: {reason}",
+                if list.is_empty() { "" } else { "; " },
+                names.join(", ")
+            );
+        }
+        let can_do_some = self.calls != Calls::default();
+        if self.missing.is_empty() || (partial && can_do_some) {
+            return Ok((self.calls, list));
+        }
+        let hint = if can_do_some { " (with `partial` all else is done)" } else { "" };
+        Err(Unsupported { fault: kind, aspect: "calls", reason: format!("{list}{hint}") })
+    }
+}
+
+/// The hook at which an operation is asked about, or why there is none.
+pub(super) fn hook(operation: Operation, found: &Found) -> Result<OperationHook, String> {
+    let Some((hook, _)) = OperationHook::of(operation) else {
+        return Err("the kernel asks nobody about it".into());
+    };
+    found.operations.clone()?;
+    if found.has_hook(hook) {
+        Ok(hook)
+    } else {
+        Err(format!(
+            "this kernel has no {}, or lets no program replace what it returns",
+            hook.function()
+        ))
+    }
+}
+
+/// How a system call is met at its beginning, or why it is not.
+pub(super) fn syscall(call: Syscall, found: &Found) -> Result<SyscallTier, String> {
+    let tier = found.syscalls.clone()?;
+    if found.has_syscall(call) {
+        Ok(tier)
+    } else {
+        Err(format!("this kernel has no function for {call} that a program could be attached to"))
+    }
+}
+
+/// What users read of a mechanism.
+pub(super) fn named(tier: SyscallTier) -> String {
+    match tier {
+        SyscallTier::Replace => "fmod_ret where the system call begins".into(),
+        SyscallTier::Override => {
+            "kprobe and bpf_override_return where the system call begins".into()
+        }
+    }
+}
+
+/// The same of a hook.
+pub(super) fn named_hook(hook: OperationHook) -> String {
+    format!("fmod_ret on {}", hook.function())
+}
+
+/// One line for the doctor about an operation.
+pub(super) fn capability(fault: FaultKind, operation: Operation, support: &Support) -> Capability {
+    let found = support.calls.get();
+    Capability {
+        fault,
+        aspect: operation.word(),
+        support: hook(operation, found).map(named_hook),
+        caveats: counting(found),
+    }
+}
+
+/// What older kernels count less well.
+pub(super) fn counting(found: &Found) -> Vec<std::borrow::Cow<'static, str>> {
+    let close = "before Linux 5.18 two CPUs at once may count the same number";
+    if found.counts_exactly() { Vec::new() } else { vec![close.into()] }
+}
+
+/// A rule about calls, before its conditions.
+pub(super) struct Rule<'a> {
+    pub(super) errno: Errno,
+    pub(super) paths: &'a Paths,
+    pub(super) caller: &'a Caller,
+    pub(super) occasion: &'a Occasion,
+    /// What else it asks for.
+    pub(super) rule: CallRule,
+    pub(super) remotes: (Remotes, Remotes),
+    pub(super) about: String,
+}
+
+impl Rule<'_> {
+    /// Rule and hooks.
+    pub(super) fn effects(self, (calls, missing): (Calls, String), limits: &Limits) -> Vec<Effect> {
+        let mut rule = CallRule {
+            gate: limits.gate(self.occasion.dice(limits.seed)),
+            errno: self.errno.number().into(),
+            ..self.rule
+        };
+        for call in &calls.syscalls {
+            let number = usize::from(call.number());
+            if let Some(word) = rule.calls.get_mut(number / 64) {
+                *word |= 1 << (number % 64);
+            }
+        }
+        rule.operations = calls.operations.iter().fold(0, |bits, one| bits | one.bit());
+        let asks = [
+            (!self.paths.include.is_empty(), Condition::Path),
+            (!self.caller.exe.is_empty(), Condition::Exe),
+            (self.caller.comm.is_some(), Condition::Comm),
+        ];
+        let asks = asks.into_iter().filter(|(asks, _)| *asks);
+        rule.conditions |= asks.fold(0, |bits, (_, condition)| bits | condition as u32);
+        if let Some(comm) = &self.caller.comm {
+            let bytes = comm.as_str().as_bytes();
+            rule.comm[..bytes.len()].copy_from_slice(bytes);
+        }
+        let mut about = self.about;
+        if !missing.is_empty() {
+            let _ = write!(about, " (without {missing})");
+        }
+        let spec = CallSpec {
+            rule,
+            paths: (self.paths.include.clone(), self.paths.except.clone()),
+            programs: self.caller.exe.clone(),
+            remotes: self.remotes,
+            about,
+        };
+        vec![
+            Effect::PutCallRule(PutCallRule(Box::new(spec))),
+            Effect::HookCalls(HookCalls(Box::new(calls))),
+        ]
+    }
+}
+
+/// What the kernel asks about when a system call is made, if its beginning cannot be met.
+pub(super) fn operations_of(call: Syscall) -> BTreeSet<Operation> {
+    let operations: &[Operation] = match call.name() {
+        "open" | "openat" | "openat2" | "creat" => &[Operation::Open, Operation::Create],
+        "read" | "readv" | "pread64" | "preadv" | "preadv2" => &[Operation::Read],
+        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => &[Operation::Write],
+        "getdents" | "getdents64" => &[Operation::List],
+        "stat" | "lstat" | "fstat" | "newfstatat" | "statx" => &[Operation::Stat],
+        "rename" | "renameat" | "renameat2" => &[Operation::Rename],
+        "link" | "linkat" => &[Operation::Link],
+        "symlink" | "symlinkat" => &[Operation::Symlink],
+        "unlink" | "unlinkat" => &[Operation::Unlink],
+        "mkdir" | "mkdirat" => &[Operation::Mkdir],
+        "rmdir" => &[Operation::Rmdir],
+        "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => &[Operation::Chmod],
+        "chown" | "lchown" | "fchown" | "fchownat" => &[Operation::Chown],
+        "truncate" | "ftruncate" => &[Operation::Truncate],
+        "flock" => &[Operation::Lock],
+        "ioctl" => &[Operation::Ioctl],
+        "execve" | "execveat" => &[Operation::Exec],
+        "clone" | "clone3" | "fork" | "vfork" => &[Operation::Fork],
+        "socket" => &[Operation::Socket],
+        "bind" => &[Operation::Bind],
+        "connect" => &[Operation::Connect],
+        "listen" => &[Operation::Listen],
+        "accept" | "accept4" => &[Operation::Accept],
+        "sendto" | "sendmsg" | "sendmmsg" => &[Operation::Send],
+        "recvfrom" | "recvmsg" | "recvmmsg" => &[Operation::Receive],
+        _ => &[],
+    };
+    operations.iter().copied().collect()
+}

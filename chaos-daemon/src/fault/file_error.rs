@@ -1,0 +1,76 @@
+//! `file error`: what is done to files fails, where the kernel asks its security modules.
+
+use chaos_common::{
+    abi::{CallRule, Operation},
+    fault::{FILE_OPERATIONS, FaultKind, FileError},
+    value::{Remotes, Syscall, SyscallName},
+};
+
+use super::{
+    Capability, Limits, Unsupported,
+    call::{self, Asked, Rule},
+};
+use crate::{
+    effect::Effect,
+    kernel::{Found, Support},
+};
+
+pub(super) fn plan(
+    error: &FileError,
+    limits: &Limits,
+    support: &Support,
+) -> Result<Vec<Effect>, Unsupported> {
+    let found = support.calls.get();
+    let mut asked = Asked::default();
+    for operation in error.operations.iter() {
+        if operation == Operation::Sync {
+            sync(&mut asked, found);
+        } else {
+            asked.operation(operation, found);
+        }
+    }
+    let chosen = asked.settle(FaultKind::FileError, error.partial)?;
+    let rule = Rule {
+        errno: error.errno,
+        paths: &error.paths,
+        caller: &error.caller,
+        occasion: &error.occasion,
+        rule: CallRule::default(),
+        remotes: (Remotes::default(), Remotes::default()),
+        about: format!("{} {}{}", error.errno, error.operations, error.paths),
+    };
+    Ok(rule.effects(chosen, limits))
+}
+
+/// No security module is asked whether something may be written back.
+fn sync(asked: &mut Asked, found: &Found) {
+    for call in sync_calls() {
+        match call::syscall(call, found) {
+            Ok(_) => asked.syscall(call),
+            Err(reason) => asked.lacks(call.name(), reason),
+        }
+    }
+}
+
+fn sync_calls() -> Vec<Syscall> {
+    "fsync".parse::<SyscallName>().map(|name| name.calls().to_vec()).unwrap_or_default()
+}
+
+pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
+    let found = support.calls.get();
+    let of = |operation| {
+        if operation != Operation::Sync {
+            return call::capability(FaultKind::FileError, operation, support);
+        }
+        let tiers: Result<Vec<_>, _> =
+            sync_calls().into_iter().map(|call| call::syscall(call, found)).collect();
+        let tier =
+            tiers.map(|tiers| tiers.first().map_or_else(String::new, |tier| call::named(*tier)));
+        let mut caveats = call::counting(found);
+        if tier.is_ok() {
+            caveats.push("what io_uring does is not met".into());
+        }
+        Capability { fault: FaultKind::FileError, aspect: operation.word(), support: tier, caveats }
+    };
+    FILE_OPERATIONS.into_iter().map(of).collect()
+}

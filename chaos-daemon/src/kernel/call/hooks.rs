@@ -1,0 +1,195 @@
+//! Functions of the kernel at which our programs are asked: attached with the first rule that needs one, detached with
+//! the last.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::kernel::{
+    KernelError, Pins, RuleId,
+    hook::{self, Hook},
+    link::{Attached, Link, Place},
+};
+
+use super::{
+    object::Object,
+    operations,
+    signatures::{self, Function},
+    support::{Found, SyscallTier},
+};
+use chaos_common::{abi::Operation, value::Syscall};
+
+/// How the names of their pins begin.
+const PIN: &str = "call-on-";
+
+/// What a rule has to be asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// System calls, where they begin.
+    pub syscalls: BTreeSet<Syscall>,
+    /// What the kernel asks its security modules.
+    pub operations: BTreeSet<Operation>,
+}
+
+/// A function at which a program is attached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Site {
+    Syscall(Function),
+    Operation(operations::Hook),
+}
+
+impl Site {
+    fn function(&self) -> &str {
+        match self {
+            Self::Syscall(function) => &function.name,
+            Self::Operation(hook) => hook.function(),
+        }
+    }
+
+    fn pin(&self) -> String {
+        format!("{PIN}{}", self.function())
+    }
+}
+
+pub(in crate::kernel) struct Hooks {
+    pins: Option<Pins>,
+    claims: BTreeMap<Site, HashSet<RuleId>>,
+    hooks: BTreeMap<Site, Hook>,
+    /// What was let go and the kernel may not have detached yet: it would be asked beside a new one.
+    going: BTreeMap<Site, Link>,
+}
+
+impl Hooks {
+    pub(super) fn new(pins: Option<Pins>) -> Self {
+        Self { pins, claims: BTreeMap::new(), hooks: BTreeMap::new(), going: BTreeMap::new() }
+    }
+
+    /// Has a rule asked.
+    ///
+    /// # Errors
+    /// When a program cannot be attached; all others are.
+    pub(super) fn claim(
+        &mut self,
+        rule: RuleId,
+        calls: &Calls,
+        object: &mut Object,
+        found: &Found,
+    ) -> Result<(), KernelError> {
+        for site in sites(calls, found) {
+            self.claims.entry(site.clone()).or_default().insert(rule);
+            if self.hooks.contains_key(&site) {
+                continue;
+            }
+            let hook = self.attach(&site, object, found).map_err(|reason| KernelError::Hook {
+                what: "attach to",
+                place: site.function().to_owned(),
+                reason,
+            })?;
+            self.hooks.insert(site, hook);
+        }
+        Ok(())
+    }
+
+    /// Takes over what an earlier process attached for a rule. False if something of it is not there.
+    pub(super) fn adopt(&mut self, rule: RuleId, calls: &Calls, found: &Found) -> bool {
+        let mut is_whole = true;
+        for site in sites(calls, found) {
+            if !self.hooks.contains_key(&site) {
+                match Hook::adopt(self.pins.as_ref(), &site.pin(), Place::Function) {
+                    Some(hook) => drop(self.hooks.insert(site.clone(), hook)),
+                    None => is_whole = false,
+                }
+            }
+            self.claims.entry(site).or_default().insert(rule);
+        }
+        is_whole
+    }
+
+    /// A rule need not be asked any more.
+    ///
+    /// # Errors
+    /// When something could not be detached; it is tried again then.
+    pub(super) fn release(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        self.claims.retain(|_, rules| {
+            rules.remove(&rule);
+            !rules.is_empty()
+        });
+        let unused = self.hooks.keys().filter(|site| !self.claims.contains_key(site));
+        let unused: Vec<Site> = unused.cloned().collect();
+        let mut result = Ok(());
+        for site in unused {
+            let detached = self.detach(&site);
+            result = result.and(detached);
+        }
+        result
+    }
+
+    /// Whether everything is attached that a rule needs.
+    pub(super) fn covers(&self, rule: RuleId) -> bool {
+        let mut own = self.claims.iter().filter(|(_, rules)| rules.contains(&rule));
+        own.all(|(site, _)| self.hooks.get(site).is_some_and(|hook| hook.is_at(Place::Function)))
+    }
+
+    /// Whether every pin is there.
+    pub(super) fn has_pins(&self) -> bool {
+        self.hooks.values().all(Hook::has_pin)
+    }
+
+    /// Removes what an earlier process left attached and nobody claimed since.
+    ///
+    /// # Errors
+    /// When something could not be detached.
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        hook::sweep(self.pins.as_ref(), PIN, self.hooks.values())
+    }
+
+    fn attach(&mut self, site: &Site, object: &mut Object, found: &Found) -> Result<Hook, String> {
+        let revived = self.going.remove(site).and_then(Link::revive).map(Attached::Own);
+        let link = match revived {
+            Some(link) => link,
+            None => attach(site, object, found)?,
+        };
+        Hook::keep(link, self.pins.as_ref(), site.pin())
+    }
+
+    fn detach(&mut self, site: &Site) -> Result<(), KernelError> {
+        if let Some(hook) = self.hooks.get(site) {
+            hook.detach()?;
+            self.going.extend(hook.link().map(|link| (site.clone(), link)));
+            self.hooks.remove(site);
+        }
+        Ok(())
+    }
+}
+
+fn attach(site: &Site, object: &mut Object, found: &Found) -> Result<Attached, String> {
+    let number = || {
+        let number = found.functions.get(site.function()).copied();
+        number.ok_or_else(|| "this kernel has no such function".to_owned())
+    };
+    match site {
+        Site::Operation(hook) => object.replace(hook.program(), number()?),
+        Site::Syscall(function) => match found.syscalls.clone()? {
+            SyscallTier::Replace => {
+                let program = if function.is_compat { "call_compat" } else { "call_native" };
+                object.replace(program, number()?)
+            }
+            SyscallTier::Override => {
+                let compat = "call_override_compat";
+                let program = if function.is_compat { compat } else { "call_override_native" };
+                object.override_return(program, &function.name)
+            }
+        },
+    }
+}
+
+/// The functions of this kernel at which calls can be met.
+fn sites(calls: &Calls, found: &Found) -> BTreeSet<Site> {
+    let functions = calls.syscalls.iter().flat_map(|call| signatures::functions(*call));
+    let operations = calls.operations.iter().flat_map(|operation| {
+        let hooks = operations::Hook::of(*operation);
+        hooks
+            .into_iter()
+            .flat_map(|(first, others)| std::iter::once(first).chain(others.iter().copied()))
+    });
+    let all = functions.map(Site::Syscall).chain(operations.map(Site::Operation));
+    all.filter(|site| found.functions.contains_key(site.function())).collect()
+}

@@ -1,0 +1,177 @@
+//! The engine `call` in the kernel: loaded when the first fault needs it, since few nodes ever do.
+
+mod glob;
+mod hooks;
+mod layout;
+mod object;
+mod operations;
+mod rules;
+mod signatures;
+mod support;
+
+pub use hooks::Calls;
+pub use rules::CallSpec;
+pub use support::{CallSupport, Found, SyscallTier};
+
+pub(crate) use operations::Hook;
+pub(crate) use signatures::signature;
+
+use std::os::fd::BorrowedFd;
+
+use chaos_common::abi::RuleStats;
+
+use super::{Event, KernelError, Lease, Pins, RuleId, btf::Btf, events::Ring, tables::typed};
+use crate::target::Cgroup;
+
+/// How the names of all its pins begin.
+const PINS: &str = "call-";
+
+/// The engine, loaded or not.
+pub(super) struct CallEngine {
+    pins: Option<Pins>,
+    support: CallSupport,
+    loaded: Option<Loaded>,
+}
+
+struct Loaded {
+    object: object::Object,
+    rules: rules::Rules,
+    hooks: hooks::Hooks,
+    events: Ring,
+}
+
+impl CallEngine {
+    pub(super) fn new(pins: Option<Pins>, support: CallSupport) -> Self {
+        Self { pins, support, loaded: None }
+    }
+
+    fn load(&mut self, lease: &Lease) -> Result<&mut Loaded, KernelError> {
+        if self.loaded.is_none() {
+            let types = Btf::of_kernel();
+            let types = types
+                .parse()
+                .ok_or(KernelError::NoTypes { structure: "task_struct", member: "fs" })?;
+            let layout = layout::look_up(&types)?;
+            let generation = self.support.get().generation();
+            let mut object = object::Object::load(self.pins.as_ref(), &layout, generation)?;
+            let loaded = Loaded {
+                rules: rules::Rules::take(&mut object)?,
+                hooks: hooks::Hooks::new(self.pins.clone()),
+                events: Ring::take(object.take_map("CALL_EVENTS")?)?,
+                object,
+            };
+            let loaded = self.loaded.insert(loaded);
+            lease.keep_in(typed(loaded.object.take_map("LEASE")?)?)?;
+        }
+        self.loaded.as_mut().ok_or(KernelError::Missing("calls"))
+    }
+
+    /// See [`super::Kernel::put_call_rule`].
+    pub(super) fn put(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        spec: &CallSpec,
+        lease: &Lease,
+    ) -> Result<(), KernelError> {
+        self.load(lease)?.rules.put(id, target, spec)
+    }
+
+    /// See [`super::Kernel::adopt_call_rule`].
+    pub(super) fn adopt(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        lease: &Lease,
+    ) -> Result<bool, KernelError> {
+        Ok(self.load(lease)?.rules.adopt(id, target))
+    }
+
+    pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
+        self.loaded.as_mut().map_or(Ok(None), |loaded| loaded.rules.remove(id))
+    }
+
+    /// Of what an earlier process put nobody knows before the engine is loaded; taking it over tells.
+    pub(super) fn has(&self, id: RuleId) -> bool {
+        self.loaded.as_ref().is_none_or(|loaded| loaded.rules.has(id))
+    }
+
+    pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
+        self.loaded.as_ref()?.rules.stats(id)
+    }
+
+    pub(super) fn admit(&self, target: &Cgroup, spec: &CallSpec) -> Result<(), KernelError> {
+        spec.check()?;
+        self.loaded.as_ref().map_or(Ok(()), |loaded| loaded.rules.admit(target))
+    }
+
+    /// See [`super::Kernel::claim_calls`].
+    pub(super) fn claim(
+        &mut self,
+        rule: RuleId,
+        calls: &Calls,
+        lease: &Lease,
+    ) -> Result<(), KernelError> {
+        let support = self.support.clone();
+        let Loaded { hooks, object, .. } = self.load(lease)?;
+        hooks.claim(rule, calls, object, support.get())
+    }
+
+    /// See [`super::Kernel::adopt_calls`].
+    pub(super) fn adopt_hooks(
+        &mut self,
+        rule: RuleId,
+        calls: &Calls,
+        lease: &Lease,
+    ) -> Result<bool, KernelError> {
+        let support = self.support.clone();
+        Ok(self.load(lease)?.hooks.adopt(rule, calls, support.get()))
+    }
+
+    pub(super) fn release(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        self.loaded.as_mut().map_or(Ok(()), |loaded| loaded.hooks.release(rule))
+    }
+
+    pub(super) fn covers(&self, rule: RuleId) -> bool {
+        self.loaded.as_ref().is_none_or(|loaded| loaded.hooks.covers(rule))
+    }
+
+    pub(super) fn sweep_rules(&mut self) -> Result<(), KernelError> {
+        self.loaded.as_mut().map_or(Ok(()), |loaded| loaded.rules.sweep())
+    }
+
+    /// Detaches what an earlier process left and nobody claimed since.
+    pub(super) fn sweep_hooks(&mut self) -> Result<(), KernelError> {
+        match (&mut self.loaded, &self.pins) {
+            (Some(loaded), _) => loaded.hooks.sweep(),
+            // Nobody took anything over, so nobody needs any of it.
+            (None, Some(pins)) => {
+                let names = pins.names(PINS);
+                names.iter().map(|name| pins.unpin(name)).fold(Ok(()), Result::and)
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn has_pins(&self) -> bool {
+        let (Some(loaded), Some(pins)) = (&self.loaded, &self.pins) else { return true };
+        loaded.object.has_pins(pins) && loaded.hooks.has_pins()
+    }
+
+    pub(super) fn restore_pins(&self) -> Result<(), KernelError> {
+        match (&self.loaded, &self.pins) {
+            (Some(loaded), Some(pins)) => loaded.object.restore_pins(pins),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn event_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.loaded.as_ref().map(|loaded| loaded.events.watch())
+    }
+
+    pub(super) fn take_events(&mut self, each: impl FnMut(Event)) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.events.take_calls(each);
+        }
+    }
+}

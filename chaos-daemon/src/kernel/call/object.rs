@@ -1,0 +1,193 @@
+//! The `call` object: its bytes, its maps, and programs that aya does not know.
+
+use std::{
+    collections::HashSet,
+    error::Error,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData},
+    programs::KProbe,
+};
+use aya_obj::{Function, Object as Parsed, btf::BtfFeature};
+use chaos_common::abi::CallLayout;
+
+use crate::kernel::{KernelError, Pins, bpf, error::innermost, link::Attached};
+
+use super::support::Generation;
+
+static CALL: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/call"));
+
+/// The maps that outlive a daemon: all but the programs' constants.
+const PINNED_MAPS: [&str; 11] = [
+    "LEASE",
+    "LEVELS",
+    "TARGET_BITS",
+    "TARGETS",
+    "CALL_RULES",
+    "CALL_PREFIXES",
+    "GLOBS",
+    "SIGNATURES",
+    "STATE",
+    "STATS",
+    "CALL_EVENTS",
+];
+
+/// How the names of maps begin that hold the programs' constants.
+const CONSTANTS: &str = ".rodata";
+
+pub(in crate::kernel) struct Object {
+    ebpf: Ebpf,
+    parsed: Parsed,
+    /// The programs' types, in the kernel.
+    types: OwnedFd,
+    /// The maps, whose numbers are in the programs.
+    _maps: Vec<OwnedFd>,
+    generation: Generation,
+    /// Second handles of the maps that are pinned, by the names of their pins.
+    pinned: Vec<(String, MapData)>,
+}
+
+impl Object {
+    pub(super) fn load(
+        pins: Option<&Pins>,
+        layout: &CallLayout,
+        generation: Generation,
+    ) -> Result<Self, KernelError> {
+        let mut loader = EbpfLoader::new();
+        loader.override_global("CALL_LAYOUT", layout, true);
+        if let Some(pins) = pins {
+            for map in PINNED_MAPS {
+                loader.map_pin_path(map, pins.path(&pin_name(map)));
+            }
+        }
+        let ebpf = loader.load(CALL).map_err(KernelError::Load)?;
+        // One that is forgotten above would be split between an adopted program and ours.
+        let is_listed = |name: &str| PINNED_MAPS.contains(&name) || name.starts_with(CONSTANTS);
+        if !ebpf.maps().all(|(name, _)| is_listed(name)) {
+            return Err(KernelError::Missing("place for one of its maps"));
+        }
+        let pinned = pins.map_or(Ok(Vec::new()), |pins| pins.maps(PINNED_MAPS.map(pin_name)))?;
+        let maps = handles(&ebpf)?;
+        let (parsed, types) = relocated(&maps)?;
+        let _maps = maps.into_iter().map(|(_, map)| map).collect();
+        Ok(Self { ebpf, parsed, types, _maps, generation, pinned })
+    }
+
+    /// Whether every map that should be is pinned.
+    pub(super) fn has_pins(&self, pins: &Pins) -> bool {
+        self.pinned.iter().all(|(name, _)| pins.has(name))
+    }
+
+    /// Pins the maps whose pins somebody removed.
+    pub(super) fn restore_pins(&self, pins: &Pins) -> Result<(), KernelError> {
+        pins.restore_maps(&self.pinned)
+    }
+
+    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, KernelError> {
+        self.ebpf.take_map(name).ok_or(KernelError::Missing(name))
+    }
+
+    /// Attaches a program that replaces what a function of the kernel returns, which is number so many among the
+    /// kernel's types.
+    pub(super) fn replace(&self, program: &str, function: u32) -> Result<Attached, String> {
+        let name = self.generation.name(program);
+        let code = self.function(&name).ok_or_else(|| format!("there is no program {name}"))?;
+        let license = &self.parsed.license;
+        let (functions, record) = (code.func_info.func_info_bytes(), code.func_info_rec_size);
+        let program = bpf::Program {
+            name: program,
+            instructions: &code.instructions,
+            license,
+            types: Some(self.types.as_fd()),
+            functions: (&functions, record),
+        };
+        let loaded = bpf::load_replacing(&program, function)?;
+        bpf::attach_replacing(loaded.as_fd()).map(Attached::Own).map_err(|error| error.to_string())
+    }
+
+    /// Attaches the program that returns in the place of a function.
+    pub(super) fn override_return(
+        &mut self,
+        program: &str,
+        function: &str,
+    ) -> Result<Attached, String> {
+        let name = self.generation.name(program);
+        let program = self.ebpf.program_mut(&name).ok_or(format!("there is no program {name}"))?;
+        let said = |error: aya::programs::ProgramError| innermost(&error);
+        let program: &mut KProbe = program.try_into().map_err(said)?;
+        if program.fd().is_err() {
+            program.load().map_err(said)?;
+        }
+        let link = program.attach(function, 0).map_err(said)?;
+        let link = program.take_link(link).map_err(said)?;
+        let link =
+            aya::programs::links::FdLink::try_from(link).map_err(|error| innermost(&error))?;
+        Ok(link.into())
+    }
+
+    fn function(&self, name: &str) -> Option<&Function> {
+        let program = self.parsed.programs.get(name)?;
+        self.parsed.functions.get(&program.function_key())
+    }
+}
+
+/// All maps by their names.
+fn handles(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>, KernelError> {
+    let handle = |(name, map): (&str, &Map)| {
+        let map = descriptor(map)?.try_clone_to_owned().map_err(|error| broken(&error));
+        Some(map.map(|map| (name.to_owned(), map)))
+    };
+    ebpf.maps().filter_map(handle).collect()
+}
+
+fn broken(error: &(dyn Error + 'static)) -> KernelError {
+    KernelError::Object(innermost(error))
+}
+
+/// The object a second time, with the maps of the first: aya keeps to itself what it does not know.
+fn relocated(maps: &[(String, OwnedFd)]) -> Result<(Parsed, OwnedFd), KernelError> {
+    let mut parsed = Parsed::parse(CALL).map_err(|error| broken(&error))?;
+    let records = parsed.maps.clone();
+    let places = maps
+        .iter()
+        .filter_map(|(name, fd)| Some((name.as_str(), fd.as_raw_fd(), records.get(name)?)));
+    let sections: HashSet<usize> = parsed.functions.keys().map(|(section, _)| *section).collect();
+    parsed.relocate_maps(places, &sections).map_err(|error| broken(&error))?;
+    parsed.relocate_calls(&sections).map_err(|error| broken(&error))?;
+    // What kernels that can replace a return value at all know of types, and need to verify functions once.
+    let knows = |feature| match feature {
+        BtfFeature::Func
+        | BtfFeature::FuncGlobal
+        | BtfFeature::DataSec
+        | BtfFeature::DataSecZero => true,
+        BtfFeature::Float | BtfFeature::DeclTag | BtfFeature::TypeTag | BtfFeature::Enum64 => false,
+    };
+    let types = parsed.fixup_and_sanitize_btf(|| Some(knows)).map_err(|error| broken(&error))?;
+    let types = types.ok_or(KernelError::Missing("types"))?.to_bytes();
+    let types = bpf::load_types(&types).map_err(|error| broken(&error))?;
+    Ok((parsed, types))
+}
+
+/// The descriptor of a map, whatever its kind.
+fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    let data = match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::PerCpuHashMap(data)
+        | Map::LpmTrie(data)
+        | Map::RingBuf(data) => data,
+        // There are none of these; aya may come to know more kinds.
+        other => {
+            tracing::debug!(?other, "a map of a kind that is not expected");
+            return None;
+        }
+    };
+    Some(data.fd().as_fd())
+}
+
+fn pin_name(map: &str) -> String {
+    format!("call-map-{}", map.to_lowercase().trim_start_matches("call_"))
+}

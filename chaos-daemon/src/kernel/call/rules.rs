@@ -1,0 +1,160 @@
+//! The rules of the engine `call`, and what of them lies in tables of its own.
+
+use std::fmt;
+
+use aya::maps::{Array, HashMap, MapData, lpm_trie::Key};
+use chaos_common::{
+    abi::{CallRule, Glob, GlobKey, GlobOf, PREFIX_EXCEPT, PREFIX_INCLUDE, RuleStats, Signature},
+    value::{Cidr, PathGlob, Remotes},
+};
+
+use super::{glob, object::Object, signatures};
+use crate::{
+    kernel::{
+        KernelError, RuleId,
+        ledger::{Ledger, Listing},
+        prefixes::{Entry, Prefixes},
+        tables::{at, gone, strangers, typed},
+    },
+    target::Cgroup,
+};
+
+/// A rule, and what of it lies in other tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallSpec {
+    /// What the programs read.
+    pub rule: CallRule,
+    /// Paths of files, and those but not.
+    pub paths: (Vec<PathGlob>, Vec<PathGlob>),
+    /// Paths of programs.
+    pub programs: Vec<PathGlob>,
+    /// Addresses of the other end, and those but not.
+    pub remotes: (Remotes, Remotes),
+    /// What it is about, for people.
+    pub about: String,
+}
+
+impl fmt::Display for CallSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.about)
+    }
+}
+
+impl CallSpec {
+    /// Whether its patterns can be written.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub(in crate::kernel) fn check(&self) -> Result<(), KernelError> {
+        self.globs().map(drop)
+    }
+
+    fn globs(&self) -> Result<Vec<(GlobOf, Box<Glob>)>, KernelError> {
+        let (include, except) = &self.paths;
+        let all = [
+            (GlobOf::File, include.as_slice(), except.as_slice()),
+            (GlobOf::Program, &self.programs, &[]),
+        ];
+        let asked = all
+            .into_iter()
+            .filter(|(_, include, except)| !include.is_empty() || !except.is_empty());
+        let compile = |(of, include, except): (GlobOf, &[PathGlob], &[PathGlob])| {
+            Ok((of, glob::compile(include, except).map_err(KernelError::Patterns)?))
+        };
+        asked.map(compile).collect()
+    }
+
+    fn prefixes(&self, id: RuleId) -> Vec<Entry> {
+        let include = self.remotes.0.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
+        let except = self.remotes.1.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
+        let entry = |(cidr, verdict): (Cidr, u32)| {
+            let (bits, prefix) = cidr.to_abi(id.0);
+            (Key::new(bits, prefix), verdict)
+        };
+        include.chain(except).map(entry).collect()
+    }
+}
+
+pub(in crate::kernel) struct Rules {
+    ledger: Ledger<CallRule>,
+    prefixes: Prefixes,
+    globs: HashMap<MapData, GlobKey, Glob>,
+}
+
+/// All rules of calls are asked one after the other.
+const LISTING: Listing = Listing { rank: 0, asks_peer: false };
+
+impl Rules {
+    pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
+        let mut signatures: Array<MapData, Signature> = typed(object.take_map("SIGNATURES")?)?;
+        for (place, signature) in signatures::table() {
+            signatures.set(place, &signature, 0).map_err(at("write what is known of a call"))?;
+        }
+        Ok(Self {
+            ledger: Ledger::take(|name| object.take_map(name), "CALL_RULES")?,
+            prefixes: Prefixes::take(object.take_map("CALL_PREFIXES")?)?,
+            globs: typed(object.take_map("GLOBS")?)?,
+        })
+    }
+
+    pub(super) fn put(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        spec: &CallSpec,
+    ) -> Result<(), KernelError> {
+        if self.ledger.owns(id) {
+            // Of an adopted one they are not known yet.
+            self.prefixes.write(id, spec.prefixes(id))?;
+            return self.ledger.replace(id, spec.rule, LISTING);
+        }
+        let globs = spec.globs()?;
+        self.ledger.own(id, target, LISTING)?;
+        self.prefixes.write(id, spec.prefixes(id))?;
+        for (of, glob) in globs {
+            let key = GlobKey { rule: id.0, of: of as u32 };
+            self.globs.insert(&key, &*glob, 0).map_err(at("write patterns of paths"))?;
+        }
+        self.ledger.put(id, target, spec.rule, LISTING)
+    }
+
+    /// Takes over a rule that an earlier process put, with all that belongs to it.
+    pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup) -> bool {
+        self.ledger.adopt(id, target, LISTING)
+    }
+
+    /// Says what the rule saw in its life, if it was there.
+    pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
+        let seen = self.ledger.hide(id)?;
+        self.prefixes.remove(id)?;
+        for of in [GlobOf::File, GlobOf::Program] {
+            let key = GlobKey { rule: id.0, of: of as u32 };
+            gone(self.globs.remove(&key)).map_err(at("remove patterns of paths"))?;
+        }
+        self.ledger.forget(id);
+        Ok(seen)
+    }
+
+    pub(super) fn has(&self, id: RuleId) -> bool {
+        self.ledger.has(id)
+    }
+
+    pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
+        self.ledger.stats(id)
+    }
+
+    pub(super) fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
+        self.ledger.admit(target)
+    }
+
+    /// Makes the tables say what is put or adopted here, and nothing else.
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        self.ledger.sweep()?;
+        self.prefixes.sweep(|id| self.ledger.owns(id))?;
+        let is_owned = |key: &GlobKey| self.ledger.owns(RuleId(key.rule));
+        for key in strangers(self.globs.keys(), is_owned)? {
+            gone(self.globs.remove(&key)).map_err(at("sweep patterns of paths"))?;
+        }
+        Ok(())
+    }
+}

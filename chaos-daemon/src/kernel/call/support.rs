@@ -1,0 +1,185 @@
+//! What of calls can be made to fail on this kernel, found out by doing it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use crate::{
+    fail_point::{self, Feature},
+    kernel::{
+        bpf,
+        btf::Btf,
+        call::{operations::Hook, signatures},
+    },
+};
+use chaos_common::value::Syscall;
+
+/// How a system call is made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyscallTier {
+    /// A program replaces what its function returns (`fmod_ret`).
+    Replace,
+    /// A program returns in its place (`bpf_override_return`).
+    Override,
+}
+
+/// Which twin of each program a kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum Generation {
+    New,
+    Old,
+}
+
+impl Generation {
+    pub(in crate::kernel) fn name(self, program: &str) -> String {
+        match self {
+            Self::New => program.to_owned(),
+            Self::Old => format!("{program}_old"),
+        }
+    }
+}
+
+/// What works, and why not what does not. Looked for when somebody first asks.
+#[derive(Clone, Debug, Default)]
+pub struct CallSupport(Arc<OnceLock<Found>>);
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// System calls, where they begin.
+    pub syscalls: Result<SyscallTier, String>,
+    /// What the kernel asks its security modules.
+    pub operations: Result<(), String>,
+    /// System calls of 32-bit programs, where they begin.
+    pub compat: Result<(), String>,
+    /// Functions of the kernel that programs may be attached to, with their numbers among its types.
+    pub(in crate::kernel) functions: BTreeMap<String, u32>,
+    pub(in crate::kernel) is_new: bool,
+}
+
+impl CallSupport {
+    /// What works on this kernel.
+    #[must_use]
+    pub fn get(&self) -> &Found {
+        self.0.get_or_init(probe)
+    }
+
+    /// As if this had been found.
+    #[cfg(test)]
+    pub(crate) fn known(found: Found) -> Self {
+        let cell = OnceLock::new();
+        let _ = cell.set(found);
+        Self(Arc::new(cell))
+    }
+}
+
+impl Found {
+    /// Whether some function carries out a call here that a program can be attached to.
+    #[must_use]
+    pub fn has_syscall(&self, call: Syscall) -> bool {
+        signatures::functions(call)
+            .iter()
+            .any(|function| self.functions.contains_key(&function.name))
+    }
+
+    /// Whether the kernel asks at a hook.
+    pub(crate) fn has_hook(&self, hook: Hook) -> bool {
+        self.functions.contains_key(hook.function())
+    }
+
+    /// Whether dice and budgets are exact on several CPUs.
+    #[must_use]
+    pub fn counts_exactly(&self) -> bool {
+        self.is_new
+    }
+
+    pub(in crate::kernel) fn generation(&self) -> Generation {
+        if self.is_new { Generation::New } else { Generation::Old }
+    }
+
+    /// Of a kernel that can do everything.
+    #[cfg(test)]
+    pub(crate) fn everything() -> Self {
+        let calls = Syscall::all().flat_map(signatures::functions).map(|function| function.name);
+        let hooks = Hook::ALL.into_iter().map(|hook| hook.function().to_owned());
+        Self {
+            syscalls: Ok(SyscallTier::Replace),
+            operations: Ok(()),
+            compat: Ok(()),
+            functions: calls.chain(hooks).map(|name| (name, 1)).collect(),
+            is_new: true,
+        }
+    }
+}
+
+/// A function that carries out a call, by which it is tried whether those can be made to fail.
+const SYSCALL: &str = "__x64_sys_openat";
+/// A function that asks security modules, likewise.
+const OPERATION: &str = "security_file_open";
+
+fn probe() -> Found {
+    let none = |reason: String| Found {
+        syscalls: Err(reason.clone()),
+        operations: Err(reason.clone()),
+        compat: Err(reason),
+        functions: BTreeMap::new(),
+        is_new: false,
+    };
+    if !cfg!(target_arch = "x86_64") {
+        return none("only x86-64 is known here".into());
+    }
+    let types = Btf::of_kernel();
+    let Some(types) = types.parse() else {
+        return none(
+            "this kernel tells nobody which functions it has (CONFIG_DEBUG_INFO_BTF)".into(),
+        );
+    };
+    let is_wanted = |name: &str| {
+        ["__x64_", "__ia32_", "__x32_", "security_"].iter().any(|start| name.starts_with(start))
+    };
+    let mut functions = types.functions(is_wanted);
+    let number = |function: &str| {
+        functions.get(function).copied().ok_or_else(|| format!("this kernel has no {function}"))
+    };
+    let operation = number(OPERATION);
+    let is_new = operation.clone().and_then(bpf::try_ancestors).is_ok();
+    let operations =
+        withheld(Feature::Operations).and_then(|()| operation).and_then(bpf::try_replacing);
+    let replaced =
+        withheld(Feature::Replace).and_then(|()| number(SYSCALL)).and_then(bpf::try_replacing);
+    let syscalls = match replaced {
+        Ok(()) => Ok(SyscallTier::Replace),
+        Err(replace) => match withheld(Feature::Override).and_then(|()| bpf::try_overriding()) {
+            Ok(()) => Ok(SyscallTier::Override),
+            Err(over) => Err(format!("fmod_ret: {replace}; bpf_override_return: {over}")),
+        },
+    };
+    // Of some functions old kernels do not know the arguments.
+    functions.retain(|name, number| !is_hook(name) || bpf::try_replacing(*number).is_ok());
+    let mut compat = Ok(());
+    if syscalls == Ok(SyscallTier::Replace) {
+        for prefix in signatures::PREFIXES {
+            if let Err(reason) = try_prefix(prefix, &functions) {
+                functions.retain(|name, _| !name.starts_with(prefix));
+                compat = compat.and(Err(reason));
+            }
+        }
+    }
+    Found { syscalls, operations, compat, functions, is_new }
+}
+
+fn is_hook(function: &str) -> bool {
+    Hook::ALL.into_iter().any(|hook| hook.function() == function)
+}
+
+/// Whether programs may replace what functions return whose names begin so; stock kernels let them only where 64-bit
+/// programs call.
+fn try_prefix(prefix: &str, functions: &BTreeMap<String, u32>) -> Result<(), String> {
+    let mut named = functions.iter().filter(|(name, _)| name.starts_with(prefix));
+    named.next().map_or(Ok(()), |(_, number)| bpf::try_replacing(*number))
+}
+
+fn withheld(feature: Feature) -> Result<(), String> {
+    if fail_point::is_withheld(feature) { Err("withheld by a test".into()) } else { Ok(()) }
+}

@@ -1,0 +1,93 @@
+//! The arguments of a system call, where the kernel keeps the registers of whoever made it.
+
+use chaos_common::abi::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature};
+
+use super::{caller, tables::SIGNATURES};
+use crate::memory::{read, read_user};
+
+/// Where `struct pt_regs` of x86-64 has the arguments of a 64-bit program: rdi, rsi, rdx, r10, r8, r9. Two more make a
+/// number of which the verifier sees that it is within.
+const NATIVE: [u32; 8] = [112, 104, 96, 56, 72, 64, 64, 64];
+/// The same of a 32-bit program: ebx, ecx, edx, esi, edi, ebp.
+const COMPAT: [u32; 8] = [40, 88, 96, 104, 112, 32, 32, 32];
+/// The number of the call (`orig_ax`).
+const NUMBER: u32 = 120;
+/// What programs of the x32 kind add to it.
+const X32: u64 = 0x4000_0000;
+
+/// A system call that is about to begin.
+#[derive(Clone, Copy)]
+pub(super) struct Arguments {
+    registers: u64,
+    is_compat: bool,
+    /// Addresses in memory have four bytes.
+    has_short_words: bool,
+}
+
+impl Arguments {
+    #[inline(always)]
+    pub(super) fn new(registers: u64, is_compat: bool) -> Self {
+        let is_x32 = read::<u64>(registers, NUMBER).is_some_and(|number| number & X32 != 0);
+        Self { registers, is_compat, has_short_words: is_compat || is_x32 }
+    }
+
+    /// What is known of the call; `None` for one that nothing is known of.
+    #[inline(always)]
+    pub(super) fn signature(self) -> Option<&'static Signature> {
+        let number = read::<u64>(self.registers, NUMBER)? & !X32;
+        let number = if self.is_compat { number & 0xffff_ffff } else { number };
+        if number >= MAX_CALLS as u64 {
+            return None;
+        }
+        let abi = if self.is_compat { Abi::Compat } else { Abi::Native };
+        let at = abi as u32 * MAX_CALLS as u32 + number as u32;
+        SIGNATURES.get(at).filter(|signature| signature.native != 0)
+    }
+
+    /// An argument, counted from 0.
+    #[inline(always)]
+    pub(super) fn get(self, at: u8) -> Option<u64> {
+        if at == NO_ARGUMENT {
+            return None;
+        }
+        let at = at as usize & 7;
+        if self.is_compat {
+            read::<u32>(self.registers, COMPAT[at]).map(u64::from)
+        } else {
+            read(self.registers, NATIVE[at])
+        }
+    }
+
+    /// How many bytes the call is about.
+    #[inline(always)]
+    pub(super) fn size(self, signature: &Signature) -> Option<u64> {
+        if signature.size == SIZE_OF_BREAK {
+            // How much further than it ends now; to ask where that is costs nothing.
+            return self.get(0)?.checked_sub(caller::end_of_memory()?);
+        }
+        if signature.vector == NO_ARGUMENT {
+            return self.get(signature.size);
+        }
+        let (at, count) = (self.get(signature.vector)?, self.get(signature.vector + 1)?);
+        self.total(at, count)
+    }
+
+    /// The bytes of so many buffers, of which no more are looked at than programs use.
+    #[inline(always)]
+    fn total(self, at: u64, count: u64) -> Option<u64> {
+        const MOST: u64 = 16;
+        let mut size = 0;
+        for buffer in 0..MOST {
+            if buffer >= count {
+                break;
+            }
+            // `struct iovec`: where, and how long.
+            size += if self.has_short_words {
+                u64::from(read_user::<u32>(at + buffer * 8 + 4)?)
+            } else {
+                read_user::<u64>(at + buffer * 16 + 8)?
+            };
+        }
+        Some(size)
+    }
+}

@@ -1,0 +1,220 @@
+//! Calls and faults of calls, written shortly.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use chaos_common::proto::v1::{self, fault::Fault};
+use nix::{errno::Errno, libc};
+
+use super::{Agent, Cgroup, spec::wire};
+use crate::victim::{Arg, Deed, Entry};
+
+/// Operations of `io_uring` that victims know.
+pub(crate) mod uring {
+    pub(crate) const OPENAT: i64 = 18;
+    pub(crate) const READ: i64 = 22;
+    pub(crate) const WRITE: i64 = 23;
+    pub(crate) const FSYNC: i64 = 3;
+}
+
+/// A call with these arguments.
+pub(crate) fn call(number: i64, args: impl IntoIterator<Item = Arg>) -> Deed {
+    Deed { entry: Entry::Native, number, args: args.into_iter().collect() }
+}
+
+pub(crate) fn number(number: impl Into<i64>) -> Arg {
+    Arg::Number(number.into())
+}
+
+pub(crate) fn text(text: impl Into<String>) -> Arg {
+    Arg::Text(text.into())
+}
+
+/// `openat` of a path, to read.
+pub(crate) fn openat(path: &str) -> Deed {
+    openat_with(path, libc::O_RDONLY)
+}
+
+pub(crate) fn openat_with(path: &str, flags: i32) -> Deed {
+    call(libc::SYS_openat, [number(libc::AT_FDCWD), text(path), number(flags), number(0o600)])
+}
+
+/// Every way to open a path, by name.
+pub(crate) fn ways_to_open(path: &str) -> Vec<(&'static str, Deed)> {
+    let here = || number(libc::AT_FDCWD);
+    // `struct open_how`: flags, mode, resolve.
+    let how = Arg::Bytes(vec![0; 24]);
+    // By their numbers of 32 bits.
+    let compat = |number, args| Deed { entry: Entry::Compat, number, args };
+    vec![
+        ("open", call(libc::SYS_open, [text(path), number(0)])),
+        ("openat", openat(path)),
+        ("openat2", call(libc::SYS_openat2, [here(), text(path), how, number(24)])),
+        ("int80 open", compat(5, vec![text(path), number(0)])),
+        ("int80 openat", compat(295, vec![here(), text(path), number(0)])),
+    ]
+}
+
+/// What a call comes to.
+pub(crate) fn outcome(agent: &Agent, deed: &Deed) -> Result<Result<i64, Errno>> {
+    let result = agent.deed(deed)?;
+    Ok(if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result) })
+}
+
+/// Fails unless a call works; what it opened is closed again.
+pub(crate) fn works(agent: &Agent, deed: &Deed) -> Result<()> {
+    match outcome(agent, deed)? {
+        Ok(descriptor) if is_open(deed) => {
+            agent.deed(&call(libc::SYS_close, [number(descriptor)])).map(drop)
+        }
+        Ok(_) => Ok(()),
+        Err(errno) => anyhow::bail!("{deed:?} failed with {errno}"),
+    }
+}
+
+/// Fails unless a call fails as it should.
+pub(crate) fn fails(agent: &Agent, deed: &Deed, errno: Errno) -> Result<()> {
+    let came = outcome(agent, deed)?;
+    ensure!(came == Err(errno), "{deed:?} came to {came:?}, not {errno}");
+    Ok(())
+}
+
+fn is_open(deed: &Deed) -> bool {
+    match deed.entry {
+        Entry::Native => [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat]
+            .contains(&deed.number),
+        Entry::Compat => [5, 295].contains(&deed.number),
+        Entry::Uring => deed.number == uring::OPENAT,
+    }
+}
+
+/// A fault of calls in the making, for a minute unless it says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    fault: Fault,
+    occasion: v1::Occasion,
+    caller: v1::Caller,
+    duration: Duration,
+    times: Option<u64>,
+    seed: Option<u64>,
+}
+
+/// `syscall error`.
+pub(crate) fn syscalls(calls: &[&str], errno: &str) -> Calls {
+    syscalls_with(calls, errno, |_| {})
+}
+
+/// The same with more conditions.
+pub(crate) fn syscalls_with(
+    calls: &[&str],
+    errno: &str,
+    change: impl FnOnce(&mut v1::SyscallError),
+) -> Calls {
+    let calls = calls.iter().map(ToString::to_string).collect();
+    let mut error = v1::SyscallError { calls, errno: errno.into(), ..Default::default() };
+    change(&mut error);
+    Calls::new(Fault::SyscallError(error))
+}
+
+/// `file error`.
+pub(crate) fn files(paths: &[&str], operations: &[&str], errno: &str) -> Calls {
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    Calls::new(Fault::FileError(v1::FileError {
+        paths: texts(paths),
+        operations: texts(operations),
+        errno: errno.into(),
+        ..Default::default()
+    }))
+}
+
+/// `socket error`.
+pub(crate) fn sockets(
+    operations: &[&str],
+    errno: &str,
+    change: impl FnOnce(&mut v1::SocketError),
+) -> Calls {
+    let operations = operations.iter().map(ToString::to_string).collect();
+    let mut error = v1::SocketError { operations, errno: errno.into(), ..Default::default() };
+    change(&mut error);
+    Calls::new(Fault::SocketError(error))
+}
+
+/// `memory error`.
+pub(crate) fn memory(operation: &str, least: Option<u64>) -> Calls {
+    let operation = operation.into();
+    Calls::new(Fault::MemoryError(v1::MemoryError { operation, least, ..Default::default() }))
+}
+
+impl Calls {
+    fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            occasion: v1::Occasion::default(),
+            caller: v1::Caller::default(),
+            duration: Duration::from_secs(60),
+            times: None,
+            seed: None,
+        }
+    }
+
+    pub(crate) fn percent(mut self, percent: f64) -> Self {
+        self.occasion.percent = Some(percent);
+        self
+    }
+
+    pub(crate) fn skip(mut self, skip: u64) -> Self {
+        self.occasion.skip = Some(skip);
+        self
+    }
+
+    pub(crate) fn every(mut self, every: u64) -> Self {
+        self.occasion.every = Some(every);
+        self
+    }
+
+    pub(crate) fn comm(mut self, comm: &str) -> Self {
+        self.caller.comm = Some(comm.into());
+        self
+    }
+
+    pub(crate) fn exe(mut self, exe: &str) -> Self {
+        self.caller.exe.push(exe.into());
+        self
+    }
+
+    pub(crate) fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    pub(crate) fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(crate) fn lasting(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// On a cgroup.
+    pub(crate) fn on(self, cgroup: &Cgroup) -> v1::Spec {
+        let mut fault = self.fault;
+        let (occasion, caller) = (Some(self.occasion), Some(self.caller));
+        match &mut fault {
+            Fault::SyscallError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::FileError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::SocketError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::MemoryError(error) => (error.occasion, error.caller) = (occasion, caller),
+            _ => {}
+        }
+        let target = Some(v1::target::Target::Cgroup(cgroup.path().into()));
+        v1::Spec {
+            target: Some(v1::Target { target }),
+            fault: Some(v1::Fault { fault: Some(fault) }),
+            duration: wire(self.duration),
+            times: self.times,
+            seed: self.seed,
+        }
+    }
+}
