@@ -78,10 +78,7 @@ fn fit(
     if error.size.is_some() && !has(signature.size) && !has(signature.vector) {
         return Err("says no size; leave `size` out".into());
     }
-    let beginning = match call::syscall(call, found) {
-        Ok(_) => return Ok(None),
-        Err(reason) => reason,
-    };
+    let Err(beginning) = call::syscall(call, found) else { return Ok(None) };
     if found.syscalls.is_ok() {
         return Err(beginning);
     }

@@ -16,9 +16,8 @@ const BPF_PROG_LOAD: i32 = 5;
 const BPF_OBJ_PIN: i32 = 6;
 const BPF_OBJ_GET: i32 = 7;
 const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
+const BPF_RAW_TRACEPOINT_OPEN: i32 = 17;
 const BPF_BTF_LOAD: i32 = 18;
-/// Since Linux 5.7.
-const BPF_LINK_CREATE: i32 = 28;
 /// Since Linux 5.8.
 const BPF_LINK_GET_FD_BY_ID: i32 = 30;
 /// Since Linux 5.9.
@@ -148,15 +147,11 @@ fn load(mut request: ProgramLoad) -> Result<OwnedFd, String> {
     }
 }
 
-/// Attaches a program of [`load_replacing`].
+/// Attaches a program of [`load_replacing`]. Its function is known, so there is no name; `BPF_LINK_CREATE` does the same
+/// since Linux 5.19 only.
 pub(super) fn attach_replacing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let request = LinkCreate {
-        prog_fd: program.as_raw_fd() as u32,
-        target_fd: 0,
-        attach_type: BPF_MODIFY_RETURN,
-        flags: 0,
-    };
-    bpf(BPF_LINK_CREATE, &request).map(owned)
+    let prog_fd = program.as_raw_fd() as u32;
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &TracepointOpen { name: 0, prog_fd, padding: 0 }).map(owned)
 }
 
 /// Gives the kernel the types of a program.
@@ -263,13 +258,12 @@ impl ProgramLoad {
     }
 }
 
-/// What `BPF_LINK_CREATE` reads of a link on a function.
+/// What `BPF_RAW_TRACEPOINT_OPEN` reads.
 #[repr(C)]
-struct LinkCreate {
+struct TracepointOpen {
+    name: u64,
     prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
+    padding: u32,
 }
 
 /// What `BPF_BTF_LOAD` reads.

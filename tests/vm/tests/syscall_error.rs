@@ -190,9 +190,9 @@ fn only_the_callers_that_are_meant() -> Result<()> {
     ] {
         let injection = client.inject(fault.on(&stage.target))?;
         if is_hit {
-            fails(&stage.victim, &open, Errno::EIO)?
+            fails(&stage.victim, &open, Errno::EIO)?;
         } else {
-            works(&stage.victim, &open)?
+            works(&stage.victim, &open)?;
         }
         let counters = balanced(&client.recover(&injection.id)?)?;
         ensure!(counters.matched == u64::from(is_hit), "{counters:?}");
@@ -235,9 +235,9 @@ fn only_the_sizes_and_kinds_that_are_meant() -> Result<()> {
             (readv(&[50, 49]), false),
         ] {
             if is_hit {
-                fails(&stage.victim, &deed, Errno::EIO)?
+                fails(&stage.victim, &deed, Errno::EIO)?;
             } else {
-                works(&stage.victim, &deed)?
+                works(&stage.victim, &deed)?;
             }
         }
         client.recover(&injection.id)?;
@@ -256,9 +256,9 @@ fn only_the_sizes_and_kinds_that_are_meant() -> Result<()> {
         let injection = client.inject(fault.on(&stage.target))?;
         let deed = read(10);
         if is_hit {
-            fails(&stage.victim, &deed, Errno::EIO)?
+            fails(&stage.victim, &deed, Errno::EIO)?;
         } else {
-            works(&stage.victim, &deed)?
+            works(&stage.victim, &deed)?;
         }
         client.recover(&injection.id)?;
     }

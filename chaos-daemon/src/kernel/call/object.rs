@@ -171,21 +171,18 @@ fn relocated(maps: &[(String, OwnedFd)]) -> Result<(Parsed, OwnedFd), KernelErro
     Ok((parsed, types))
 }
 
-/// The descriptor of a map, whatever its kind.
+/// The descriptor of a map of a kind that this object has.
 fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
-    let data = match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::PerCpuHashMap(data)
-        | Map::LpmTrie(data)
-        | Map::RingBuf(data) => data,
-        // There are none of these; aya may come to know more kinds.
-        other => {
-            tracing::debug!(?other, "a map of a kind that is not expected");
-            return None;
-        }
-    };
-    Some(data.fd().as_fd())
+    if let Map::Array(data)
+    | Map::HashMap(data)
+    | Map::PerCpuHashMap(data)
+    | Map::LpmTrie(data)
+    | Map::RingBuf(data) = map
+    {
+        Some(data.fd().as_fd())
+    } else {
+        None
+    }
 }
 
 fn pin_name(map: &str) -> String {

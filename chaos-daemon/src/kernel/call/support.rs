@@ -144,8 +144,7 @@ fn probe() -> Found {
     };
     let operation = number(OPERATION);
     let is_new = operation.clone().and_then(bpf::try_ancestors).is_ok();
-    let operations =
-        withheld(Feature::Operations).and_then(|()| operation).and_then(bpf::try_replacing);
+    let operations = withheld(Feature::Operations).and(operation).and_then(bpf::try_replacing);
     let replaced =
         withheld(Feature::Replace).and_then(|()| number(SYSCALL)).and_then(bpf::try_replacing);
     let syscalls = match replaced {

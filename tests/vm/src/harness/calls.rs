@@ -201,12 +201,14 @@ impl Calls {
     pub(crate) fn on(self, cgroup: &Cgroup) -> v1::Spec {
         let mut fault = self.fault;
         let (occasion, caller) = (Some(self.occasion), Some(self.caller));
-        match &mut fault {
-            Fault::SyscallError(error) => (error.occasion, error.caller) = (occasion, caller),
-            Fault::FileError(error) => (error.occasion, error.caller) = (occasion, caller),
-            Fault::SocketError(error) => (error.occasion, error.caller) = (occasion, caller),
-            Fault::MemoryError(error) => (error.occasion, error.caller) = (occasion, caller),
-            _ => {}
+        if let Fault::SyscallError(error) = &mut fault {
+            (error.occasion, error.caller) = (occasion, caller);
+        } else if let Fault::FileError(error) = &mut fault {
+            (error.occasion, error.caller) = (occasion, caller);
+        } else if let Fault::SocketError(error) = &mut fault {
+            (error.occasion, error.caller) = (occasion, caller);
+        } else if let Fault::MemoryError(error) = &mut fault {
+            (error.occasion, error.caller) = (occasion, caller);
         }
         let target = Some(v1::target::Target::Cgroup(cgroup.path().into()));
         v1::Spec {
