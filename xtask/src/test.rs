@@ -91,7 +91,7 @@ fn behaviour(options: &Options, binaries: &Binaries, runs: &mut Vec<Run>) -> Res
     if options.wants_vms() {
         setup::ensure(&[Need::Vm, Need::Packages])?;
         let (kernels, missing) = kernels(options)?;
-        runs.extend(guests::all(&kernels, binaries, options));
+        runs.extend(guests::all(&kernels, binaries, options)?);
         runs.extend(missing);
     }
     Ok(())

@@ -1,43 +1,107 @@
 //! Test runs in VMs: one per kernel, a few at a time.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Mutex;
+
+use anyhow::Result;
 
 use super::Options;
 use super::libtest::{self, Skip};
 use super::report::Run;
 use crate::artifacts::Binaries;
+use crate::sh;
 use crate::vm::{self, Echo, Guest, Outcome, Prepared, matrix, programs};
 
-/// What the daemon and the command line do by themselves, whatever the kernel: also where packets wait in the
-/// daemon, in `…::tap::…`.
-const OWN_SUITES: [&str; 6] =
-    ["bad_input::", "crash::", "exec::", "lifecycle::", "tap::", "targets::"];
+/// What the daemon and the command line do by themselves, whatever the kernel: also where packets wait in the daemon.
+const OWN_SUITES: [&str; 6] = ["bad_input", "crash", "exec", "lifecycle", TAP, "targets"];
 
-/// What all network faults have in common, and other people's programs: of two kernels of one line, one runs it.
-const COMMON_SUITES: [&str; 4] =
-    ["network_cells::", "network_composed::", "network_paths::", "network_programs::"];
+/// The part of any suite that holds packets in the daemon: `…::tap::…`.
+const TAP: &str = "tap";
+
+/// The suites of the network family begin so.
+const NETWORK: &str = "network_";
+
+/// A suite of the network family that the kernel without `fq` runs too: packets wait in all of its tests, and without
+/// `fq` they wait in the daemon. It is a short one.
+const ALSO_WITHOUT_FQ: &str = "network_reorder";
+
+/// Which suites a whole run leaves to which kernels. Every suite that is named nowhere here runs under every kernel.
+struct Plan {
+    suites: BTreeSet<String>,
+    milestones: Vec<String>,
+    networked: Vec<String>,
+}
+
+impl Plan {
+    fn new(kernels: &[Prepared], suites: BTreeSet<String>) -> Self {
+        let (milestones, networked) = (matrix::milestones(kernels), matrix::networked(kernels));
+        Self { suites, milestones, networked }
+    }
+
+    /// The kernels that alone run a suite, or `None` if all do.
+    fn home(&self, suite: &str) -> Option<&[String]> {
+        if OWN_SUITES.contains(&suite) {
+            Some(&self.milestones)
+        } else if suite.starts_with(NETWORK) {
+            Some(&self.networked)
+        } else {
+            None
+        }
+    }
+
+    /// The suites that a kernel does not run, each with the reason.
+    fn left_out(&self, kernel: &str) -> Vec<Skip> {
+        let skip = |suite: &String| {
+            let home = self.home(suite)?;
+            let is_here = home.iter().any(|name| name == kernel)
+                || kernel == matrix::OVERRIDE && suite == ALSO_WITHOUT_FQ;
+            // Where none of the kernels for it is at hand, another will do.
+            if is_here || home.is_empty() {
+                return None;
+            }
+            let names = home.join(", ");
+            let reason = format!("left to {names} in a whole run; `--kernel` asks for it");
+            Some(Skip { test: format!("{suite}::*"), reason })
+        };
+        self.suites.iter().filter_map(skip).collect()
+    }
+}
+
+/// The suites of the test program, by its own list of tests, and the part that is planned like one.
+fn suites(binaries: &Binaries) -> Result<BTreeSet<String>> {
+    let list = sh::capture_text(Command::new(binaries.program("vm-tests")?).arg("--list"))?;
+    Ok(list.lines().filter_map(suite_of).chain([TAP]).map(str::to_owned).collect())
+}
+
+/// The suite in a line `suite::part::name: test`.
+fn suite_of(line: &str) -> Option<&str> {
+    Some(line.strip_suffix(": test")?.split_once("::")?.0)
+}
 
 /// Runs the behaviour tests under each kernel, some at a time. The runs come in the kernels' order.
-pub(crate) fn all(kernels: &[Prepared], binaries: &Binaries, options: &Options) -> Vec<Run> {
-    let milestones = matrix::milestones(kernels);
-    let leaves_out = |kernel: &Prepared| !options.chosen() && !milestones.contains(&kernel.name);
-    let next = Mutex::new(kernels.iter().enumerate());
+pub(crate) fn all(
+    kernels: &[Prepared],
+    binaries: &Binaries,
+    options: &Options,
+) -> Result<Vec<Run>> {
+    // Who asks for kernels gets all of the tests there.
+    let suites = if options.chosen() { BTreeSet::new() } else { suites(binaries)? };
+    let plan = Plan::new(kernels, suites);
+    let mut queue: Vec<(usize, &Prepared, Vec<Skip>)> = kernels
+        .iter()
+        .enumerate()
+        .map(|(at, kernel)| (at, kernel, plan.left_out(&kernel.name)))
+        .collect();
+    // The longest first, so that they do not end alone.
+    queue.sort_by_key(|(_, _, left_out)| left_out.len());
+    let next = Mutex::new(queue.into_iter());
     let take = || next.lock().ok().and_then(|mut next| next.next());
     let worker = || {
         let mut done = Vec::new();
-        while let Some((at, kernel)) = take() {
-            let mut left_out = Vec::new();
-            if leaves_out(kernel) {
-                left_out.extend(OWN_SUITES);
-            }
-            if leaves_out(kernel) && kernel.name == matrix::OVERRIDE {
-                left_out.extend(COMMON_SUITES);
-            }
+        while let Some((at, kernel, left_out)) = take() {
             let mut run = one(kernel, binaries, options, &left_out);
-            let reason =
-                format!("left to {} in a whole run; `--kernel` asks for it", milestones.join(", "));
-            let skip = |suite: &str| Skip { test: format!("{suite}*"), reason: reason.clone() };
-            run.results.skips.extend(left_out.into_iter().map(skip));
+            run.results.skips.extend(left_out);
             done.push((at, run));
         }
         done
@@ -47,10 +111,10 @@ pub(crate) fn all(kernels: &[Prepared], binaries: &Binaries, options: &Options) 
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     });
     runs.sort_by_key(|(at, _)| *at);
-    runs.into_iter().map(|(_, run)| run).collect()
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
-fn one(kernel: &Prepared, binaries: &Binaries, options: &Options, left_out: &[&str]) -> Run {
+fn one(kernel: &Prepared, binaries: &Binaries, options: &Options, left_out: &[Skip]) -> Run {
     let mut guest =
         Guest::new(&["/bin/vm-tests", "--color=never"], Echo::Lines(kernel.name.clone()));
     guest.cpus = options.cpus;
@@ -59,7 +123,8 @@ fn one(kernel: &Prepared, binaries: &Binaries, options: &Options, left_out: &[&s
         Err(error) => return Run::broken(&kernel.name, format_args!("{error:#}")),
     };
     guest.argv.extend(options.filter.clone());
-    guest.argv.extend(left_out.iter().flat_map(|suite| ["--skip".to_owned(), (*suite).to_owned()]));
+    let suites = left_out.iter().map(|skip| skip.test.trim_end_matches('*').to_owned());
+    guest.argv.extend(suites.flat_map(|suite| ["--skip".to_owned(), suite]));
     let finished = match vm::run(kernel, binaries, &guest) {
         Ok(finished) => finished,
         Err(error) => return Run::broken(&kernel.name, format_args!("{error:#}")),
@@ -79,4 +144,41 @@ fn one(kernel: &Prepared, binaries: &Binaries, options: &Options, left_out: &[&s
     }
     let trouble = (!trouble.is_empty()).then(|| trouble.join("\n"));
     Run { name: kernel.name.clone(), results, trouble, elapsed: finished.elapsed }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Plan, suite_of};
+
+    fn left_out(kernel: &str) -> Vec<String> {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let suites = ["crash", "file_delay", "network_loss", "network_reorder", "tap"];
+        let plan = Plan {
+            suites: BTreeSet::from(suites.map(str::to_owned)),
+            milestones: names(&["5.10", "6.12"]),
+            networked: names(&["5.10", "6.1", "6.12", "7.3"]),
+        };
+        plan.left_out(kernel).into_iter().map(|skip| skip.test).collect()
+    }
+
+    #[test]
+    fn a_kernel_leaves_out_what_others_run() {
+        assert!(left_out("5.10").is_empty());
+        assert!(left_out("6.12").is_empty());
+        assert_eq!(left_out("6.1"), ["crash::*", "tap::*"]);
+        assert_eq!(left_out("7.3"), ["crash::*", "tap::*"]);
+        assert_eq!(
+            left_out("7.2"),
+            ["crash::*", "network_loss::*", "network_reorder::*", "tap::*"]
+        );
+        assert_eq!(left_out("6.12-override"), ["crash::*", "network_loss::*", "tap::*"]);
+    }
+
+    #[test]
+    fn a_suite_is_what_a_name_begins_with() {
+        assert_eq!(suite_of("network_loss::tap::matrix::udp: test"), Some("network_loss"));
+        assert_eq!(suite_of("498 tests, 0 benchmarks"), None);
+    }
 }

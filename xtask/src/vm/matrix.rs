@@ -52,6 +52,15 @@ pub(crate) fn milestones(kernels: &[Prepared]) -> Vec<String> {
     [oldest, with_tcx].into_iter().flatten().map(|kernel| kernel.name.clone()).collect()
 }
 
+/// The names of those on which the network family is tested: what a stable release was published with, and of those
+/// that move on the newest. All of them are Debian's.
+pub(crate) fn networked(kernels: &[Prepared]) -> Vec<String> {
+    let mut stock: Vec<&Prepared> = kernels.iter().filter(|one| one.modules.is_some()).collect();
+    let newest = stock.pop();
+    stock.retain(|kernel| Suite::ALL.iter().any(|suite| suite.own_line() == Some(&kernel.name)));
+    stock.into_iter().chain(newest).map(|kernel| kernel.name.clone()).collect()
+}
+
 impl Kernel {
     /// Fetches what is not in the cache.
     pub(crate) fn prepare(&self) -> Result<Prepared> {
@@ -213,7 +222,33 @@ fn images_in(folder: &Path) -> Result<Vec<Kernel>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_prefix;
+    use super::{OVERRIDE, Prepared, is_prefix, milestones, networked};
+
+    /// As if they were fetched.
+    fn prepared(names: &[&str]) -> Vec<Prepared> {
+        let of = |name: &&str| Prepared {
+            name: (*name).to_owned(),
+            release: (*name).to_owned(),
+            image: "vmlinuz".into(),
+            modules: (*name != OVERRIDE).then(|| "modules".into()),
+        };
+        names.iter().map(of).collect()
+    }
+
+    #[test]
+    fn stable_releases_and_the_newest_kernel_have_the_network() {
+        let all = prepared(&["5.10", "6.1", "6.12", "7.2", "7.3", OVERRIDE]);
+        assert_eq!(networked(&all), ["5.10", "6.1", "6.12", "7.3"]);
+        assert_eq!(networked(&all[..4]), ["5.10", "6.1", "6.12", "7.2"]);
+        assert_eq!(networked(&all[..3]), ["5.10", "6.1", "6.12"]);
+        assert!(networked(&all[5..]).is_empty());
+    }
+
+    #[test]
+    fn milestones_are_the_oldest_and_one_with_tcx() {
+        let all = prepared(&["5.10", "6.1", "6.12", "7.2", "7.3", OVERRIDE]);
+        assert_eq!(milestones(&all), ["5.10", "6.12"]);
+    }
 
     #[test]
     fn a_prefix_ends_at_a_component() {
