@@ -120,10 +120,14 @@ pub(super) fn capability(fault: FaultKind, operation: Operation, support: &Suppo
     }
 }
 
-/// What older kernels count less well.
+/// What some kernels meet and count less well.
 pub(super) fn counting(found: &Found) -> Vec<std::borrow::Cow<'static, str>> {
     let close = "before Linux 5.18 two CPUs at once may count the same number";
-    if found.counts_exactly() { Vec::new() } else { vec![close.into()] }
+    let missed = "a call is not met on a CPU where a thread was interrupted while a call of the same kind was judged (this kernel preempts itself)";
+    // A probe is not interrupted.
+    let is_interrupted = found.is_preemptible && found.syscalls != Ok(SyscallTier::Override);
+    let caveats = [(!found.counts_exactly(), close), (is_interrupted, missed)];
+    caveats.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.into()).collect()
 }
 
 /// A rule about calls, before its conditions.

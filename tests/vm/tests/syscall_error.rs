@@ -101,18 +101,21 @@ fn a_rhythm_and_a_budget_are_exact_under_threads() -> Result<()> {
     type Fails = fn(u64) -> u64;
     let wanted: [(_, Fails); 4] = [
         (syscalls(&["open"], "EIO").times(37), |_| 37),
-        (syscalls(&["open"], "EIO").skip(50).every(7), |calls| (calls - 50).div_ceil(7)),
-        (syscalls(&["open"], "EIO").skip(900), |calls| calls - 900),
+        (syscalls(&["open"], "EIO").skip(50).every(7), |calls| {
+            calls.saturating_sub(50).div_ceil(7)
+        }),
+        (syscalls(&["open"], "EIO").skip(200), |calls| calls.saturating_sub(200)),
         (syscalls(&["open"], "EIO").every(16).times(5), |_| 5),
     ];
     for (fault, fails) in wanted {
         let injection = client.inject(fault.on(&stage.target))?;
         let tally = stage.victim.repeat(&openat(&path), 8, 200, true)?;
         let counters = balanced(&client.recover(&injection.id)?)?;
-        // The kernel asks nobody about a call that interrupts the judging of another; in the emulator that takes its
-        // time, and so happens. Of those that were asked about each counts.
+        // On a kernel that preempts itself nobody is asked on a CPU where a thread was interrupted while it was judged,
+        // and in the emulator judging takes its time. Of those that were asked about each counts.
         let (calls, failed) = (counters.matched, fails(counters.matched));
-        ensure!((1000..=1600).contains(&calls), "{counters:?}");
+        let is_whole = !caveats(&client, KIND, "open")?.contains("preempts itself");
+        ensure!(calls <= 1600 && calls >= if is_whole { 1600 } else { 300 }, "{counters:?}");
         ensure!(counters.fired == failed, "{counters:?}, not {failed}");
         ensure!(
             tally == BTreeMap::from([(0, 1600 - failed), (EIO, failed)]),

@@ -14,6 +14,7 @@ use crate::{
     },
 };
 use chaos_common::value::Syscall;
+use nix::sys::utsname::uname;
 
 /// How a system call is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +57,8 @@ pub struct Found {
     /// Functions of the kernel that programs may be attached to, with their numbers among its types.
     pub(in crate::kernel) functions: BTreeMap<String, u32>,
     pub(in crate::kernel) is_new: bool,
+    /// A thread may be interrupted while its call is judged.
+    pub is_preemptible: bool,
 }
 
 impl CallSupport {
@@ -109,6 +112,7 @@ impl Found {
             compat: Ok(()),
             functions: calls.chain(hooks).map(|name| (name, 1)).collect(),
             is_new: true,
+            is_preemptible: false,
         }
     }
 }
@@ -125,6 +129,7 @@ fn probe() -> Found {
         compat: Err(reason),
         functions: BTreeMap::new(),
         is_new: false,
+        is_preemptible: false,
     };
     if !cfg!(target_arch = "x86_64") {
         return none("only x86-64 is known here".into());
@@ -165,7 +170,10 @@ fn probe() -> Found {
             }
         }
     }
-    Found { syscalls, operations, compat, functions, is_new }
+    // As `PREEMPT`, `PREEMPT_DYNAMIC` or `PREEMPT_RT`.
+    let is_preemptible =
+        uname().is_ok_and(|name| name.version().to_string_lossy().contains("PREEMPT"));
+    Found { syscalls, operations, compat, functions, is_new, is_preemptible }
 }
 
 fn is_hook(function: &str) -> bool {
