@@ -169,6 +169,9 @@ mod tests {
     }
 
     proptest! {
+        // Each takes a while without optimisation.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         /// The automaton says what the library says.
         #[test]
         fn the_automaton_is_the_glob(
