@@ -13,7 +13,7 @@ pub struct Syscall(Sysno);
 impl Syscall {
     /// All that can fail, by number.
     pub fn all() -> impl Iterator<Item = Self> {
-        Sysno::iter().map(Self).filter(|call| !HAVE_NO_RESULT.contains(&call.name()))
+        Sysno::iter().map(Self).filter(|call| call.has_result())
     }
 
     /// As the kernel has it.
@@ -31,13 +31,17 @@ impl Syscall {
     /// The one with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|call| call.name() == name)
+        name.parse().ok().map(Self).filter(|call| call.has_result())
     }
 
     /// The one with a number.
     #[must_use]
     pub fn of_number(number: u32) -> Option<Self> {
-        Self::all().find(|call| u32::from(call.number()) == number)
+        Sysno::new(number as usize).map(Self).filter(|call| call.has_result())
+    }
+
+    fn has_result(self) -> bool {
+        !HAVE_NO_RESULT.contains(&self.name())
     }
 }
 

@@ -74,3 +74,43 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     };
     FILE_OPERATIONS.into_iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::{
+        fault::Fault,
+        spec::{Spec, from_yaml},
+    };
+
+    use super::*;
+    use crate::{boot_clock::BootTime, kernel::CallSupport};
+
+    fn planned(fields: &str, found: Found) -> Result<Vec<String>, String> {
+        let text = format!("{{target: {{pid: 1}}, fault: {{fileError: {{{fields}}}}}}}");
+        let specs: Vec<Spec> = from_yaml(&text).map_err(|error| error.to_string())?;
+        let Fault::FileError(error) = &specs[0].fault else { panic!("another fault") };
+        let limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
+        let support = Support { calls: CallSupport::known(found), ..Support::full() };
+        let effects = plan(error, &limits, &support).map_err(|refused| refused.to_string())?;
+        Ok(effects.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn one_rule_is_asked_at_hooks_and_where_system_calls_begin() {
+        let fields = "paths: [/a/**], operations: [write, fsync], errno: EIO, percent: 50";
+        assert_eq!(
+            planned(fields, Found::everything()).unwrap(),
+            [
+                "put a rule: EIO write fsync, /a/**; fires with 50.0000 %",
+                "attach programs where the kernel begins fsync, fdatasync, and asks about write",
+            ]
+        );
+        let refused = planned(fields, Found::operations_only()).unwrap_err();
+        assert!(refused.contains("fsync, fdatasync: no way"), "{refused}");
+        let partly = format!("{fields}, partial: true");
+        assert_eq!(
+            planned(&partly, Found::operations_only()).unwrap()[1],
+            "attach programs where the kernel asks about write"
+        );
+    }
+}

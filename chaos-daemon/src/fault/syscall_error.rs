@@ -155,3 +155,96 @@ fn caveats(found: &Found) -> Vec<std::borrow::Cow<'static, str>> {
     }
     caveats
 }
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::{
+        fault::Fault,
+        spec::{Spec, from_yaml},
+    };
+
+    use super::*;
+    use crate::{
+        boot_clock::BootTime,
+        effect::{HookCalls, PutCallRule},
+        kernel::CallSupport,
+    };
+
+    fn planned(fields: &str, found: Found) -> Result<(CallRule, String, String), String> {
+        let text = format!("{{target: {{pid: 1}}, fault: {{syscallError: {{{fields}}}}}}}");
+        let specs: Vec<Spec> = from_yaml(&text).map_err(|error| error.to_string())?;
+        let Fault::SyscallError(error) = &specs[0].fault else { panic!("another fault") };
+        let limits = Limits { deadline: BootTime::from_nanos(7), times: None, seed: 1 };
+        let support = Support { calls: CallSupport::known(found), ..Support::full() };
+        let effects = plan(error, &limits, &support).map_err(|refused| refused.to_string())?;
+        let [Effect::PutCallRule(PutCallRule(put)), Effect::HookCalls(HookCalls(_))] = &effects[..]
+        else {
+            panic!("{effects:?}")
+        };
+        Ok((put.rule, effects[0].to_string(), effects[1].to_string()))
+    }
+
+    #[test]
+    fn calls_are_met_where_they_begin() {
+        let fields = "calls: [open, read], errno: EIO, size: {least: 4KiB}, files: [file], skip: 2, every: 3";
+        let error = planned(fields, Found::everything()).unwrap_err();
+        assert!(error.contains("openat2: has no descriptor; leave `files` out"), "{error}");
+        let fields = "calls: [=openat, =read], errno: EIO, skip: 4, every: 3";
+        let (rule, put, hook) = planned(fields, Found::everything()).unwrap();
+        assert_eq!((rule.errno, rule.operations, rule.conditions), (5, 0, 0));
+        assert_eq!((rule.calls[0], rule.calls[4]), (1, 1 << (257 - 256)));
+        assert_eq!((rule.gate.dice.first, rule.gate.dice.every, rule.gate.deadline_ns), (4, 3, 7));
+        assert_eq!(put, "put a rule: EIO =openat =read; fires at one in 3 from event 4 on");
+        assert_eq!(hook, "attach programs where the kernel begins read, openat");
+    }
+
+    #[test]
+    fn elsewhere_they_are_met_where_the_kernel_asks() {
+        let (rule, _, hook) =
+            planned("calls: [open], errno: ENOSPC", Found::operations_only()).unwrap();
+        let wanted = Operation::Open.bit() | Operation::Create.bit();
+        assert_eq!((rule.errno, rule.operations, rule.calls), (28, wanted, [0; 8]));
+        assert_eq!(hook, "attach programs where the kernel asks about open, create");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_listed_and_left_out_when_asked() {
+        let fields = "calls: [open, futex, fsync], errno: EIO";
+        let error = planned(fields, Found::operations_only()).unwrap_err();
+        assert_eq!(
+            error,
+            "syscall error (calls) is unsupported here: fsync, fdatasync, futex: no way \
+             (with `partial` all else is done)"
+        );
+        let (_, put, hook) =
+            planned(&format!("{fields}, partial: true"), Found::operations_only()).unwrap();
+        assert!(put.contains("(without fsync, fdatasync, futex: no way)"), "{put}");
+        assert_eq!(hook, "attach programs where the kernel asks about open, create");
+        let nothing =
+            planned("calls: [futex], errno: EIO, partial: true", Found::operations_only());
+        assert!(nothing.unwrap_err().ends_with("futex: no way"));
+        let sized = "calls: [read], errno: EIO, size: {most: 1KiB}";
+        let error = planned(sized, Found::operations_only()).unwrap_err();
+        assert!(error.contains("security modules are told no size"), "{error}");
+        let (rule, ..) = planned(sized, Found::everything()).unwrap();
+        assert_eq!((rule.conditions, rule.most), (Condition::Size as u32, 1024));
+    }
+
+    #[test]
+    fn the_doctor_says_how_or_why_not() {
+        let said = |found: Found, aspect: &str| {
+            let support = Support { calls: CallSupport::known(found), ..Support::full() };
+            let all = capabilities(&support).into_iter();
+            all.filter(|one| one.aspect == aspect).map(|one| one.support).next().unwrap()
+        };
+        assert_eq!(
+            said(Found::everything(), "fsync").unwrap(),
+            "fmod_ret where the system call begins"
+        );
+        assert_eq!(
+            said(Found::operations_only(), "open").unwrap(),
+            "fmod_ret on security_file_open, security_path_mknod"
+        );
+        assert_eq!(said(Found::operations_only(), "fsync").unwrap_err(), "no way");
+    }
+}

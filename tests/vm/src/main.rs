@@ -88,6 +88,7 @@ fn main() -> Result<ExitCode> {
                 network_programs::trials(),
                 network_occupy::trials(),
                 syscall_error::trials(),
+                harness::Tier::Override.trials(syscall_error::overriding),
                 file_error::trials(),
                 socket_error::trials(),
                 memory_error::trials(),

@@ -3,6 +3,8 @@
 
 #[path = "crash/adoption.rs"]
 mod adoption;
+#[path = "crash/calls.rs"]
+mod calls;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/early_end.rs"]
@@ -36,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let parts = [
         fail_points::trials(),
         kinds::trials(),
+        calls::trials(),
         held::trials(),
         lease::trials(),
         kill_switch::trials(),

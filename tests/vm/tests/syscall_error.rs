@@ -3,19 +3,23 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use chaos_common::proto::v1::{firing::What, watch_event::Event};
+use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
 use crate::harness::{
-    Agent, Client, Place, Stage, active, balanced, call, caveats, fails, needs_aspect, number,
-    openat, openat_with, outcome, poll, reason_against, refused, syscalls, syscalls_with, tests,
-    text, ways_to_open, works,
+    Agent, Client, Place, Stage, active, balanced, call, caveats, chaos, fails, mechanism,
+    needs_aspect, number, openat, openat_with, outcome, own_binary, poll, reason_against, refused,
+    skip, syscalls, syscalls_with, tests, text, trial, uring, ways_to_open, works,
 };
-use crate::victim::Arg;
+use crate::victim::{Arg, Deed, Entry};
 
 const KIND: &str = "syscall error";
 
 tests![
+    a_command_of_chaos_exec_is_hit,
+    a_firing_names_the_call_and_who_made_it,
     every_way_to_open_fails,
     exactly_the_asked_errno_arrives,
     a_rhythm_and_a_budget_are_exact_under_threads,
@@ -31,6 +35,29 @@ tests![
     a_fault_right_after_another_is_asked_once,
 ];
 
+/// Once more by `bpf_override_return`, where a kernel has it, whatever else it has.
+pub(crate) fn overriding() -> Vec<Trial> {
+    type Case = (&'static str, fn() -> Result<()>);
+    let all: [Case; 6] = [
+        ("every_way_to_open_fails", every_way_to_open_fails),
+        ("exactly_the_asked_errno_arrives", exactly_the_asked_errno_arrives),
+        ("exact_under_threads", a_rhythm_and_a_budget_are_exact_under_threads),
+        ("only_the_files_that_are_meant", only_the_files_that_are_meant),
+        ("a_fault_right_after_another_is_asked_once", a_fault_right_after_another_is_asked_once),
+        ("what_io_uring_does_is_not_met", what_io_uring_does_is_not_met),
+    ];
+    let overrides = |test: fn() -> Result<()>| {
+        move || {
+            let (stage, daemon) = Stage::served()?;
+            let mechanism = mechanism(&daemon.client()?, KIND, "open")?;
+            stage.finish(daemon)?;
+            if mechanism.contains("bpf_override_return") { test() } else { skip(mechanism) }
+        }
+    };
+    let all = all.map(|(name, test)| trial(module_path!(), name, overrides(test)));
+    all.into_iter().collect()
+}
+
 /// A file of the test's own.
 fn file(stage: &Stage, name: &str) -> Result<String> {
     let path = stage.folder.path().join(name);
@@ -41,6 +68,70 @@ fn file(stage: &Stage, name: &str) -> Result<String> {
 /// Whether calls are met where they begin.
 fn begins(client: &Client) -> Result<bool> {
     Ok(caveats(client, KIND, "open")?.contains("io_uring"))
+}
+
+fn a_command_of_chaos_exec_is_hit() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    needs_aspect(&daemon.client()?, KIND, "open")?;
+    let path = file(&stage, "file")?;
+    let own = own_binary()?;
+    let fault =
+        ["exec", "syscall", "error", "--call", "open", "--errno", "EDQUOT", "--path", &path];
+    let mut command = chaos(Place::default(), fault)?;
+    command.arg("--").arg(own).arg("victim");
+    let victim = Agent::over(command)?;
+    fails(&victim, &openat(&path), Errno::EDQUOT)?;
+    works(&stage.victim, &openat(&path))?;
+    let code = victim.end()?;
+    ensure!(code == 0, "chaos exec ended with {code}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_firing_names_the_call_and_who_made_it() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let (client, watcher) = (daemon.client()?, daemon.client()?);
+    needs_aspect(&client, KIND, "unlink")?;
+    let unlink = call(libc::SYS_unlink, [text("/no/such/file")]);
+    // Somebody watches before the engine is loaded, or after: both are heard.
+    let mut watch = watcher.watch("")?;
+    let fault = syscalls(&["unlink", "open"], "EROFS").on(&stage.target);
+    let injection = client.inject(fault)?;
+    let path = file(&stage, "file")?;
+    let unlink = if begins(&client)? { unlink } else { call(libc::SYS_unlink, [text(path)]) };
+    let firing = poll::until("a firing", Duration::from_secs(10), || {
+        fails(&stage.victim, &unlink, Errno::EROFS)?;
+        while let Some(event) = watch.next(Duration::from_millis(200))? {
+            if let Event::Firing(firing) = event {
+                return Ok(Some(firing));
+            }
+        }
+        Ok(None)
+    })?;
+    let Some(What::Call(hit)) = &firing.what else { bail!("{firing:?}") };
+    ensure!(
+        firing.id == injection.id && hit.name == "unlink" && hit.errno == "EROFS",
+        "{firing:?}"
+    );
+    let pid = firing.process.as_ref().map(|process| process.pid);
+    ensure!(pid == Some(stage.victim.pid()), "{firing:?}");
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// As its page says; it would be another fault's.
+fn what_io_uring_does_is_not_met() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let path = file(&stage, "file")?;
+    let args = vec![number(libc::AT_FDCWD), text(path), number(0)];
+    let by_ring = Deed { entry: Entry::Uring, number: uring::OPENAT, args };
+    let injection = client.inject(syscalls(&["open"], "EIO").on(&stage.target))?;
+    works(&stage.victim, &by_ring)?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
 }
 
 fn every_way_to_open_fails() -> Result<()> {
@@ -162,7 +253,7 @@ fn only_the_files_that_are_meant() -> Result<()> {
     // From where the process is, and from a directory that it has open.
     fails(&stage.victim, &openat("a.log"), Errno::EIO)?;
     let directory = outcome(&stage.victim, &openat_with(&folder, libc::O_DIRECTORY))?;
-    let Ok(directory) = directory else { anyhow::bail!("the folder itself: {directory:?}") };
+    let Ok(directory) = directory else { bail!("the folder itself: {directory:?}") };
     let beside = call(libc::SYS_openat, [number(directory), text("a.log"), number(0)]);
     fails(&stage.victim, &beside, Errno::EIO)?;
     works(&stage.victim, &openat(&other))?;
@@ -211,7 +302,7 @@ fn only_the_sizes_and_kinds_that_are_meant() -> Result<()> {
     needs_aspect(&client, KIND, "read")?;
     let path = file(&stage, "file")?;
     let Ok(descriptor) = outcome(&stage.victim, &openat(&path))? else {
-        anyhow::bail!("the file does not open")
+        bail!("the file does not open")
     };
     let read = |size| {
         call(

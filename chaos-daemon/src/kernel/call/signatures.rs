@@ -1,5 +1,7 @@
 //! What is known of system calls: which functions of the kernel carry them out, and which of their arguments say what.
 
+use std::sync::LazyLock;
+
 use chaos_common::{
     abi::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature},
     value::Syscall,
@@ -167,7 +169,7 @@ pub(in crate::kernel) fn table() -> Vec<(u32, Signature)> {
     let x32 = (first..)
         .zip(names)
         .filter_map(|(number, name)| Some((number, signature(Syscall::named(name)?))));
-    let compat = compat().map(|(number, name, call)| {
+    let compat = COMPAT_CALLS.iter().map(|&(number, name, call)| {
         // Of the old `mmap` all arguments lie in memory.
         let hides = name == "mmap";
         let signature = if hides {
@@ -182,14 +184,15 @@ pub(in crate::kernel) fn table() -> Vec<(u32, Signature)> {
 }
 
 /// The calls of 32-bit programs: number, name, and what 64-bit programs have for it.
-fn compat() -> impl Iterator<Item = (u32, &'static str, Syscall)> {
-    CompatSysno::iter().filter_map(|call| {
+static COMPAT_CALLS: LazyLock<Vec<(u32, &'static str, Syscall)>> = LazyLock::new(|| {
+    let all = CompatSysno::iter().filter_map(|call| {
         let name = call.name();
-        let native =
-            COMPAT.iter().find(|(compat, _)| *compat == name).map_or(name, |(_, native)| native);
+        let other = COMPAT.iter().find(|(compat, _)| *compat == name);
+        let native = other.map_or(name, |(_, native)| native);
         Some((call.id() as u32, name, Syscall::named(native)?))
-    })
-}
+    });
+    all.collect()
+});
 
 /// How the names of functions begin that carry out the calls of 32-bit programs, and of those of the x32 kind.
 pub(in crate::kernel) const PREFIXES: [&str; 4] =
@@ -210,7 +213,7 @@ pub(in crate::kernel) fn functions(call: Syscall) -> Vec<Function> {
     let native = ["__x64_sys_", "__x64_compat_sys_", "__x32_compat_sys_"];
     let native = native
         .map(|prefix| Function { name: format!("{prefix}{}", own(call.name())), is_compat: false });
-    let compat = compat().filter(|(_, _, of)| *of == call).flat_map(|(_, name, _)| {
+    let compat = COMPAT_CALLS.iter().filter(|(.., of)| *of == call).flat_map(|&(_, name, _)| {
         let prefixes = ["__ia32_compat_sys_", "__ia32_sys_"];
         let ia32 = ["__ia32_compat_sys_ia32_", "__ia32_sys_ia32_", "__ia32_compat_sys_x86_"];
         let plain = prefixes.map(|prefix| format!("{prefix}{}", own(name)));

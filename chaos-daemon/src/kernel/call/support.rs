@@ -101,6 +101,12 @@ impl Found {
         if self.is_new { Generation::New } else { Generation::Old }
     }
 
+    /// Of a kernel that meets no system call where it begins.
+    #[cfg(test)]
+    pub(crate) fn operations_only() -> Self {
+        Self { syscalls: Err("no way".into()), ..Self::everything() }
+    }
+
     /// Of a kernel that can do everything.
     #[cfg(test)]
     pub(crate) fn everything() -> Self {

@@ -15,8 +15,7 @@ use nix::errno::Errno;
 
 use super::{NetNs, Place};
 use crate::victim::{
-    Answer, Arrival, Ask, Deed, Errors, Exchanged, Handle, PortOptions, Sent, Served, Tally,
-    UdpOptions,
+    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, UdpOptions,
 };
 
 /// Longer than any single answer may take, on a slow machine too.
@@ -91,7 +90,7 @@ impl Agent {
         Ok(())
     }
 
-    fn ask(&self, ask: &Ask) -> Result<Answer> {
+    pub(super) fn ask(&self, ask: &Ask) -> Result<Answer> {
         let mut pipes = self.pipes.lock().map_err(|_| poisoned())?;
         let pipes = pipes.as_mut().with_context(|| format!("agent {} has ended", self.pid))?;
         let mut line = serde_json::to_string(ask)?;
@@ -106,29 +105,6 @@ impl Agent {
         serde_json::from_str::<Result<Answer, String>>(&answer)
             .with_context(|| format!("agent {} says {answer:?}", self.pid))?
             .map_err(|error| anyhow!("agent {}: {ask:?}: {error}", self.pid))
-    }
-
-    /// Does a system call. What the kernel gives back: a negative errno where it failed.
-    pub(crate) fn deed(&self, deed: &Deed) -> Result<i64> {
-        match self.ask(&Ask::Do(deed.clone()))? {
-            Answer::Result(result) => Ok(result),
-            other => bail!("{other:?} is no result"),
-        }
-    }
-
-    /// Does a system call that opens nothing, or what it opens closed, in several threads at once.
-    pub(crate) fn repeat(
-        &self,
-        deed: &Deed,
-        threads: usize,
-        times: u64,
-        opens: bool,
-    ) -> Result<Tally> {
-        let deed = deed.clone();
-        match self.ask(&Ask::Repeat { deed, threads, times, opens })? {
-            Answer::Tally(tally) => Ok(tally),
-            other => bail!("{other:?} is no tally"),
-        }
     }
 
     /// Opens a plain UDP socket at an address, on a port of the kernel's choice.

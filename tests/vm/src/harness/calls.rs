@@ -1,13 +1,14 @@
 //! Calls and faults of calls, written shortly.
 
-use std::time::Duration;
-
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use chaos_common::proto::v1::{self, fault::Fault};
 use nix::{errno::Errno, libc};
 
-use super::{Agent, Cgroup, spec::wire};
-use crate::victim::{Arg, Deed, Entry};
+use super::{
+    Agent,
+    spec::{Common, Making},
+};
+use crate::victim::{Answer, Arg, Ask, Deed, Entry, Tally};
 
 /// Operations of `io_uring` that victims know.
 pub(crate) mod uring {
@@ -55,6 +56,31 @@ pub(crate) fn ways_to_open(path: &str) -> Vec<(&'static str, Deed)> {
     ]
 }
 
+impl Agent {
+    /// Does a system call. What the kernel gives back: a negative errno where it failed.
+    pub(crate) fn deed(&self, deed: &Deed) -> Result<i64> {
+        let Answer::Result(result) = self.ask(&Ask::Do(deed.clone()))? else {
+            bail!("that is no result")
+        };
+        Ok(result)
+    }
+
+    /// Does a system call that opens nothing, or what it opens closed, in several threads at once.
+    pub(crate) fn repeat(
+        &self,
+        deed: &Deed,
+        threads: usize,
+        times: u64,
+        opens: bool,
+    ) -> Result<Tally> {
+        let deed = deed.clone();
+        let Answer::Tally(tally) = self.ask(&Ask::Repeat { deed, threads, times, opens })? else {
+            bail!("that is no tally")
+        };
+        Ok(tally)
+    }
+}
+
 /// What a call comes to.
 pub(crate) fn outcome(agent: &Agent, deed: &Deed) -> Result<Result<i64, Errno>> {
     let result = agent.deed(deed)?;
@@ -68,7 +94,7 @@ pub(crate) fn works(agent: &Agent, deed: &Deed) -> Result<()> {
             agent.deed(&call(libc::SYS_close, [number(descriptor)])).map(drop)
         }
         Ok(_) => Ok(()),
-        Err(errno) => anyhow::bail!("{deed:?} failed with {errno}"),
+        Err(errno) => bail!("{deed:?} failed with {errno}"),
     }
 }
 
@@ -88,15 +114,35 @@ fn is_open(deed: &Deed) -> bool {
     }
 }
 
-/// A fault of calls in the making, for a minute unless it says otherwise.
-#[derive(Clone, Debug)]
-pub(crate) struct Calls {
-    fault: Fault,
+/// One of those of calls.
+pub(crate) type Calls = Making<Conditions>;
+
+/// Which of the matching calls, and whose.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conditions {
     occasion: v1::Occasion,
     caller: v1::Caller,
-    duration: Duration,
-    times: Option<u64>,
-    seed: Option<u64>,
+}
+
+impl Common for Conditions {
+    fn put_into(self, fault: &mut Fault) {
+        let (occasion, caller) = (Some(self.occasion), Some(self.caller));
+        match fault {
+            Fault::SyscallError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::FileError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::SocketError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::MemoryError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::NetworkLoss(_)
+            | Fault::NetworkDelay(_)
+            | Fault::NetworkDuplicate(_)
+            | Fault::NetworkReorder(_)
+            | Fault::NetworkCorrupt(_)
+            | Fault::NetworkRate(_)
+            | Fault::NetworkPartition(_)
+            | Fault::NetworkReject(_)
+            | Fault::NetworkOccupy(_) => {}
+        }
+    }
 }
 
 /// `syscall error`.
@@ -146,77 +192,28 @@ pub(crate) fn memory(operation: &str, least: Option<u64>) -> Calls {
 }
 
 impl Calls {
-    fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            occasion: v1::Occasion::default(),
-            caller: v1::Caller::default(),
-            duration: Duration::from_secs(60),
-            times: None,
-            seed: None,
-        }
-    }
-
     pub(crate) fn percent(mut self, percent: f64) -> Self {
-        self.occasion.percent = Some(percent);
+        self.common.occasion.percent = Some(percent);
         self
     }
 
     pub(crate) fn skip(mut self, skip: u64) -> Self {
-        self.occasion.skip = Some(skip);
+        self.common.occasion.skip = Some(skip);
         self
     }
 
     pub(crate) fn every(mut self, every: u64) -> Self {
-        self.occasion.every = Some(every);
+        self.common.occasion.every = Some(every);
         self
     }
 
     pub(crate) fn comm(mut self, comm: &str) -> Self {
-        self.caller.comm = Some(comm.into());
+        self.common.caller.comm = Some(comm.into());
         self
     }
 
     pub(crate) fn exe(mut self, exe: &str) -> Self {
-        self.caller.exe.push(exe.into());
+        self.common.caller.exe.push(exe.into());
         self
-    }
-
-    pub(crate) fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
-    }
-
-    pub(crate) fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    pub(crate) fn lasting(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// On a cgroup.
-    pub(crate) fn on(self, cgroup: &Cgroup) -> v1::Spec {
-        let mut fault = self.fault;
-        let (occasion, caller) = (Some(self.occasion), Some(self.caller));
-        if let Fault::SyscallError(error) = &mut fault {
-            (error.occasion, error.caller) = (occasion, caller);
-        } else if let Fault::FileError(error) = &mut fault {
-            (error.occasion, error.caller) = (occasion, caller);
-        } else if let Fault::SocketError(error) = &mut fault {
-            (error.occasion, error.caller) = (occasion, caller);
-        } else if let Fault::MemoryError(error) = &mut fault {
-            (error.occasion, error.caller) = (occasion, caller);
-        }
-        let target = Some(v1::target::Target::Cgroup(cgroup.path().into()));
-        v1::Spec {
-            target: Some(v1::Target { target }),
-            fault: Some(v1::Fault { fault: Some(fault) }),
-            duration: wire(self.duration),
-            times: self.times,
-            seed: self.seed,
-        }
     }
 }

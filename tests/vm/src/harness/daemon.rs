@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Client, Fq, Place, Scratch, poll};
+use super::{Client, Place, Scratch, Tier, poll};
 
 /// A slow machine loads the programs in a few seconds.
 const READY: Duration = Duration::from_secs(30);
@@ -108,8 +108,8 @@ impl Daemon {
         if let Some(failpoint) = settings.failpoint {
             command.env("CHAOS_FAILPOINT", failpoint);
         }
-        if Fq::here() == Fq::Withheld {
-            command.env("CHAOS_WITHOUT", "fq");
+        if let Some(withheld) = Tier::here().withheld() {
+            command.env("CHAOS_WITHOUT", withheld);
         }
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         settings.place.apply(&mut command);
@@ -122,10 +122,10 @@ impl Daemon {
     pub(super) fn resident(scratch: &Arc<Scratch>) -> Result<Self> {
         let (answer, answered) = mpsc::channel();
         let (starter, ended) = mpsc::channel::<()>();
-        let (scratch, fq) = (Arc::clone(scratch), Fq::here());
+        let (scratch, tier) = (Arc::clone(scratch), Tier::here());
         thread::spawn(move || {
             // Nobody listens any more only if the test's thread has panicked.
-            let _ = answer.send(fq.during(|| Self::start(&scratch, Settings::default())));
+            let _ = answer.send(tier.during(|| Self::start(&scratch, Settings::default())));
             drop(scratch);
             let _ = ended.recv();
         });

@@ -51,10 +51,11 @@ pub(crate) use scratch::{Mounted, Scratch, own_mounts};
 pub(crate) use skip::{Skip, skip};
 pub(crate) use spec::{Loss, Network, delay, wire};
 pub(crate) use stage::{
-    Stage, Transport, active, balanced, caveats, needs, needs_aspect, phases, reason_against, same,
+    Stage, Transport, active, balanced, caveats, mechanism, needs, needs_aspect, phases,
+    reason_against, same,
 };
 pub(crate) use tcp_info::{Info as TcpInfoOf, TcpInfo};
-pub(crate) use tier::{Fq, holds_in_memory, under_tap};
+pub(crate) use tier::{Tier, holds_in_memory, under_tap};
 pub(crate) use unit::{Capability, Unit};
 
 use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Child, time::Duration};

@@ -7,12 +7,12 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Daemon, Fq, Scratch, poll};
+use super::{Daemon, Scratch, Tier, poll};
 
 /// How soon a daemon that was stopped has left nothing.
 const GONE: Duration = Duration::from_secs(5);
 
-static IDLE: Mutex<Vec<(Fq, Resident)>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<(Tier, Resident)>> = Mutex::new(Vec::new());
 
 /// A daemon with nothing to do, and its folder.
 pub(super) struct Resident {
@@ -23,14 +23,14 @@ pub(super) struct Resident {
 
 /// One for this thread's trials; a new one if none is idle.
 pub(super) fn take() -> Result<Resident> {
-    let wanted = Fq::here();
+    let wanted = Tier::here();
     let (found, others) = {
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = idle.iter().position(|(fq, _)| *fq == wanted);
+        let at = idle.iter().position(|(tier, _)| *tier == wanted);
         let found = at.map(|at| idle.swap_remove(at).1);
         // Tests come in groups: what those before had is not asked for again soon.
         let others: Vec<Resident> =
-            idle.extract_if(.., |(fq, _)| *fq != wanted).map(|(_, one)| one).collect();
+            idle.extract_if(.., |(tier, _)| *tier != wanted).map(|(_, one)| one).collect();
         (found, others)
     };
     others.into_iter().try_for_each(Resident::dismiss)?;
@@ -45,7 +45,7 @@ pub(super) fn take() -> Result<Resident> {
 
 /// Leaves it to the tests to come.
 pub(super) fn give_back(resident: Resident) {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner).push((Fq::here(), resident));
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).push((Tier::here(), resident));
 }
 
 /// Stops all that are idle, and fails when anything is left of them.

@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use super::{
-    Fq, Skip, poll, resident,
+    Skip, Tier, poll, resident,
     skip::{kernel, own_machine, skip},
 };
 
@@ -38,19 +38,19 @@ fn trial_with(
     test: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Trial {
     let module = module.split_once("::").map_or(module, |(_, below)| below);
-    let fq = Fq::here();
-    let name = match (fq, module.split_once("::")) {
-        (Fq::Used, _) => format!("{module}::{name}"),
-        (Fq::Withheld, None) => format!("{module}::tap::{name}"),
-        (Fq::Withheld, Some((kind, "tap"))) => format!("{kind}::tap::{name}"),
-        (Fq::Withheld, Some((kind, part))) => format!("{kind}::tap::{part}::{name}"),
+    let tier = Tier::here();
+    let name = match (tier.word(), module.split_once("::")) {
+        (None, _) => format!("{module}::{name}"),
+        (Some(tier), None) => format!("{module}::{tier}::{name}"),
+        (Some(tier), Some((kind, part))) if part == tier => format!("{kind}::{tier}::{name}"),
+        (Some(tier), Some((kind, part))) => format!("{kind}::{tier}::{part}::{name}"),
     };
     let shown = name.clone();
     Trial::ignorable_test(name, move || {
         let _permit = take();
         let _watch = announce_if_slow(shown.clone());
         let started = Instant::now();
-        let outcome = fq.during(test);
+        let outcome = tier.during(test);
         if std::env::var_os("CHAOS_TEST_TIMES").is_some() {
             println!("TIME {:6.2} {shown}", started.elapsed().as_secs_f64());
         }

@@ -6,15 +6,24 @@ use chaos_common::proto::v1::{self, fault::Fault};
 
 use super::Cgroup;
 
-/// A fault in the making, for a minute unless it says otherwise.
+/// A fault in the making, for a minute unless it says otherwise, and what all of its family have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Network {
+pub(crate) struct Making<C> {
     fault: Fault,
-    filter: v1::NetworkFilter,
+    pub(super) common: C,
     duration: Duration,
     times: Option<u64>,
     seed: Option<u64>,
 }
+
+/// What all faults of a family have in common.
+pub(crate) trait Common: Default {
+    /// Puts it where a fault has it.
+    fn put_into(self, fault: &mut Fault);
+}
+
+/// One of the network family.
+pub(crate) type Network = Making<v1::NetworkFilter>;
 
 /// Makers of `network loss`.
 pub(crate) struct Loss;
@@ -114,50 +123,10 @@ impl From<v1::NetworkOccupy> for Network {
     }
 }
 
-impl Network {
-    fn new(fault: Fault) -> Self {
-        let (filter, duration) = (v1::NetworkFilter::default(), Duration::from_secs(60));
-        Self { fault, filter, duration, times: None, seed: None }
-    }
-
-    /// Changes the filter in a way that has no name here.
-    pub(crate) fn only(mut self, change: impl FnOnce(&mut v1::NetworkFilter)) -> Self {
-        change(&mut self.filter);
-        self
-    }
-
-    pub(crate) fn direction(mut self, direction: v1::Direction) -> Self {
-        self.filter.direction = direction.into();
-        self
-    }
-
-    pub(crate) fn remote(mut self, remote: &[&str]) -> Self {
-        self.filter.remote = remote.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    pub(crate) fn except(mut self, except: &[&str]) -> Self {
-        self.filter.except = except.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    pub(crate) fn remote_port(self, port: u16) -> Self {
-        self.remote_ports(port, port)
-    }
-
-    pub(crate) fn remote_ports(mut self, first: u16, last: u16) -> Self {
-        self.filter.remote_ports.push(range(first, last));
-        self
-    }
-
-    pub(crate) fn local_ports(mut self, first: u16, last: u16) -> Self {
-        self.filter.local_ports.push(range(first, last));
-        self
-    }
-
-    pub(crate) fn protocol(mut self, protocol: v1::Protocol) -> Self {
-        self.filter.protocols.push(protocol.into());
-        self
+impl<C: Common> Making<C> {
+    pub(super) fn new(fault: Fault) -> Self {
+        let (common, duration) = (C::default(), Duration::from_secs(60));
+        Self { fault, common, duration, times: None, seed: None }
     }
 
     pub(crate) fn times(mut self, times: u64) -> Self {
@@ -182,8 +151,64 @@ impl Network {
 
     /// On a target.
     pub(crate) fn at(self, target: v1::target::Target) -> v1::Spec {
-        let (mut fault, filter) = (self.fault, Some(self.filter));
-        match &mut fault {
+        let mut fault = self.fault;
+        self.common.put_into(&mut fault);
+        v1::Spec {
+            target: Some(v1::Target { target: Some(target) }),
+            fault: Some(v1::Fault { fault: Some(fault) }),
+            duration: wire(self.duration),
+            times: self.times,
+            seed: self.seed,
+        }
+    }
+}
+
+impl Network {
+    /// Changes the filter in a way that has no name here.
+    pub(crate) fn only(mut self, change: impl FnOnce(&mut v1::NetworkFilter)) -> Self {
+        change(&mut self.common);
+        self
+    }
+
+    pub(crate) fn direction(mut self, direction: v1::Direction) -> Self {
+        self.common.direction = direction.into();
+        self
+    }
+
+    pub(crate) fn remote(mut self, remote: &[&str]) -> Self {
+        self.common.remote = remote.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    pub(crate) fn except(mut self, except: &[&str]) -> Self {
+        self.common.except = except.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    pub(crate) fn remote_port(self, port: u16) -> Self {
+        self.remote_ports(port, port)
+    }
+
+    pub(crate) fn remote_ports(mut self, first: u16, last: u16) -> Self {
+        self.common.remote_ports.push(range(first, last));
+        self
+    }
+
+    pub(crate) fn local_ports(mut self, first: u16, last: u16) -> Self {
+        self.common.local_ports.push(range(first, last));
+        self
+    }
+
+    pub(crate) fn protocol(mut self, protocol: v1::Protocol) -> Self {
+        self.common.protocols.push(protocol.into());
+        self
+    }
+}
+
+impl Common for v1::NetworkFilter {
+    fn put_into(self, fault: &mut Fault) {
+        let filter = Some(self);
+        match fault {
             Fault::NetworkLoss(loss) => loss.filter = filter,
             Fault::NetworkDelay(delay) => delay.filter = filter,
             Fault::NetworkDuplicate(duplicate) => duplicate.filter = filter,
@@ -197,13 +222,6 @@ impl Network {
             | Fault::FileError(_)
             | Fault::SocketError(_)
             | Fault::MemoryError(_) => {}
-        }
-        v1::Spec {
-            target: Some(v1::Target { target: Some(target) }),
-            fault: Some(v1::Fault { fault: Some(fault) }),
-            duration: wire(self.duration),
-            times: self.times,
-            seed: self.seed,
         }
     }
 }

@@ -327,9 +327,22 @@ pub(crate) fn reason_against(
 
 /// What an aspect of a fault does less well here.
 pub(crate) fn caveats(client: &Client, kind: &str, aspect: &str) -> Result<String> {
+    Ok(capability(client, kind, aspect)?.caveats.join("; "))
+}
+
+/// By which mechanism an aspect of a fault works here, or why not.
+pub(crate) fn mechanism(client: &Client, kind: &str, aspect: &str) -> Result<String> {
+    use v1::fault_capability::Support::{Mechanism, UnsupportedReason};
+    match capability(client, kind, aspect)?.support {
+        Some(Mechanism(text) | UnsupportedReason(text)) => Ok(text),
+        None => bail!("nothing is said of {kind} ({aspect})"),
+    }
+}
+
+fn capability(client: &Client, kind: &str, aspect: &str) -> Result<v1::FaultCapability> {
     let mut faults = client.capabilities()?.faults.into_iter();
     let one = faults.find(|one| one.fault == kind && one.aspect == aspect);
-    Ok(one.with_context(|| format!("nothing is said of {kind} ({aspect})"))?.caveats.join("; "))
+    one.with_context(|| format!("nothing is said of {kind} ({aspect})"))
 }
 
 /// The pattern of a fault test: no loss before, all of the victims' packets during and none of the

@@ -9,34 +9,61 @@ use libtest_mimic::Trial;
 use super::Client;
 
 thread_local! {
-    static WITHOUT_FQ: Cell<bool> = const { Cell::new(false) };
+    static HERE: Cell<Tier> = const { Cell::new(Tier::Best) };
 }
 
-/// Whether this thread's trials and daemons do without `fq`.
+/// By what this thread's daemons do what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fq {
-    Used,
-    Withheld,
+pub(crate) enum Tier {
+    /// The best that the kernel has.
+    Best,
+    /// Packets are held by the daemon itself.
+    Tap,
+    /// System calls fail by `bpf_override_return`.
+    Override,
 }
 
-impl Fq {
+impl Tier {
     /// As this thread has it.
     pub(crate) fn here() -> Self {
-        if WITHOUT_FQ.get() { Self::Withheld } else { Self::Used }
+        HERE.get()
     }
 
     /// Does something on this thread that way.
     pub(crate) fn during<T>(self, work: impl FnOnce() -> T) -> T {
-        let before = WITHOUT_FQ.replace(self == Self::Withheld);
+        let before = HERE.replace(self);
         let done = work();
-        WITHOUT_FQ.set(before);
+        HERE.set(before);
         done
+    }
+
+    /// Trials whose daemons do it that way, whatever the kernel could; they have its word in their names.
+    pub(crate) fn trials(self, make: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
+        self.during(make)
+    }
+
+    /// What stands in the names of trials.
+    pub(super) const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Best => None,
+            Self::Tap => Some("tap"),
+            Self::Override => Some("override"),
+        }
+    }
+
+    /// What `CHAOS_WITHOUT` names.
+    pub(super) const fn withheld(self) -> Option<&'static str> {
+        match self {
+            Self::Best => None,
+            Self::Tap => Some("fq"),
+            Self::Override => Some("fmod_ret"),
+        }
     }
 }
 
-/// Trials whose daemons hold packets by themselves, whatever the kernel could; they have `tap` in their names.
+/// Trials whose daemons hold packets by themselves.
 pub(crate) fn under_tap(make: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
-    Fq::Withheld.during(make)
+    Tier::Tap.trials(make)
 }
 
 /// Whether packets wait in the daemon, and end with it.
