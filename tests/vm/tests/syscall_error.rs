@@ -38,13 +38,14 @@ tests![
 /// Once more by `bpf_override_return`, where a kernel has it, whatever else it has.
 pub(crate) fn overriding() -> Vec<Trial> {
     type Case = (&'static str, fn() -> Result<()>);
-    let all: [Case; 6] = [
+    let all: [Case; 7] = [
         ("every_way_to_open_fails", every_way_to_open_fails),
         ("exactly_the_asked_errno_arrives", exactly_the_asked_errno_arrives),
         ("exact_under_threads", a_rhythm_and_a_budget_are_exact_under_threads),
         ("only_the_files_that_are_meant", only_the_files_that_are_meant),
         ("a_fault_right_after_another_is_asked_once", a_fault_right_after_another_is_asked_once),
         ("what_io_uring_does_is_not_met", what_io_uring_does_is_not_met),
+        ("a_daemon_comes_back", a_daemon_that_is_killed_and_comes_back_goes_on),
     ];
     let overrides = |test: fn() -> Result<()>| {
         move || {

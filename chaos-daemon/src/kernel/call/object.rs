@@ -43,8 +43,6 @@ pub(in crate::kernel) struct Object {
     parsed: Parsed,
     /// The programs' types, in the kernel.
     types: OwnedFd,
-    /// The maps, whose numbers are in the programs.
-    _maps: Vec<OwnedFd>,
     generation: Generation,
     /// Second handles of the maps that are pinned, by the names of their pins.
     pinned: Vec<(String, MapData)>,
@@ -70,10 +68,8 @@ impl Object {
             return Err(KernelError::Missing("place for one of its maps"));
         }
         let pinned = pins.map_or(Ok(Vec::new()), |pins| pins.maps(PINNED_MAPS.map(pin_name)))?;
-        let maps = handles(&ebpf)?;
-        let (parsed, types) = relocated(&maps)?;
-        let _maps = maps.into_iter().map(|(_, map)| map).collect();
-        Ok(Self { ebpf, parsed, types, _maps, generation, pinned })
+        let (parsed, types) = relocated(&ebpf)?;
+        Ok(Self { ebpf, parsed, types, generation, pinned })
     }
 
     /// Whether every map that should be is pinned.
@@ -86,6 +82,7 @@ impl Object {
         pins.restore_maps(&self.pinned)
     }
 
+    /// Takes a map, to be kept as long as the object: programs that are loaded later know it by its descriptor.
     pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, KernelError> {
         self.ebpf.take_map(name).ok_or(KernelError::Missing(name))
     }
@@ -134,26 +131,17 @@ impl Object {
     }
 }
 
-/// All maps by their names.
-fn handles(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>, KernelError> {
-    let handle = |(name, map): (&str, &Map)| {
-        let map = descriptor(map)?.try_clone_to_owned().map_err(|error| broken(&error));
-        Some(map.map(|map| (name.to_owned(), map)))
-    };
-    ebpf.maps().filter_map(handle).collect()
-}
-
 fn broken(error: &(dyn Error + 'static)) -> KernelError {
     KernelError::Object(innermost(error))
 }
 
 /// The object a second time, with the maps of the first: aya keeps to itself what it does not know.
-fn relocated(maps: &[(String, OwnedFd)]) -> Result<(Parsed, OwnedFd), KernelError> {
+fn relocated(ebpf: &Ebpf) -> Result<(Parsed, OwnedFd), KernelError> {
     let mut parsed = Parsed::parse(CALL).map_err(|error| broken(&error))?;
     let records = parsed.maps.clone();
-    let places = maps
-        .iter()
-        .filter_map(|(name, fd)| Some((name.as_str(), fd.as_raw_fd(), records.get(name)?)));
+    let places = ebpf
+        .maps()
+        .filter_map(|(name, map)| Some((name, descriptor(map)?.as_raw_fd(), records.get(name)?)));
     let sections: HashSet<usize> = parsed.functions.keys().map(|(section, _)| *section).collect();
     parsed.relocate_maps(places, &sections).map_err(|error| broken(&error))?;
     parsed.relocate_calls(&sections).map_err(|error| broken(&error))?;

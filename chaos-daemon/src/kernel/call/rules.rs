@@ -79,6 +79,7 @@ pub(in crate::kernel) struct Rules {
     ledger: Ledger<CallRule>,
     prefixes: Prefixes,
     globs: HashMap<MapData, GlobKey, Glob>,
+    _signatures: Array<MapData, Signature>,
 }
 
 /// All rules of calls are asked one after the other.
@@ -94,6 +95,7 @@ impl Rules {
             ledger: Ledger::take(|name| object.take_map(name), "CALL_RULES")?,
             prefixes: Prefixes::take(object.take_map("CALL_PREFIXES")?)?,
             globs: typed(object.take_map("GLOBS")?)?,
+            _signatures: signatures,
         })
     }
 
