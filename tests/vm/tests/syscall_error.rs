@@ -125,6 +125,7 @@ fn a_firing_names_the_call_and_who_made_it() -> Result<()> {
 fn what_io_uring_does_is_not_met() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
     let path = file(&stage, "file")?;
     let args = vec![number(libc::AT_FDCWD), text(path), number(0)];
     let by_ring = Deed { entry: Entry::Uring, number: uring::OPENAT, args };

@@ -5,6 +5,7 @@ use std::{cell::Cell, net::SocketAddr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Agent, Socket, Stage};
+use crate::victim::Sent;
 
 /// How long what should arrive may take.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -133,13 +134,24 @@ impl<'a> Datagrams<'a> {
 
     /// Ends what [`Datagrams::begin`] began, and says what became of it.
     pub(crate) fn cease(&self) -> Result<Round> {
-        let first = self.next.get();
         let sent = self.from.0.cease(self.from.1)?;
+        self.stage.settle()?;
+        self.account(sent, 0)
+    }
+
+    /// The same, and waits for what was sent.
+    pub(crate) fn cease_and_wait(&self) -> Result<Round> {
+        let sent = self.from.0.cease(self.from.1)?;
+        let should_arrive = sent.ok;
+        self.account(sent, should_arrive)
+    }
+
+    fn account(&self, sent: Sent, should_arrive: u32) -> Result<Round> {
+        let first = self.next.get();
         let count = sent.ok + sent.failed.len() as u32;
         self.next.set(first + u64::from(count));
-        self.stage.settle()?;
-        let arrived = self.to.0.take(self.to.1)?.into_iter();
-        let arrived = arrived.filter_map(|number| number.checked_sub(first)).collect();
+        let arrived = self.to.0.take_within(self.to.1, should_arrive as usize, ARRIVAL)?;
+        let arrived = arrived.into_iter().filter_map(|number| number.checked_sub(first)).collect();
         Ok(Round { sent: count, failed: sent.failed, arrived, ..Round::default() })
     }
 

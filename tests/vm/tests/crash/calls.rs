@@ -111,7 +111,11 @@ fn the_kill_switch_ends_it() -> Result<()> {
     pull(&stage)?;
     // Links on functions go with their pins when the kernel gets round to it.
     poll::until_ok("the hooks to be gone", SOON, || works(&stage.victim, &open))?;
-    stage.clean()
+    let daemon = stage.daemon()?;
+    ensure!(daemon.client()?.list()?.is_empty(), "something is live");
+    works(&stage.victim, &open)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
 }
 
 fn pins_that_go_end_it() -> Result<()> {
