@@ -13,6 +13,8 @@ pub(crate) enum FailPoint {
     HookAttached,
     /// Ports are taken.
     PortsTaken,
+    /// Files are watched.
+    FilesWatched,
     /// Open connections are reset.
     ConnectionsReset,
     /// The rule is in the kernel.
@@ -25,6 +27,8 @@ pub(crate) enum FailPoint {
     RuleRemoved,
     /// Ports are free again.
     PortsFreed,
+    /// Files are not watched any more.
+    FilesFreed,
     /// The place to wait is not used any more.
     HopLeft,
     /// A hook is detached, if nothing else needs it.
@@ -43,12 +47,14 @@ impl FailPoint {
             Self::HopMade => "hop-made",
             Self::HookAttached => "hook-attached",
             Self::PortsTaken => "ports-taken",
+            Self::FilesWatched => "files-watched",
             Self::ConnectionsReset => "connections-reset",
             Self::RuleWritten => "rule-written",
             Self::Active => "active",
             Self::RecoverBegun => "recover-begun",
             Self::RuleRemoved => "rule-removed",
             Self::PortsFreed => "ports-freed",
+            Self::FilesFreed => "files-freed",
             Self::HopLeft => "hop-left",
             Self::HookDetached => "hook-detached",
             Self::JournalRemoved => "journal-removed",

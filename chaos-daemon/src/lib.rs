@@ -24,3 +24,5 @@ mod notify;
 pub mod peer;
 pub mod policy;
 pub mod target;
+
+pub use kernel::held;

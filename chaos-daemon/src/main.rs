@@ -1,6 +1,6 @@
 //! The node daemon. Everything is in the library.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -8,6 +8,10 @@ use clap::Parser as _;
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = chaos_daemon::held(&words) {
+        return code;
+    }
     let args = match chaos_daemon::args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -3,6 +3,7 @@
 mod event;
 mod file;
 mod glob;
+mod hold;
 mod layout;
 mod operation;
 mod signature;
@@ -11,6 +12,7 @@ mod socket;
 pub use event::CallEvent;
 pub use file::FileKind;
 pub use glob::{GLOB_ACCEPTS, GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf};
+pub use hold::{CallHold, HeldCall};
 pub use layout::CallLayout;
 pub use operation::Operation;
 pub use signature::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature};
@@ -21,7 +23,8 @@ use super::Gate;
 /// Words of a set of system calls: a bit for each number of a 64-bit program.
 pub const CALL_WORDS: usize = 8;
 
-/// One rule of the `call` engine: which calls of a target, the gate, and how they fail.
+/// One rule of the `call` engine: which calls of a target, the gate, and how they fail or how long they
+/// are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct CallRule {
@@ -29,7 +32,7 @@ pub struct CallRule {
     pub gate: Gate,
     /// Its name; where there is no rule, 0.
     pub id: u32,
-    /// What the call fails with.
+    /// What the call fails with; 0 if it is held instead.
     pub errno: u32,
     /// Bits of [`Condition`].
     pub conditions: u32,
@@ -43,6 +46,8 @@ pub struct CallRule {
     pub least: u64,
     /// The greatest size, in bytes.
     pub most: u64,
+    /// How long it is held.
+    pub hold: CallHold,
     /// The name of the thread, with zeroes behind it.
     pub comm: [u8; 16],
     /// Which sockets.

@@ -22,9 +22,9 @@ pub use action::{
     Rate, Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use call::{
-    Abi, CALL_WORDS, CallEvent, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
-    GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf, MAX_CALLS, NO_ARGUMENT, Operation, SIZE_OF_BREAK,
-    Signature, SocketFamily, SocketFilter,
+    Abi, CALL_WORDS, CallEvent, CallHold, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
+    GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf, HeldCall, MAX_CALLS, NO_ARGUMENT, Operation,
+    SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -81,13 +81,14 @@ assert_layout!(Prefix, 4 + 4 + 16);
 assert_layout!(SocketFilter, 4 * 4 + size_of::<PortSet>());
 assert_layout!(
     CallRule,
-    size_of::<Gate>() + 4 * 4 + 8 * CALL_WORDS + 3 * 8 + 16 + size_of::<SocketFilter>() + 4
+    size_of::<Gate>() + 4 * 4 + 8 * CALL_WORDS + 5 * 8 + 16 + size_of::<SocketFilter>() + 4
 );
 assert_layout!(Signature, 2 * 2 + 8);
 assert_layout!(GlobKey, 2 * 4);
 assert_layout!(Glob, 256 + 2 * 4 + 2 * GLOB_CELLS);
 assert_layout!(CallLayout, 41 * 4);
-assert_layout!(CallEvent, 2 * 8 + 6 * 4);
+assert_layout!(CallEvent, 3 * 8 + 6 * 4);
+assert_layout!(HeldCall, 2 * 4);
 assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
@@ -101,7 +102,7 @@ macro_rules! pod {
 }
 
 #[cfg(feature = "user")]
-pod!(CallRule, Signature, GlobKey, Glob, CallLayout);
+pod!(CallRule, Signature, GlobKey, Glob, CallLayout, HeldCall);
 
 #[cfg(feature = "user")]
 pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);

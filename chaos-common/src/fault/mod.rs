@@ -1,6 +1,7 @@
 //! What should go wrong: one file per kind of fault.
 
 mod call;
+mod file_delay;
 mod file_error;
 mod memory_error;
 mod network_corrupt;
@@ -17,6 +18,7 @@ mod socket_error;
 mod syscall_error;
 
 pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
+pub use file_delay::{DELAY_OPERATIONS, FileDelay};
 pub use file_error::{FILE_OPERATIONS, FileError};
 pub use memory_error::{MEMORY_OPERATIONS, MemoryError};
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};
@@ -67,6 +69,8 @@ pub enum Fault {
     SyscallError(SyscallError),
     /// What is done to files fails.
     FileError(FileError),
+    /// What is done to files takes longer.
+    FileDelay(FileDelay),
     /// What is done to sockets fails.
     SocketError(SocketError),
     /// There is no more memory, process or descriptor.
@@ -98,6 +102,8 @@ pub enum FaultKind {
     SyscallError,
     /// `file error`
     FileError,
+    /// `file delay`
+    FileDelay,
     /// `socket error`
     SocketError,
     /// `memory error`
@@ -106,7 +112,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -118,6 +124,7 @@ impl FaultKind {
         Self::NetworkOccupy,
         Self::SyscallError,
         Self::FileError,
+        Self::FileDelay,
         Self::SocketError,
         Self::MemoryError,
     ];
@@ -137,6 +144,7 @@ impl FaultKind {
             Self::NetworkOccupy => ("network", "occupy"),
             Self::SyscallError => ("syscall", "error"),
             Self::FileError => ("file", "error"),
+            Self::FileDelay => ("file", "delay"),
             Self::SocketError => ("socket", "error"),
             Self::MemoryError => ("memory", "error"),
         }
@@ -173,6 +181,7 @@ impl Fault {
             Self::NetworkOccupy(_) => FaultKind::NetworkOccupy,
             Self::SyscallError(_) => FaultKind::SyscallError,
             Self::FileError(_) => FaultKind::FileError,
+            Self::FileDelay(_) => FaultKind::FileDelay,
             Self::SocketError(_) => FaultKind::SocketError,
             Self::MemoryError(_) => FaultKind::MemoryError,
         }
@@ -195,6 +204,7 @@ impl Fault {
             | Self::NetworkReject(_)
             | Self::SyscallError(_)
             | Self::FileError(_)
+            | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_) => true,
             Self::NetworkOccupy(occupy) => match occupy.how {
@@ -219,6 +229,7 @@ impl Fault {
             Self::NetworkOccupy(_)
             | Self::SyscallError(_)
             | Self::FileError(_)
+            | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_) => None,
         }
@@ -247,6 +258,7 @@ impl Fault {
             Self::NetworkOccupy(_)
             | Self::SyscallError(_)
             | Self::FileError(_)
+            | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_) => return Ok(self),
         };
@@ -270,6 +282,7 @@ impl fmt::Display for Fault {
             Self::NetworkOccupy(occupy) => write!(f, " {occupy}"),
             Self::SyscallError(error) => write!(f, " {error}"),
             Self::FileError(error) => write!(f, " {error}"),
+            Self::FileDelay(delay) => write!(f, " {delay}"),
             Self::SocketError(error) => write!(f, " {error}"),
             Self::MemoryError(error) => write!(f, " {error}"),
         }
@@ -314,6 +327,9 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::FileError(fault)) => {
                 fault.try_into().map(Self::FileError).at("fileError")
             }
+            Some(v1::fault::Fault::FileDelay(fault)) => {
+                fault.try_into().map(Self::FileDelay).at("fileDelay")
+            }
             Some(v1::fault::Fault::SocketError(fault)) => {
                 fault.try_into().map(Self::SocketError).at("socketError")
             }
@@ -343,6 +359,7 @@ impl From<&Fault> for v1::Fault {
             Fault::NetworkOccupy(occupy) => v1::fault::Fault::NetworkOccupy(occupy.into()),
             Fault::SyscallError(fault) => v1::fault::Fault::SyscallError(fault.into()),
             Fault::FileError(fault) => v1::fault::Fault::FileError(fault.into()),
+            Fault::FileDelay(fault) => v1::fault::Fault::FileDelay(fault.into()),
             Fault::SocketError(fault) => v1::fault::Fault::SocketError(fault.into()),
             Fault::MemoryError(fault) => v1::fault::Fault::MemoryError(fault.into()),
         };

@@ -106,7 +106,7 @@ pub mod target {
 pub struct Fault {
     #[prost(
         oneof = "fault::Fault",
-        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 25, 26"
+        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 24, 25, 26"
     )]
     pub fault: ::core::option::Option<fault::Fault>,
 }
@@ -136,6 +136,8 @@ pub mod fault {
         SyscallError(super::SyscallError),
         #[prost(message, tag = "23")]
         FileError(super::FileError),
+        #[prost(message, tag = "24")]
+        FileDelay(super::FileDelay),
         #[prost(message, tag = "25")]
         SocketError(super::SocketError),
         #[prost(message, tag = "26")]
@@ -425,6 +427,32 @@ pub struct FileError {
     pub occasion: ::core::option::Option<Occasion>,
     /// As in SyscallError.
     #[prost(bool, tag = "7")]
+    pub partial: bool,
+}
+/// What is done to files takes longer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FileDelay {
+    /// Patterns of paths, as the process says them. At least one.
+    #[prost(string, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not these.
+    #[prost(string, repeated, tag = "2")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// "open", "read", "write". None is open and read.
+    #[prost(string, repeated, tag = "3")]
+    pub operations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The mean, 0 to 1 hour.
+    #[prost(message, optional, tag = "4")]
+    pub latency: ::core::option::Option<::prost_types::Duration>,
+    /// How far it strays, evenly to both sides; absent is not at all.
+    #[prost(message, optional, tag = "5")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "6")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(message, optional, tag = "7")]
+    pub occasion: ::core::option::Option<Occasion>,
+    /// As in SyscallError.
+    #[prost(bool, tag = "8")]
     pub partial: bool,
 }
 /// What is done to sockets fails.
@@ -758,18 +786,21 @@ pub mod firing {
         Call(super::Call),
     }
 }
-/// A call into the kernel that failed.
+/// A call into the kernel that failed, or took longer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Call {
     /// Of a system call, its name: "openat"; else the operation: "read".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// What it failed with: "EIO".
+    /// What it failed with: "EIO". Empty if it did not fail.
     #[prost(string, tag = "2")]
     pub errno: ::prost::alloc::string::String,
     /// The thread that called.
     #[prost(uint32, tag = "3")]
     pub thread: u32,
+    /// How long it was held, if it did not fail.
+    #[prost(message, optional, tag = "4")]
+    pub delay: ::core::option::Option<::prost_types::Duration>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Process {

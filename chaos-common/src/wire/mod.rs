@@ -6,7 +6,7 @@ mod spec;
 mod target;
 mod time;
 
-pub use time::{from_duration, from_timestamp, from_wait, to_duration, to_timestamp};
+pub use time::{from_duration, from_std, from_timestamp, from_wait, to_duration, to_timestamp};
 
 use crate::{invalid::Invalid, value::Percent};
 

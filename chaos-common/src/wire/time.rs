@@ -30,17 +30,19 @@ where
 /// A lifetime for the wire.
 #[must_use]
 pub fn to_duration(lifetime: Lifetime) -> prost_types::Duration {
-    of_std(lifetime.get())
+    from_std(lifetime.get())
 }
 
 /// How long a packet waits, for the wire.
 #[must_use]
 pub fn from_wait(wait: Wait) -> prost_types::Duration {
-    of_std(wait.get())
+    from_std(wait.get())
 }
 
-fn of_std(duration: Duration) -> prost_types::Duration {
-    // 30 days at most, so both parts fit.
+/// A duration for the wire.
+#[must_use]
+pub fn from_std(duration: Duration) -> prost_types::Duration {
+    // Ours are of 30 days at most, so both parts fit.
     prost_types::Duration {
         seconds: duration.as_secs() as i64,
         nanos: duration.subsec_nanos() as i32,

@@ -1,6 +1,7 @@
 //! Faults as flags: `FAMILY KIND --flag …`, one file per kind.
 
 mod call;
+mod file_delay;
 mod file_error;
 mod memory_error;
 mod network_corrupt;
@@ -51,6 +52,7 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::NetworkOccupy => network_occupy::Flags::augment_args(command),
         FaultKind::SyscallError => syscall_error::Flags::augment_args(command),
         FaultKind::FileError => file_error::Flags::augment_args(command),
+        FaultKind::FileDelay => file_delay::Flags::augment_args(command),
         FaultKind::SocketError => socket_error::Flags::augment_args(command),
         FaultKind::MemoryError => memory_error::Flags::augment_args(command),
     }
@@ -74,6 +76,7 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::NetworkOccupy => network_occupy::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::SyscallError => syscall_error::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::FileError => file_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::FileDelay => file_delay::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::SocketError => socket_error::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::MemoryError => memory_error::Flags::from_arg_matches(matches)?.try_into(),
     };
@@ -93,7 +96,9 @@ fn about_family(kind: FaultKind) -> &'static str {
         | FaultKind::NetworkReject
         | FaultKind::NetworkOccupy => "What happens to the target's packets and ports",
         FaultKind::SyscallError => "What happens to the target's system calls",
-        FaultKind::FileError => "What happens to what the target does to files",
+        FaultKind::FileError | FaultKind::FileDelay => {
+            "What happens to what the target does to files"
+        }
         FaultKind::SocketError => "What happens to what the target does to sockets",
         FaultKind::MemoryError => "What the target gets no more of",
     }

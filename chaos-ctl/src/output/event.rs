@@ -1,6 +1,6 @@
 //! What a watcher sees.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chaos_common::{
     injection::{Injection, State},
@@ -41,7 +41,7 @@ impl Seen {
     pub(crate) fn view(&self) -> Option<View<'_>> {
         match self {
             Self::Changed(listed) => Some(View::Changed(Box::new(listed.view()))),
-            Self::Firing(firing) => Some(View::Firing(firing.into())),
+            Self::Firing(firing) => Some(View::Firing(Box::new(firing.into()))),
             Self::Missed(count) => Some(View::Missed(*count)),
             Self::Unknown => None,
         }
@@ -66,7 +66,7 @@ impl Seen {
 #[serde(rename_all = "camelCase")]
 pub(crate) enum View<'a> {
     Changed(Box<ListedView<'a>>),
-    Firing(FiringView<'a>),
+    Firing(Box<FiringView<'a>>),
     Missed(u64),
 }
 
@@ -99,7 +99,10 @@ struct PacketView<'a> {
 #[derive(Serialize)]
 struct CallView<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     errno: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay: Option<String>,
     thread: u32,
 }
 
@@ -144,7 +147,12 @@ impl<'a> From<&'a v1::Packet> for PacketView<'a> {
 
 impl<'a> From<&'a v1::Call> for CallView<'a> {
     fn from(call: &'a v1::Call) -> Self {
-        Self { name: &call.name, errno: &call.errno, thread: call.thread }
+        let delay = call.delay.map(|delay| {
+            let parts = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
+            let delay = Duration::new(parts.0.unwrap_or(0), parts.1.unwrap_or(0));
+            humantime::format_duration(delay).to_string()
+        });
+        Self { name: &call.name, errno: &call.errno, delay, thread: call.thread }
     }
 }
 
@@ -190,7 +198,8 @@ fn fired(firing: &v1::Firing) -> String {
         }
     }
     if let Some(call) = &view.call {
-        line += &format!("  {} {}", call.name, call.errno);
+        let how = call.delay.as_deref().unwrap_or(call.errno);
+        line += &format!("  {} {how}", call.name);
     }
     if let Some(process) = &view.process {
         line += &format!("  by {} ({})", process.comm, process.pid);
@@ -235,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_call_is_shown_with_what_it_failed_with() {
-        let call = v1::Call { name: "openat".into(), errno: "EIO".into(), thread: 9 };
+        let call = v1::Call { name: "openat".into(), errno: "EIO".into(), thread: 9, delay: None };
         let process = Some(v1::Process { pid: 8, comm: "cat".into() });
         let firing = v1::Firing { what: Some(What::Call(call)), process, ..Default::default() };
         assert!(

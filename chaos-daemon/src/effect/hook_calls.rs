@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chaos_common::abi::Operation;
+
 use super::Owner;
 use crate::kernel::{Calls, Kernel, KernelError};
 
@@ -43,7 +45,9 @@ impl fmt::Display for HookCalls {
         if !operations.is_empty() {
             f.write_str("asks about")?;
         }
-        for (n, operation) in operations.iter().enumerate() {
+        // Asked about where opening is.
+        let said = operations.iter().filter(|operation| **operation != Operation::Made);
+        for (n, operation) in said.enumerate() {
             write!(f, "{} {}", if n > 0 { "," } else { "" }, operation.word())?;
         }
         Ok(())

@@ -14,6 +14,7 @@
 //!
 //! Crash safety, dry runs and residue checks rest on these and are written nowhere else.
 
+mod hold_files;
 mod hold_packets;
 mod hold_ports;
 mod hook_arrival;
@@ -25,6 +26,7 @@ mod put_rule;
 mod reset_open;
 mod spoil_checksums;
 
+pub use hold_files::HoldFiles;
 pub use hold_ports::HoldPorts;
 pub use hook_calls::HookCalls;
 pub use put_call_rule::PutCallRule;
@@ -65,6 +67,8 @@ pub enum Effect {
     PutCallRule(PutCallRule),
     /// That is asked.
     HookCalls(HookCalls),
+    /// Calls on files wait.
+    HoldFiles(HoldFiles),
     /// Connections that the target has open are reset.
     ResetOpen(ResetOpen),
 }
@@ -91,6 +95,7 @@ impl Effect {
             | Self::HookEgress
             | Self::HookCgroup(_)
             | Self::HookCalls(_)
+            | Self::HoldFiles(_)
             | Self::ResetOpen(_) => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
@@ -113,6 +118,7 @@ impl Effect {
             Self::PutRule(rule) => rule.apply(owner, kernel),
             Self::PutCallRule(rule) => rule.apply(owner, kernel),
             Self::HookCalls(hooks) => hooks.apply(owner, kernel),
+            Self::HoldFiles(files) => files.apply(owner, kernel),
             Self::ResetOpen(reset) => return reset.apply(owner, kernel).map(Some),
         };
         applied.map(|()| None)
@@ -132,6 +138,7 @@ impl Effect {
             | Self::HookCgroup(_)
             | Self::HoldPorts(_)
             | Self::HookCalls(_)
+            | Self::HoldFiles(_)
             | Self::ResetOpen(_) => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
             Self::PutCallRule(rule) => rule.apply(owner, kernel),
@@ -160,6 +167,10 @@ impl Effect {
             Self::PutRule(_) => put_rule::undo(owner, kernel),
             Self::PutCallRule(_) => put_call_rule::undo(owner, kernel),
             Self::HookCalls(_) => hook_calls::undo(owner, kernel).map(|()| None),
+            Self::HoldFiles(_) => {
+                hold_files::undo(owner, kernel);
+                Ok(None)
+            }
             Self::ResetOpen(_) => Ok(None),
         }
     }
@@ -179,6 +190,8 @@ impl Effect {
             Self::PutRule(rule) => Ok(rule.adopt(owner, kernel)),
             Self::PutCallRule(rule) => rule.adopt(owner, kernel),
             Self::HookCalls(hooks) => hooks.adopt(owner, kernel),
+            // Made anew, since it ended with the earlier process.
+            Self::HoldFiles(files) => files.apply(owner, kernel).map(|()| true),
             // Not again: that would be another fault.
             Self::ResetOpen(_) => Ok(true),
         }
@@ -195,6 +208,8 @@ impl Effect {
             Self::HookCgroup(passing) => hook_cgroup::observe(*passing, owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
+            // A process that ended is replaced.
+            Self::HoldFiles(_) => true,
             Self::ResetOpen(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
             Self::PutCallRule(_) => put_call_rule::observe(owner, kernel),
@@ -213,6 +228,7 @@ impl Effect {
             | Self::HookCalls(_)
             | Self::PutRule(_)
             | Self::PutCallRule(_)
+            | Self::HoldFiles(_)
             | Self::ResetOpen(_) => REMOVED,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
@@ -226,6 +242,7 @@ impl Effect {
                 FailPoint::HookAttached
             }
             Self::HoldPorts(_) => FailPoint::PortsTaken,
+            Self::HoldFiles(_) => FailPoint::FilesWatched,
             Self::PutRule(_) | Self::PutCallRule(_) => FailPoint::RuleWritten,
             Self::ResetOpen(_) => FailPoint::ConnectionsReset,
         }
@@ -239,6 +256,7 @@ impl Effect {
                 Some(FailPoint::HookDetached)
             }
             Self::HoldPorts(_) => Some(FailPoint::PortsFreed),
+            Self::HoldFiles(_) => Some(FailPoint::FilesFreed),
             Self::PutRule(_) | Self::PutCallRule(_) => Some(FailPoint::RuleRemoved),
             Self::ResetOpen(_) => None,
         }
@@ -257,6 +275,7 @@ impl fmt::Display for Effect {
             Self::PutRule(rule) => rule.fmt(f),
             Self::PutCallRule(rule) => rule.fmt(f),
             Self::HookCalls(hooks) => hooks.fmt(f),
+            Self::HoldFiles(files) => files.fmt(f),
             Self::ResetOpen(reset) => reset.fmt(f),
         }
     }

@@ -26,7 +26,7 @@ impl PutCallRule {
 
     pub(super) fn adopt(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<bool, KernelError> {
         // Put again after adoption, since the journal may know a later deadline.
-        let is_there = kernel.adopt_call_rule(owner.rule, owner.target)?;
+        let is_there = kernel.adopt_call_rule(owner.rule, owner.target, &self.0)?;
         Ok(is_there && self.apply(owner, kernel).is_ok())
     }
 }

@@ -132,7 +132,8 @@ pub(super) fn counting(found: &Found) -> Vec<std::borrow::Cow<'static, str>> {
 
 /// A rule about calls, before its conditions.
 pub(super) struct Rule<'a> {
-    pub(super) errno: Errno,
+    /// Of what fails.
+    pub(super) errno: Option<Errno>,
     pub(super) paths: &'a Paths,
     pub(super) caller: &'a Caller,
     pub(super) occasion: &'a Occasion,
@@ -147,7 +148,7 @@ impl Rule<'_> {
     pub(super) fn effects(self, (calls, missing): (Calls, String), limits: &Limits) -> Vec<Effect> {
         let mut rule = CallRule {
             gate: limits.gate(self.occasion.dice(limits.seed)),
-            errno: self.errno.number().into(),
+            errno: self.errno.map_or(0, |errno| errno.number().into()),
             ..self.rule
         };
         for call in &calls.syscalls {

@@ -31,7 +31,7 @@ pub(super) fn plan(
     }
     let chosen = asked.settle(FaultKind::FileError, error.partial)?;
     let rule = Rule {
-        errno: error.errno,
+        errno: Some(error.errno),
         paths: &error.paths,
         caller: &error.caller,
         occasion: &error.occasion,

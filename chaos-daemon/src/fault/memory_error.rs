@@ -22,7 +22,7 @@ pub(super) fn plan(
     let chosen = asked.settle(FaultKind::MemoryError, false)?;
     let size = if error.operation == Operation::Allocate { Condition::Size as u32 } else { 0 };
     let rule = Rule {
-        errno: error.errno(),
+        errno: Some(error.errno()),
         paths: &Paths::default(),
         caller: &error.caller,
         occasion: &error.occasion,

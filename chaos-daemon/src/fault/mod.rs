@@ -1,6 +1,7 @@
 //! From a fault to its effects: one pure function for each kind, in a file of its name.
 
 mod call;
+mod file_delay;
 mod file_error;
 mod memory_error;
 mod network;
@@ -90,6 +91,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::NetworkOccupy(occupy) => network_occupy::plan(occupy, limits, support),
         Fault::SyscallError(fault) => syscall_error::plan(fault, limits, support),
         Fault::FileError(fault) => file_error::plan(fault, limits, support),
+        Fault::FileDelay(fault) => file_delay::plan(fault, limits, support),
         Fault::SocketError(fault) => socket_error::plan(fault, limits, support),
         Fault::MemoryError(fault) => memory_error::plan(fault, limits, support),
     };
@@ -120,6 +122,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::NetworkOccupy => network_occupy::capabilities(support),
         FaultKind::SyscallError => syscall_error::capabilities(support),
         FaultKind::FileError => file_error::capabilities(support),
+        FaultKind::FileDelay => file_delay::capabilities(support),
         FaultKind::SocketError => socket_error::capabilities(support),
         FaultKind::MemoryError => memory_error::capabilities(support),
     };

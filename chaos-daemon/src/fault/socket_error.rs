@@ -41,7 +41,7 @@ pub(super) fn plan(
         ..CallRule::default()
     };
     let rule = Rule {
-        errno: error.errno,
+        errno: Some(error.errno),
         paths: &Paths::default(),
         caller: &error.caller,
         occasion: &error.occasion,

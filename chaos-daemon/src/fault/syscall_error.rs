@@ -46,7 +46,7 @@ pub(super) fn plan(
         ..CallRule::default()
     };
     let rule = Rule {
-        errno: error.errno,
+        errno: Some(error.errno),
         paths: &error.paths,
         caller: &error.caller,
         occasion: &error.occasion,

@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use chaos_common::{proto::v1, spec::InjectionId, value::Errno, wire::to_timestamp};
+use chaos_common::{
+    proto::v1,
+    spec::InjectionId,
+    value::Errno,
+    wire::{from_std, to_timestamp},
+};
 use tokio::sync::{broadcast, mpsc, watch};
 use tonic::Status;
 
@@ -102,9 +107,12 @@ fn packet(hit: &HitPacket) -> v1::Packet {
 
 fn call(hit: &HitCall) -> v1::Call {
     let errno = Errno::of_number(hit.errno);
+    let failed = hit.errno != 0;
+    let errno = errno.map_or_else(|| hit.errno.to_string(), |errno| errno.name().to_owned());
     v1::Call {
         name: hit.name.to_owned(),
-        errno: errno.map_or_else(|| hit.errno.to_string(), |errno| errno.name().to_owned()),
+        errno: if failed { errno } else { String::new() },
         thread: hit.thread,
+        delay: (!failed).then(|| from_std(hit.delay)),
     }
 }

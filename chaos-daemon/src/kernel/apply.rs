@@ -3,8 +3,8 @@
 use chaos_common::{abi::RuleStats, fault::NetworkOccupy};
 
 use super::{
-    CallSpec, Calls, Kernel, KernelError, Need, Passing, RuleId, RuleSpec, Wanted, connections,
-    layout::Part,
+    CallSpec, Calls, HeldFiles, Kernel, KernelError, Need, Passing, RuleId, RuleSpec, Wanted,
+    connections, layout::Part,
 };
 use crate::target::Cgroup;
 
@@ -58,8 +58,13 @@ impl Kernel {
     ///
     /// # Errors
     /// When the engine cannot be loaded.
-    pub fn adopt_call_rule(&mut self, id: RuleId, target: &Cgroup) -> Result<bool, KernelError> {
-        self.calls.adopt(id, target, &self.lease)
+    pub fn adopt_call_rule(
+        &mut self,
+        id: RuleId,
+        target: &Cgroup,
+        rule: &CallSpec,
+    ) -> Result<bool, KernelError> {
+        self.calls.adopt(id, target, rule, &self.lease)
     }
 
     /// As [`Kernel::has_rule`], of a rule about calls.
@@ -260,6 +265,34 @@ impl Kernel {
     /// Undoes [`Kernel::hold_ports`].
     pub fn free_ports(&mut self, rule: RuleId) {
         self.ports.free(rule);
+    }
+
+    /// Lets calls of a target on files wait that its rule about calls says are to, now and where its processes go later.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nobody waits then.
+    pub fn hold_files(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        wanted: &HeldFiles,
+    ) -> Result<(), KernelError> {
+        self.files.hold(rule, target, wanted, &self.calls.held_tables()?)
+    }
+
+    /// Undoes [`Kernel::hold_files`]; whoever waits goes on.
+    pub fn free_files(&mut self, rule: RuleId) {
+        self.files.free(rule);
+    }
+
+    pub(super) fn refresh_files(&mut self) -> Result<(), KernelError> {
+        let rules: Vec<RuleId> = self.files.rules().collect();
+        let mut result = Ok(());
+        for rule in rules {
+            let refreshed = self.files.refresh(rule, &self.calls.held_tables()?);
+            result = result.and(refreshed);
+        }
+        result
     }
 
     /// Resets the open TCP connections of a target and of all below it, both ends of each. Says of how many sockets

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
 };
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -61,8 +62,10 @@ pub struct HitCall {
     pub name: &'static str,
     /// The thread that called.
     pub thread: u32,
-    /// What it failed with.
+    /// What it failed with; 0 if it did not.
     pub errno: u32,
+    /// How long it was held, if it did not fail.
+    pub delay: Duration,
 }
 
 /// Firings of one engine.
@@ -132,6 +135,7 @@ impl From<CallEvent> for Event {
                 name: name.unwrap_or("?"),
                 thread: event.thread,
                 errno: event.errno,
+                delay: Duration::from_nanos(event.delay_ns),
             }),
         }
     }

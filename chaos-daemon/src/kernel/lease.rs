@@ -40,7 +40,10 @@ impl Lease {
     pub(super) fn keep_in(&self, mut table: Array<MapData, u64>) -> Result<(), KernelError> {
         // Nobody may extend it in between.
         let mut tables = self.tables.lock();
-        table.set(0, &self.until().nanos(), 0).map_err(at("write the lease"))?;
+        // Before the first sign of life there may be an earlier process's there, which is good.
+        if self.until() > BootTime::ZERO {
+            table.set(0, &self.until().nanos(), 0).map_err(at("write the lease"))?;
+        }
         tables.push(table);
         Ok(())
     }

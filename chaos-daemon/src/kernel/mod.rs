@@ -13,6 +13,7 @@ mod clsact;
 mod connections;
 mod error;
 mod events;
+mod files;
 mod holder;
 mod hook;
 mod hop;
@@ -45,6 +46,7 @@ pub use cgroup_hooks::Passing;
 pub use connections::Wanted;
 pub use error::KernelError;
 pub use events::{Event, Hit, HitCall, HitPacket};
+pub use files::{FileSupport, HeldFiles, held};
 pub use holder::HeldPackets;
 pub use instance::Instance;
 pub use lease::Lease;
@@ -86,6 +88,7 @@ pub struct Kernel {
     cgroups: [cgroup_hooks::CgroupHooks; Passing::ALL.len()],
     ports: ports::Ports,
     calls: call::CallEngine,
+    files: files::Files,
     events: events::Ring,
     lease: Arc<Lease>,
     layout: layout::Layout,
@@ -123,6 +126,7 @@ impl Kernel {
             cgroups: Passing::ALL
                 .map(|passing| cgroup_hooks::CgroupHooks::new(passing, root.clone(), pins.clone())),
             ports: ports::Ports::new(root.clone()),
+            files: files::Files::new(root.clone(), pins.is_none()),
             calls: call::CallEngine::new(pins.clone(), support.calls.clone()),
             events: events::Ring::take(object.take_map("EVENTS")?)?,
             layout: layout::Layout::take(&mut object)?,
@@ -162,7 +166,7 @@ impl Kernel {
     }
 
     /// Follows the targets' processes into the network namespaces they use now, and attaches what could
-    /// not be attached before. Ports are taken there too.
+    /// not be attached before. Ports are taken there too, and files are watched in the mount namespaces.
     ///
     /// # Errors
     /// When something could not be attached or detached; everything else was.
@@ -170,7 +174,8 @@ impl Kernel {
         let sites =
             if self.sites.has_claims() { self.sites.refresh(&mut self.object) } else { Ok(()) };
         let cgroups = self.cgroups.iter_mut().map(|hooks| hooks.refresh(&mut self.object));
-        cgroups.fold(sites, Result::and).and(self.ports.refresh())
+        let cgroups = cgroups.fold(sites, Result::and);
+        cgroups.and(self.ports.refresh()).and(self.refresh_files())
     }
 
     /// Follows interfaces that come and go; see [`Kernel::interface_watches`].

@@ -3,7 +3,7 @@
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    CallSupport, Instance, btf, clsact, connections,
+    CallSupport, FileSupport, Instance, btf, clsact, connections,
     error::innermost,
     hop::{Hops, Purpose},
     namespace,
@@ -56,6 +56,8 @@ pub struct Support {
     pub counting: Counting,
     /// Calls into the kernel that fail.
     pub calls: CallSupport,
+    /// Calls on files that wait.
+    pub files: FileSupport,
 }
 
 impl Support {
@@ -78,6 +80,7 @@ impl Support {
             structures: Ok(()),
             counting: Counting::Exact,
             calls: CallSupport::known(Found::everything()),
+            files: FileSupport::full(),
         }
     }
 
@@ -102,6 +105,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         reset: connections::probe(),
         counting: object.counting(),
         calls: CallSupport::default(),
+        files: FileSupport::probe(),
     }
 }
 

@@ -3,13 +3,13 @@
 use core::cell::Cell;
 
 use aya_ebpf::{helpers::generated::bpf_get_current_pid_tgid, macros::map, maps::RingBuf};
-use chaos_common::abi::{CallEvent, Condition, MAX_RULES};
+use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES};
 
 use super::{
     What,
     caller::{Kernel, New, Old},
     condition::Call,
-    tables::CALL_RULES,
+    tables::{CALL_RULES, HELD_CALLS},
 };
 use crate::{
     gate::{self, Firing},
@@ -95,10 +95,28 @@ fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
         return None;
     }
     let firing = gate::pass::<K::Counter>(id, &rule.gate)?;
+    let delay_ns = if rule.errno == 0 { hold(rule, &firing) } else { 0 };
     if firing.report {
-        report(id, call.what, rule.errno, &firing);
+        report(rule, call.what, delay_ns, &firing);
     }
     Some(rule.errno)
+}
+
+/// Lets the call wait where it asks next whether it may go on, and says how long. All other rules are asked as well.
+#[inline(always)]
+fn hold(rule: &CallRule, firing: &Firing) -> u64 {
+    let delay_ns = rule.hold.time(&rule.gate.dice, firing.n);
+    let call = HeldCall { rule: rule.id, thread: thread() };
+    // Where there is no room nobody waits.
+    let _ = HELD_CALLS.insert(&call, &(firing.now_ns + delay_ns), 0);
+    delay_ns
+}
+
+/// The thread that calls.
+#[inline(always)]
+fn thread() -> u32 {
+    // SAFETY: takes no arguments.
+    unsafe { bpf_get_current_pid_tgid() as u32 }
 }
 
 /// Whether a rule with conditions is about a call: what costs little is asked first.
@@ -133,17 +151,18 @@ conditions! {
 }
 
 #[inline(always)]
-fn report(rule: u32, what: What, errno: u32, firing: &Firing) {
+fn report(rule: &CallRule, what: What, delay_ns: u64, firing: &Firing) {
     let Some(mut entry) = CALL_EVENTS.reserve::<CallEvent>(0) else { return };
     // SAFETY: takes no arguments.
     let ids = unsafe { bpf_get_current_pid_tgid() };
     entry.write(CallEvent {
         time_ns: firing.now_ns,
         n: firing.n,
-        rule,
+        delay_ns,
+        rule: rule.id,
         pid: (ids >> 32) as u32,
         thread: ids as u32,
-        errno,
+        errno: rule.errno,
         is_operation: what.is_operation().into(),
         number: what.number(),
     });

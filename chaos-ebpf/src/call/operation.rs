@@ -89,11 +89,12 @@ operations! {
     /// `security_file_open(file)`
     file_open = |context| {
         let file = context.number(0)?;
-        // What is made was asked about when there was nothing yet, and what is run is asked about later.
-        if file::is_new(file) || file::is_run(file) {
+        // What is run is asked about later.
+        if file::is_run(file) {
             return None;
         }
-        on(Operation::Open, file, 0)
+        // What is made was asked about when there was nothing yet.
+        on(if file::is_new(file) { Operation::Made } else { Operation::Open }, file, 0)
     };
     /// `security_path_mknod(dir, dentry, mode, dev)`
     path_mknod = |context| {

@@ -5,7 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie},
 };
-use chaos_common::abi::{CallRule, Glob, GlobKey, MAX_CALLS, MAX_RULES, Prefix, Signature};
+use chaos_common::abi::{
+    CallRule, Glob, GlobKey, HeldCall, MAX_CALLS, MAX_RULES, Prefix, Signature,
+};
 
 /// Rule id by its remainder → rule.
 #[map]
@@ -23,3 +25,8 @@ pub(super) static CALL_PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entrie
 /// How it was entered and its number → system call: those of 64-bit programs come first.
 #[map]
 pub(super) static SIGNATURES: Array<Signature> = Array::with_max_entries(2 * MAX_CALLS as u32, 0);
+
+/// Call that is to wait → until when, on the boot clock. Whoever holds it takes it from here.
+#[map]
+pub(super) static HELD_CALLS: HashMap<HeldCall, u64> =
+    HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);

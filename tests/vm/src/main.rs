@@ -12,6 +12,8 @@ mod bad_input;
 mod crash;
 #[path = "../tests/exec.rs"]
 mod exec;
+#[path = "../tests/file_delay.rs"]
+mod file_delay;
 #[path = "../tests/file_error.rs"]
 mod file_error;
 #[path = "../tests/harness_itself.rs"]
@@ -90,6 +92,7 @@ fn main() -> Result<ExitCode> {
                 syscall_error::trials(),
                 harness::Tier::Override.trials(syscall_error::overriding),
                 file_error::trials(),
+                file_delay::trials(),
                 socket_error::trials(),
                 memory_error::trials(),
                 targets::trials(),

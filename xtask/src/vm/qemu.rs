@@ -120,7 +120,7 @@ fn command(machine: &Machine<'_>) -> Command {
     command.args(["-icount", clock, "-rtc", "clock=vm"]);
     if let Some(disk) = machine.disk {
         let path = disk.display();
-        command.args(["-drive", &format!("file={path},format=raw,if=virtio,readonly=on")]);
+        command.args(["-drive", &format!("file={path},format=raw,if=virtio,snapshot=on")]);
     }
     command
         .arg("-kernel")

@@ -44,6 +44,8 @@ pub enum Operation {
     List = 18,
     /// Have what was written on the disk.
     Sync = 19,
+    /// Open what the same call has made: with [`Operation::Create`] nobody waits, as there is nothing yet.
+    Made = 20,
     /// Make a socket.
     Socket = 32,
     /// Bind one.
@@ -68,7 +70,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Open,
         Self::Create,
         Self::Read,
@@ -89,6 +91,7 @@ impl Operation {
         Self::Ioctl,
         Self::List,
         Self::Sync,
+        Self::Made,
         Self::Socket,
         Self::Bind,
         Self::Connect,
@@ -111,7 +114,7 @@ impl Operation {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Open => "open",
+            Self::Open | Self::Made => "open",
             Self::Create => "create",
             Self::Read => "read",
             Self::Write => "write",

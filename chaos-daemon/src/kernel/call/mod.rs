@@ -16,11 +16,15 @@ pub use support::{CallSupport, Found, SyscallTier};
 pub(crate) use operations::Hook;
 pub(crate) use signatures::signature;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use chaos_common::abi::RuleStats;
 
-use super::{Event, KernelError, Lease, Pins, RuleId, btf::Btf, events::Ring, tables::typed};
+use aya::maps::Map;
+
+use super::{
+    Event, KernelError, Lease, Pins, RuleId, btf::Btf, events::Ring, files, tables::typed,
+};
 use crate::target::Cgroup;
 
 /// How the names of all its pins begin.
@@ -38,6 +42,8 @@ struct Loaded {
     rules: rules::Rules,
     hooks: hooks::Hooks,
     events: Ring,
+    /// The tables that holders of files read: which calls wait, and the lease.
+    held: [OwnedFd; 2],
 }
 
 impl CallEngine {
@@ -54,14 +60,16 @@ impl CallEngine {
             let layout = layout::look_up(&types)?;
             let generation = self.support.get().generation();
             let mut object = object::Object::load(self.pins.as_ref(), &layout, generation)?;
+            let (held, lease_table) = (object.take_map("HELD_CALLS")?, object.take_map("LEASE")?);
             let loaded = Loaded {
-                rules: rules::Rules::take(&mut object)?,
+                held: [handle(&held)?, handle(&lease_table)?],
+                rules: rules::Rules::take(&mut object, held)?,
                 hooks: hooks::Hooks::new(self.pins.clone()),
                 events: Ring::take(object.take_map("CALL_EVENTS")?)?,
                 object,
             };
-            let loaded = self.loaded.insert(loaded);
-            lease.keep_in(typed(loaded.object.take_map("LEASE")?)?)?;
+            self.loaded = Some(loaded);
+            lease.keep_in(typed(lease_table)?)?;
         }
         self.loaded.as_mut().ok_or(KernelError::Missing("calls"))
     }
@@ -82,9 +90,18 @@ impl CallEngine {
         &mut self,
         id: RuleId,
         target: &Cgroup,
+        spec: &CallSpec,
         lease: &Lease,
     ) -> Result<bool, KernelError> {
-        Ok(self.load(lease)?.rules.adopt(id, target))
+        Ok(self.load(lease)?.rules.adopt(id, target, spec))
+    }
+
+    /// What a holder of files reads; there with the first rule.
+    pub(super) fn held_tables(&self) -> Result<files::Tables<'_>, KernelError> {
+        let loaded =
+            self.loaded.as_ref().ok_or(KernelError::Missing("table of calls that wait"))?;
+        let [calls, lease] = &loaded.held;
+        Ok(files::Tables { calls: calls.as_fd(), lease: lease.as_fd() })
     }
 
     pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
@@ -174,4 +191,10 @@ impl CallEngine {
             loaded.events.take_calls(each);
         }
     }
+}
+
+/// A second handle of a map.
+fn handle(map: &Map) -> Result<OwnedFd, KernelError> {
+    let handle = object::descriptor(map).and_then(|handle| handle.try_clone_to_owned().ok());
+    handle.ok_or(KernelError::Missing("handle of one of its maps"))
 }

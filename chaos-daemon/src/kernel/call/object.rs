@@ -21,7 +21,7 @@ use super::support::Generation;
 static CALL: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/call"));
 
 /// The maps that outlive a daemon: all but the programs' constants.
-const PINNED_MAPS: [&str; 11] = [
+const PINNED_MAPS: [&str; 12] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -30,6 +30,7 @@ const PINNED_MAPS: [&str; 11] = [
     "CALL_PREFIXES",
     "GLOBS",
     "SIGNATURES",
+    "HELD_CALLS",
     "STATE",
     "STATS",
     "CALL_EVENTS",
@@ -160,7 +161,7 @@ fn relocated(ebpf: &Ebpf) -> Result<(Parsed, OwnedFd), KernelError> {
 }
 
 /// The descriptor of a map of a kind that this object has.
-fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     if let Map::Array(data)
     | Map::HashMap(data)
     | Map::PerCpuHashMap(data)

@@ -110,7 +110,7 @@ impl Hook {
     /// That at which an operation is asked about, if one is, and others at which newer kernels ask about some of it.
     pub(crate) const fn of(operation: Operation) -> Option<(Self, &'static [Self])> {
         Some(match operation {
-            Operation::Open => (Self::FileOpen, &[]),
+            Operation::Open | Operation::Made => (Self::FileOpen, &[]),
             Operation::Create => (Self::PathMknod, &[]),
             Operation::Read | Operation::Write | Operation::List => (Self::FilePermission, &[]),
             Operation::Truncate => (Self::PathTruncate, &[Self::FileTruncate]),

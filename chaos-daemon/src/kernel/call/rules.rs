@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use aya::maps::{Array, HashMap, MapData, lpm_trie::Key};
+use aya::maps::{Array, HashMap, Map, MapData, lpm_trie::Key};
 use chaos_common::{
-    abi::{CallRule, Glob, GlobKey, GlobOf, PREFIX_EXCEPT, PREFIX_INCLUDE, RuleStats, Signature},
+    abi::{
+        CallRule, Glob, GlobKey, GlobOf, HeldCall, PREFIX_EXCEPT, PREFIX_INCLUDE, RuleStats,
+        Signature,
+    },
     value::{Cidr, PathGlob, Remotes},
 };
 
@@ -79,14 +82,18 @@ pub(in crate::kernel) struct Rules {
     ledger: Ledger<CallRule>,
     prefixes: Prefixes,
     globs: HashMap<MapData, GlobKey, Glob>,
+    /// What is to wait, until when.
+    held: HashMap<MapData, HeldCall, u64>,
     _signatures: Array<MapData, Signature>,
 }
 
-/// All rules of calls are asked one after the other.
-const LISTING: Listing = Listing { rank: 0, asks_peer: false };
+/// A call that fails need not wait.
+fn listing(rule: &CallRule) -> Listing {
+    Listing { rank: u32::from(rule.errno == 0), asks_peer: false }
+}
 
 impl Rules {
-    pub(super) fn take(object: &mut Object) -> Result<Self, KernelError> {
+    pub(super) fn take(object: &mut Object, held: Map) -> Result<Self, KernelError> {
         let mut signatures: Array<MapData, Signature> = typed(object.take_map("SIGNATURES")?)?;
         for (place, signature) in signatures::table() {
             signatures.set(place, &signature, 0).map_err(at("write what is known of a call"))?;
@@ -95,6 +102,7 @@ impl Rules {
             ledger: Ledger::take(|name| object.take_map(name), "CALL_RULES")?,
             prefixes: Prefixes::take(object.take_map("CALL_PREFIXES")?)?,
             globs: typed(object.take_map("GLOBS")?)?,
+            held: typed(held)?,
             _signatures: signatures,
         })
     }
@@ -108,21 +116,21 @@ impl Rules {
         if self.ledger.owns(id) {
             // Of an adopted one they are not known yet.
             self.prefixes.write(id, spec.prefixes(id))?;
-            return self.ledger.replace(id, spec.rule, LISTING);
+            return self.ledger.replace(id, spec.rule, listing(&spec.rule));
         }
         let globs = spec.globs()?;
-        self.ledger.own(id, target, LISTING)?;
+        self.ledger.own(id, target, listing(&spec.rule))?;
         self.prefixes.write(id, spec.prefixes(id))?;
         for (of, glob) in globs {
             let key = GlobKey { rule: id.0, of: of as u32 };
             self.globs.insert(&key, &*glob, 0).map_err(at("write patterns of paths"))?;
         }
-        self.ledger.put(id, target, spec.rule, LISTING)
+        self.ledger.put(id, target, spec.rule, listing(&spec.rule))
     }
 
     /// Takes over a rule that an earlier process put, with all that belongs to it.
-    pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup) -> bool {
-        self.ledger.adopt(id, target, LISTING)
+    pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &CallSpec) -> bool {
+        self.ledger.adopt(id, target, listing(&spec.rule))
     }
 
     /// Says what the rule saw in its life, if it was there.
@@ -133,8 +141,17 @@ impl Rules {
             let key = GlobKey { rule: id.0, of: of as u32 };
             gone(self.globs.remove(&key)).map_err(at("remove patterns of paths"))?;
         }
+        self.let_go(|call| call.rule != id.0)?;
         self.ledger.forget(id);
         Ok(seen)
+    }
+
+    /// Removes what was to wait and what nobody waits for any more.
+    fn let_go(&mut self, stays: impl Fn(&HeldCall) -> bool) -> Result<(), KernelError> {
+        for call in strangers(self.held.keys(), stays)? {
+            gone(self.held.remove(&call)).map_err(at("sweep calls that wait"))?;
+        }
+        Ok(())
     }
 
     pub(super) fn has(&self, id: RuleId) -> bool {
@@ -157,6 +174,13 @@ impl Rules {
         for key in strangers(self.globs.keys(), is_owned)? {
             gone(self.globs.remove(&key)).map_err(at("sweep patterns of paths"))?;
         }
-        Ok(())
+        let owned: std::collections::BTreeSet<u32> = self
+            .held
+            .keys()
+            .flatten()
+            .map(|call| call.rule)
+            .filter(|rule| self.ledger.owns(RuleId(*rule)))
+            .collect();
+        self.let_go(|call| owned.contains(&call.rule))
     }
 }

@@ -155,7 +155,7 @@ fn mount_programs() -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(PROGRAMS).with_context(|| format!("cannot create {PROGRAMS}"))?;
-    mount(Some(DISK), PROGRAMS, Some("ext4"), MsFlags::MS_RDONLY, None::<&str>)
+    mount(Some(DISK), PROGRAMS, Some("ext4"), MsFlags::empty(), None::<&str>)
         .with_context(|| format!("cannot mount {DISK} on {PROGRAMS}"))?;
     for folder in ["dev", "proc", "sys"] {
         let (from, to) = (format!("/{folder}"), format!("{PROGRAMS}/{folder}"));

@@ -1,12 +1,14 @@
 //! Calls and faults of calls, written shortly.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail, ensure};
 use chaos_common::proto::v1::{self, fault::Fault};
 use nix::{errno::Errno, libc};
 
 use super::{
     Agent,
-    spec::{Common, Making},
+    spec::{Common, Making, wire},
 };
 use crate::victim::{Answer, Arg, Ask, Deed, Entry, Tally};
 
@@ -105,7 +107,8 @@ pub(crate) fn fails(agent: &Agent, deed: &Deed, errno: Errno) -> Result<()> {
     Ok(())
 }
 
-fn is_open(deed: &Deed) -> bool {
+/// Whether a call opens something.
+pub(crate) fn is_open(deed: &Deed) -> bool {
     match deed.entry {
         Entry::Native => [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat]
             .contains(&deed.number),
@@ -130,6 +133,7 @@ impl Common for Conditions {
         match fault {
             Fault::SyscallError(error) => (error.occasion, error.caller) = (occasion, caller),
             Fault::FileError(error) => (error.occasion, error.caller) = (occasion, caller),
+            Fault::FileDelay(delay) => (delay.occasion, delay.caller) = (occasion, caller),
             Fault::SocketError(error) => (error.occasion, error.caller) = (occasion, caller),
             Fault::MemoryError(error) => (error.occasion, error.caller) = (occasion, caller),
             Fault::NetworkLoss(_)
@@ -171,6 +175,24 @@ pub(crate) fn files(paths: &[&str], operations: &[&str], errno: &str) -> Calls {
         errno: errno.into(),
         ..Default::default()
     }))
+}
+
+/// `file delay`.
+pub(crate) fn file_delay(
+    paths: &[&str],
+    operations: &[&str],
+    latency: Duration,
+    change: impl FnOnce(&mut v1::FileDelay),
+) -> Calls {
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    let mut delay = v1::FileDelay {
+        paths: texts(paths),
+        operations: texts(operations),
+        latency: wire(latency),
+        ..Default::default()
+    };
+    change(&mut delay);
+    Calls::new(Fault::FileDelay(delay))
 }
 
 /// `socket error`.

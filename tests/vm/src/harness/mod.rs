@@ -29,8 +29,8 @@ mod unit;
 
 pub(crate) use agent::{Agent, Socket};
 pub(crate) use calls::{
-    call, fails, files, memory, number, openat, openat_with, outcome, sockets, syscalls,
-    syscalls_with, text, uring, ways_to_open, works,
+    call, fails, file_delay, files, is_open, memory, number, openat, openat_with, outcome, sockets,
+    syscalls, syscalls_with, text, uring, ways_to_open, works,
 };
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
@@ -43,7 +43,7 @@ pub(crate) use net::{Family, Net};
 pub(crate) use netlink::{Netlink, Raw, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
-pub(crate) use program::{Server, needs_programs, own_command, program, succeeds};
+pub(crate) use program::{Server, disk_folder, needs_programs, own_command, program, succeeds};
 use resident::Resident;
 pub(crate) use residue::{Observed, Pins, check_pins};
 pub(crate) use runner::{run, tests, trial};

@@ -28,6 +28,7 @@ pub(crate) struct Place {
     cgroup: Option<File>,
     netns: Option<OwnedFd>,
     own_netns: bool,
+    own_mounts: bool,
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
@@ -53,6 +54,12 @@ impl Place {
     /// In a network namespace that it makes itself.
     pub(crate) fn own_netns(mut self) -> Self {
         self.own_netns = true;
+        self
+    }
+
+    /// In a mount namespace that it makes itself.
+    pub(crate) fn own_mounts(mut self) -> Self {
+        self.own_mounts = true;
         self
     }
 
@@ -94,7 +101,7 @@ impl Place {
             if self.own_netns {
                 unshare(CloneFlags::CLONE_NEWNET)?;
             }
-            if !self.hidden.is_empty() {
+            if self.own_mounts || !self.hidden.is_empty() {
                 unshare(CloneFlags::CLONE_NEWNS)?;
             }
             for mount in &self.hidden {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 
 use super::{
     Output, Place, finish, own_binary,
@@ -15,6 +16,15 @@ use super::{
 
 /// Where the disk is mounted: a root of its own.
 const ROOT: &str = "/programs";
+
+/// A folder of the test's own on that disk, whose file system is that of a real one.
+pub(crate) fn disk_folder() -> Result<TempDir> {
+    if !own_machine() {
+        return skip("the disk is a VM's");
+    }
+    let folder = tempfile::Builder::new().prefix("chaos-test-").tempdir_in(ROOT);
+    folder.context("cannot make a folder on the disk")
+}
 
 /// A program that serves until the value goes.
 #[derive(Debug)]

@@ -220,6 +220,7 @@ impl Common for v1::NetworkFilter {
             Fault::NetworkOccupy(_)
             | Fault::SyscallError(_)
             | Fault::FileError(_)
+            | Fault::FileDelay(_)
             | Fault::SocketError(_)
             | Fault::MemoryError(_) => {}
         }

@@ -1,0 +1,35 @@
+//! Calls on files wait that the rule says are to.
+
+use std::fmt;
+
+use super::Owner;
+use crate::kernel::{HeldFiles, Kernel, KernelError};
+
+/// A process of ours answers later when the kernel asks it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldFiles(pub Box<HeldFiles>);
+
+impl HoldFiles {
+    /// Also after an earlier process, whose holder ended with it.
+    pub(super) fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
+        kernel.hold_files(owner.rule, owner.target, &self.0)
+    }
+}
+
+pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) {
+    kernel.free_files(owner.rule);
+}
+
+impl fmt::Display for HoldFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("watch")?;
+        for (n, operation) in self.0.operations.iter().enumerate() {
+            write!(f, "{} {}", if n > 0 { "," } else { "" }, operation.word())?;
+        }
+        f.write_str(" of")?;
+        for (n, glob) in self.0.paths.0.iter().enumerate() {
+            write!(f, "{} {glob}", if n > 0 { "," } else { "" })?;
+        }
+        f.write_str(" in every mount namespace of the target's processes (fanotify), from a process of its own")
+    }
+}

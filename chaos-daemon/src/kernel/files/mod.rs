@@ -1,0 +1,173 @@
+//! Calls on files that wait: the kernel asks a process of ours before they go on (fanotify), and that answers later.
+//!
+//! Which calls wait, and how long, is said by the programs of the engine `call`, in a table. A process of its own
+//! answers, one for each rule: when it ends, however it does, the kernel lets everybody go on.
+
+mod holder;
+mod marks;
+mod process;
+mod support;
+
+pub use process::held;
+pub use support::FileSupport;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    os::{fd::BorrowedFd, unix::fs::MetadataExt as _},
+};
+
+use chaos_common::{abi::Operation, value::PathGlob};
+
+use self::{
+    holder::Holder,
+    marks::{Mark, Place},
+};
+use super::{KernelError, RuleId};
+use crate::target::{self, Cgroup, CgroupRoot};
+
+/// What is to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFiles {
+    /// Paths of files, and those but not.
+    pub paths: (Vec<PathGlob>, Vec<PathGlob>),
+    /// Of [`Operation::Open`], [`Operation::Read`] and [`Operation::Write`].
+    pub operations: BTreeSet<Operation>,
+}
+
+/// The tables that a holder reads.
+pub(super) struct Tables<'a> {
+    /// What is to wait, and until when.
+    pub(super) calls: BorrowedFd<'a>,
+    /// Until when the daemon counts as alive.
+    pub(super) lease: BorrowedFd<'a>,
+}
+
+pub(super) struct Files {
+    root: CgroupRoot,
+    /// Whether targets may have no process yet, and then get one from here.
+    is_run: bool,
+    held: HashMap<RuleId, Held>,
+}
+
+/// What is held for one rule.
+struct Held {
+    target: Cgroup,
+    wanted: HeldFiles,
+    holder: Holder,
+    /// What the kernel asks the holder about.
+    marks: BTreeSet<Mark>,
+}
+
+/// A mount namespace, and a root directory in it: the device and inode of each.
+type View = [(u64, u64); 2];
+
+impl Files {
+    pub(super) fn new(root: CgroupRoot, is_run: bool) -> Self {
+        Self { root, is_run, held: HashMap::new() }
+    }
+
+    /// Lets calls of a target wait.
+    pub(super) fn hold(
+        &mut self,
+        rule: RuleId,
+        target: &Cgroup,
+        wanted: &HeldFiles,
+        tables: &Tables<'_>,
+    ) -> Result<(), KernelError> {
+        if self.held.contains_key(&rule) {
+            return Ok(());
+        }
+        let holder = Holder::start(rule, wanted, tables).map_err(failed("start", &target.path))?;
+        let held =
+            Held { target: target.clone(), wanted: wanted.clone(), holder, marks: BTreeSet::new() };
+        let held = self.held.entry(rule).or_insert(held);
+        let marked = held.follow(&self.root, self.is_run);
+        if marked.is_err() {
+            self.free(rule);
+        }
+        marked
+    }
+
+    /// Lets everybody go on.
+    pub(super) fn free(&mut self, rule: RuleId) {
+        self.held.remove(&rule);
+    }
+
+    pub(super) fn rules(&self) -> impl Iterator<Item = RuleId> {
+        self.held.keys().copied()
+    }
+
+    /// Follows a target's processes into the mount namespaces that they use now, and their mounts and directories that
+    /// are new. A holder that has ended is replaced.
+    pub(super) fn refresh(&mut self, rule: RuleId, tables: &Tables<'_>) -> Result<(), KernelError> {
+        let Some(held) = self.held.get_mut(&rule) else { return Ok(()) };
+        if held.holder.has_ended() {
+            let restarted = Holder::start(rule, &held.wanted, tables);
+            held.holder = restarted.map_err(failed("start", &held.target.path))?;
+            held.marks.clear();
+        }
+        held.follow(&self.root, self.is_run)
+    }
+}
+
+impl Held {
+    fn follow(&mut self, root: &CgroupRoot, is_run: bool) -> Result<(), KernelError> {
+        let path = &self.target.path;
+        let mut pids = target::pids_below(root, path).map_err(failed("find", path))?;
+        if pids.is_empty() && is_run {
+            // What will be run begins where this process is.
+            pids.push(std::process::id());
+        }
+        let mut seen = BTreeSet::new();
+        for pid in pids {
+            // A process that ends meanwhile needs nothing any more.
+            let Some(view) = view(pid) else { continue };
+            if !seen.insert(view) {
+                continue;
+            }
+            let sees = |pid| self::view(pid).is_none_or(|other| other[0] == view[0]);
+            let is_shared = sees(1) || sees(std::process::id());
+            for place in marks::places(pid, view[0], is_shared, &self.wanted)? {
+                self.mark(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, place: Place) -> Result<(), KernelError> {
+        if self.marks.contains(&place.mark) {
+            return Ok(());
+        }
+        match self.holder.mark(&place) {
+            Ok(()) => drop(self.marks.insert(place.mark)),
+            // Files of the kernel's own that nobody meant.
+            Err(_) if place.is_of_kernel => {}
+            Err(error) => {
+                let reason = place.reason(&error, &self.wanted);
+                return Err(KernelError::Hook {
+                    what: "watch",
+                    place: place.path.display().to_string(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn view(pid: u32) -> Option<View> {
+    let look = |name: &str| {
+        let seen = fs::metadata(format!("/proc/{pid}/{name}")).ok()?;
+        Some((seen.dev(), seen.ino()))
+    };
+    Some([look("ns/mnt")?, look("root")?])
+}
+
+fn failed<E: std::fmt::Display, P: ToString>(
+    what: &'static str,
+    place: &P,
+) -> impl FnOnce(E) -> KernelError + use<E, P> {
+    let place = format!("what holds files for {}", place.to_string());
+    move |error| KernelError::Hook { what, place, reason: error.to_string() }
+}

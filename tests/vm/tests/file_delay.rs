@@ -1,0 +1,557 @@
+//! `file delay`: what is done to files waits, by whatever way, and never for ever.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use chaos_common::proto::v1::{End, State, firing::What, watch_event::Event};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::harness::{
+    Agent, Daemon, Mounted, Place, Settings, Stage, active, balanced, call, chaos, disk_folder,
+    fails, file_delay, files, is_open, needs_aspect, number, openat, openat_with, outcome,
+    own_binary, poll, reason_against, refused, tests, text, uring, wire, works,
+};
+use crate::victim::{Arg, Deed, Entry};
+
+const KIND: &str = "file delay";
+/// Longer than a slow machine takes for a call that does not wait.
+const LATENCY: Duration = Duration::from_millis(700);
+/// Longer than a stuck process of the daemon's lives.
+const SOON: Duration = Duration::from_secs(30);
+
+tests![
+    opening_waits,
+    reading_waits,
+    writing_waits_where_the_kernel_asks,
+    what_is_made_waits_too,
+    directories_that_come_later_are_noticed,
+    a_container_s_own_mounts_are_watched,
+    io_uring_waits_too,
+    it_strays_as_far_as_asked,
+    a_budget_is_exact,
+    what_fails_does_not_wait,
+    a_command_of_chaos_exec_waits,
+    a_firing_says_how_long,
+    recovery_lets_everybody_go_on,
+    the_end_lets_everybody_go_on,
+    whoever_waits_can_be_killed,
+    a_daemon_that_dies_lets_everybody_go_on,
+    a_daemon_that_comes_back_goes_on,
+    a_holder_that_is_stuck_is_ended_by_the_kernel,
+    a_holder_that_is_killed_is_replaced,
+];
+
+/// How long a call takes that works.
+fn time(agent: &Agent, deed: &Deed) -> Result<Duration> {
+    let begin = Instant::now();
+    let came = outcome(agent, deed)?;
+    let time = begin.elapsed();
+    let result = came.with_context(|| format!("{deed:?}"))?;
+    if is_open(deed) {
+        works(agent, &call(libc::SYS_close, [number(result)]))?;
+    }
+    Ok(time)
+}
+
+fn late(agent: &Agent, deed: &Deed) -> Result<()> {
+    let time = time(agent, deed)?;
+    ensure!(time >= LATENCY, "{deed:?} took {time:?} only");
+    Ok(())
+}
+
+fn soon(agent: &Agent, deed: &Deed) -> Result<()> {
+    let time = time(agent, deed)?;
+    ensure!(time < LATENCY, "{deed:?} took {time:?}");
+    Ok(())
+}
+
+fn file(stage: &Stage, name: &str) -> Result<String> {
+    let path = stage.folder.path().join(name);
+    fs::write(&path, "0123456789")?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn opened(agent: &Agent, path: &str) -> Result<i64> {
+    outcome(agent, &openat_with(path, libc::O_RDWR))?.context("the file does not open")
+}
+
+fn pread(descriptor: i64) -> Deed {
+    call(libc::SYS_pread64, [number(descriptor), Arg::Room(4), number(4), number(0)])
+}
+
+fn pwrite(descriptor: i64) -> Deed {
+    let data = Arg::Bytes(b"data".to_vec());
+    call(libc::SYS_pwrite64, [number(descriptor), data, number(4), number(0)])
+}
+
+fn opening_waits() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let (path, other) = (file(&stage, "data")?, file(&stage, "other")?);
+    let nested = stage.target.child("nested")?;
+    let below = Agent::start(Place::default().cgroup(&nested)?)?;
+    for (glob, others) in [
+        (path.clone(), false),
+        (path.replace("data", "da*"), false),
+        (path.replace("data", "**"), true),
+    ] {
+        let fault = file_delay(&[&glob], &["open"], LATENCY, |_| {}).on(&stage.target);
+        let injection = client.inject(fault)?;
+        active(&injection)?;
+        late(&stage.victim, &openat(&path)).context(glob)?;
+        late(&below, &openat(&path))?;
+        soon(&stage.bystander, &openat(&path))?;
+        if !others {
+            soon(&stage.victim, &openat(&other))?;
+        }
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.matched == 2 && counters.fired == 2, "{counters:?}");
+        soon(&stage.victim, &openat(&path))?;
+    }
+    drop(below);
+    drop(nested);
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn reading_waits() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "read")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["read"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    // Newer kernels ask only about files that were opened when somebody watched.
+    let (its, others) = (opened(&stage.victim, &path)?, opened(&stage.bystander, &path)?);
+    soon(&stage.victim, &openat(&path))?;
+    late(&stage.victim, &pread(its))?;
+    soon(&stage.victim, &pwrite(its))?;
+    soon(&stage.bystander, &pread(others))?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.fired == 1, "{counters:?}");
+    soon(&stage.victim, &pread(its))?;
+    works(&stage.victim, &call(libc::SYS_close, [number(its)]))?;
+    works(&stage.bystander, &call(libc::SYS_close, [number(others)]))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Where it does not, that is said; where a file system does not go along, too.
+fn writing_waits_where_the_kernel_asks() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = |path: &str| file_delay(&[path], &["write"], LATENCY, |_| {}).on(&stage.target);
+    if let Some(reason) = reason_against(&client, KIND, |aspect| aspect == "write")? {
+        let status = refused(client.inject(fault(&path)), "UNSUPPORTED")?;
+        ensure!(status.message().contains("write: "), "{status:?} but {reason}");
+        return stage.finish(daemon);
+    }
+    let elsewhere = Mounted::new("tmpfs", &stage.folder.path().join("elsewhere"), "")?;
+    let on_tmpfs = elsewhere.path().join("file");
+    fs::write(&on_tmpfs, "text")?;
+    let refusal = client.inject(fault(&on_tmpfs.to_string_lossy()));
+    let said = format!("{:?}", refusal.err().context("writes to a tmpfs are held")?);
+    ensure!(said.contains("tmpfs") && said.contains("leave out `write`"), "{said}");
+    drop(elsewhere);
+    let disk = disk_folder()?;
+    let path = disk.path().join("file").to_string_lossy().into_owned();
+    fs::write(&path, "0123456789")?;
+    let injection = client.inject(fault(&path))?;
+    let (its, others) = (opened(&stage.victim, &path)?, opened(&stage.bystander, &path)?);
+    late(&stage.victim, &pwrite(its))?;
+    soon(&stage.victim, &pread(its))?;
+    soon(&stage.bystander, &pwrite(others))?;
+    client.recover(&injection.id)?;
+    soon(&stage.victim, &pwrite(its))?;
+    works(&stage.victim, &call(libc::SYS_close, [number(its)]))?;
+    works(&stage.bystander, &call(libc::SYS_close, [number(others)]))?;
+    drop(disk);
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn what_is_made_waits_too() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = stage.folder.path().join("new").to_string_lossy().into_owned();
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    late(&stage.victim, &openat_with(&path, libc::O_CREAT | libc::O_WRONLY))?;
+    late(&stage.victim, &openat(&path))?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.fired == 2, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn directories_that_come_later_are_noticed() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let folder = stage.folder.path().join("a");
+    fs::create_dir(&folder)?;
+    let glob = folder.join("**").to_string_lossy().into_owned();
+    let fault = file_delay(&[&glob], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    fs::create_dir(folder.join("b"))?;
+    let path = file(&stage, "a/b/file")?;
+    poll::until_ok("the directory to be noticed", SOON, || late(&stage.victim, &openat(&path)))?;
+    soon(&stage.bystander, &openat(&path))?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// With other files below its own root than those of the same names outside.
+fn a_container_s_own_mounts_are_watched() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let root = stage.folder.path().join("root");
+    for folder in ["root/data/deep", "volume/deep"] {
+        fs::create_dir_all(stage.folder.path().join(folder))?;
+    }
+    file(&stage, "volume/deep/file")?;
+    file(&stage, "root/other")?;
+    let place = |cgroup| Place::default().cgroup(cgroup).map(Place::own_mounts);
+    let (inside, neighbour) =
+        (Agent::start(place(&stage.target)?)?, Agent::start(place(&stage.sibling)?)?);
+    for agent in [&inside, &neighbour] {
+        let bind = call(
+            libc::SYS_mount,
+            [
+                text(stage.folder.path().join("volume").to_string_lossy()),
+                text(root.join("data").to_string_lossy()),
+                number(0),
+                number(libc::MS_BIND as i64),
+                number(0),
+            ],
+        );
+        works(agent, &bind)?;
+        agent.chroot(&root)?;
+    }
+    let fault = file_delay(&["/data/**"], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    late(&inside, &openat("/data/deep/file"))?;
+    late(&inside, &openat("/data/../data/deep/file"))?;
+    soon(&inside, &openat("/other"))?;
+    soon(&neighbour, &openat("/data/deep/file"))?;
+    let outside = stage.folder.path().join("volume/deep/file").to_string_lossy().into_owned();
+    soon(&stage.victim, &openat(&outside))?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.fired == 2, "{counters:?}");
+    soon(&inside, &openat("/data/deep/file"))?;
+    drop((inside, neighbour));
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn io_uring_waits_too() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let args = vec![number(libc::AT_FDCWD), text(&path), number(0)];
+    let by_ring = Deed { entry: Entry::Uring, number: uring::OPENAT, args };
+    soon(&stage.victim, &by_ring)?;
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    late(&stage.victim, &by_ring)?;
+    soon(&stage.bystander, &by_ring)?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn it_strays_as_far_as_asked() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let (mean, jitter) = (Duration::from_millis(300), Duration::from_millis(200));
+    let fault = file_delay(&[&path], &["open"], mean, |delay| {
+        delay.jitter = wire(jitter);
+    });
+    let injection = client.inject(fault.seed(7).on(&stage.target))?;
+    let times = (0..12).map(|_| time(&stage.victim, &openat(&path))).collect::<Result<Vec<_>>>()?;
+    client.recover(&injection.id)?;
+    ensure!(times.iter().all(|time| *time >= mean - jitter), "{times:?}");
+    let (least, most) = (times.iter().min(), times.iter().max());
+    ensure!(most > least.map(|least| *least + jitter / 2).as_ref(), "{times:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_budget_is_exact() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).skip(1).times(1);
+    let injection = client.inject(fault.on(&stage.target))?;
+    soon(&stage.victim, &openat(&path))?;
+    late(&stage.victim, &openat(&path))?;
+    soon(&stage.victim, &openat(&path))?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 3 && counters.fired == 1, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Neither does it count for the fault that would let it.
+fn what_fails_does_not_wait() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let slow = client.inject(file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target))?;
+    let broken = files(&[&path], &["open"], "EIO").times(1).on(&stage.target);
+    let broken = client.inject(broken)?;
+    let begin = Instant::now();
+    fails(&stage.victim, &openat(&path), Errno::EIO)?;
+    ensure!(begin.elapsed() < LATENCY, "it waited to fail");
+    late(&stage.victim, &openat(&path))?;
+    client.recover(&broken.id)?;
+    let counters = balanced(&client.recover(&slow.id)?)?;
+    ensure!(counters.matched == 1 && counters.fired == 1, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_command_of_chaos_exec_waits() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    needs_aspect(&daemon.client()?, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = ["exec", "file", "delay", "--latency", "700ms", "--path", &path, "--do", "open"];
+    let mut command = chaos(Place::default(), fault)?;
+    command.arg("--").arg(own_binary()?).arg("victim");
+    let victim = Agent::over(command)?;
+    late(&victim, &openat(&path))?;
+    soon(&stage.victim, &openat(&path))?;
+    let code = victim.end()?;
+    ensure!(code == 0, "chaos exec ended with {code}");
+    soon(&stage.bystander, &openat(&path))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_firing_says_how_long() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let (client, watcher) = (daemon.client()?, daemon.client()?);
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let mut watch = watcher.watch("")?;
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    let hit = poll::until("a firing", SOON, || {
+        late(&stage.victim, &openat(&path))?;
+        while let Some(event) = watch.next(Duration::from_millis(200))? {
+            if let Event::Firing(firing) = event
+                && let Some(What::Call(hit)) = firing.what
+            {
+                return Ok(Some(hit));
+            }
+        }
+        Ok(None)
+    })?;
+    let delay = hit.delay.context("it does not say how long")?;
+    ensure!(hit.name == "open" && hit.errno.is_empty(), "{}", hit.name);
+    ensure!(delay.nanos == 700_000_000 && delay.seconds == 0, "{delay:?}");
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Opens a file in a process of the target that then waits for an hour, and does something meanwhile. How long it was
+/// after that until the file was open.
+fn while_waiting(stage: &Stage, path: &str, act: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
+    let pid = waiting.pid();
+    let deed = openat(path);
+    thread::scope(|scope| {
+        let opened = scope.spawn(|| time(&waiting, &deed).map(|_| Instant::now()));
+        poll::until_ok("a process to wait", SOON, || {
+            let place = fs::read_to_string(format!("/proc/{pid}/wchan"))?;
+            ensure!(place.contains("fanotify") || is_asleep(pid)?, "it is at {place:?}");
+            ensure!(!opened.is_finished(), "it did not wait");
+            Ok(())
+        })?;
+        let acted = act();
+        let begin = Instant::now();
+        let opened = opened.join().map_err(|_| anyhow!("the thread panicked"))??;
+        acted?;
+        Ok(opened.saturating_duration_since(begin))
+    })
+}
+
+/// Whether a process is inside of `openat`.
+fn is_asleep(pid: u32) -> Result<bool> {
+    let state = fs::read_to_string(format!("/proc/{pid}/syscall"))?;
+    Ok(state.starts_with(&format!("{} ", libc::SYS_openat)))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn recovery_lets_everybody_go_on() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let injection =
+        client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
+    let after = while_waiting(&stage, &path, || Ok(client.recover(&injection.id).map(drop)?))?;
+    ensure!(after < Duration::from_secs(2), "it went on after {after:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn the_end_lets_everybody_go_on() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).lasting(Duration::from_secs(3));
+    let injection = client.inject(fault.on(&stage.target))?;
+    let after = while_waiting(&stage, &path, || Ok(()))?;
+    ensure!(after < Duration::from_secs(8), "it went on after {after:?}");
+    let found = client.get(&injection.id)?;
+    ensure!(found.state() == State::Ended && found.end() == End::Expired, "{found:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn whoever_waits_can_be_killed() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let injection =
+        client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
+    let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| waiting.deed(&openat(&path)));
+        poll::until("a process to wait", SOON, || Ok(is_asleep(waiting.pid())?.then_some(())))?;
+        waiting.kill()?;
+        ensure!(asked.join().is_ok_and(|came| came.is_err()), "it went on");
+        Ok(())
+    })?;
+    // What it left behind is in nobody's way.
+    soon(&stage.bystander, &openat(&path))?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_daemon_that_dies_lets_everybody_go_on() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(Settings::default())?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
+    let after = while_waiting(&stage, &path, || daemon.kill())?;
+    ensure!(after < Duration::from_secs(3), "it went on after {after:?}");
+    let daemon = stage.daemon()?;
+    daemon.client()?.recover_all()?;
+    soon(&stage.victim, &openat(&path))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_daemon_that_comes_back_goes_on() -> Result<()> {
+    let stage = Stage::new()?;
+    let settings = || Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
+    let daemon = stage.daemon_with(settings())?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    late(&stage.victim, &openat(&path))?;
+    daemon.kill()?;
+    let daemon = stage.daemon_with(settings())?;
+    let client = daemon.client()?;
+    active(&client.get(&injection.id)?)?;
+    late(&stage.victim, &openat(&path))?;
+    soon(&stage.bystander, &openat(&path))?;
+    client.recover(&injection.id)?;
+    soon(&stage.victim, &openat(&path))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// The process that holds files for a daemon.
+fn holder(daemon: &Daemon) -> Result<u32> {
+    let of_daemon = |pid: u32| -> Option<()> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        (parent.trim().parse() == Ok(daemon.pid())).then_some(())?;
+        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        words.starts_with(b"chaos-file-holder").then_some(())
+    };
+    let mut pids = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|pid| of_daemon(*pid).is_some()).context("nobody holds files")
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    Ok(kill(Pid::from_raw(pid as i32), signal)?)
+}
+
+/// Nobody waits for ever because it does not answer, neither the target nor others who open the same file.
+fn a_holder_that_is_stuck_is_ended_by_the_kernel() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(Settings::default())?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    late(&stage.victim, &openat(&path))?;
+    signal(holder(&daemon)?, Signal::SIGSTOP)?;
+    let stuck = time(&stage.bystander, &openat(&path))?;
+    ensure!(stuck < SOON, "a bystander waited for {stuck:?}");
+    // The daemon makes a new one.
+    poll::until_ok("a new one", SOON, || late(&stage.victim, &openat(&path)))?;
+    client.recover(&injection.id)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_holder_that_is_killed_is_replaced() -> Result<()> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(Settings::default())?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    let first = holder(&daemon)?;
+    let after = while_waiting(&stage, &path, || signal(first, Signal::SIGKILL))?;
+    ensure!(after < Duration::from_secs(2), "it went on after {after:?}");
+    let second = poll::until_ok("a new one", SOON, || {
+        let now = holder(&daemon)?;
+        ensure!(now != first, "it is the old one");
+        Ok(now)
+    })?;
+    ensure!(Path::new(&format!("/proc/{second}")).exists(), "{second} is gone");
+    client.recover(&injection.id)?;
+    ensure!(holder(&daemon).is_err(), "somebody still holds files");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
