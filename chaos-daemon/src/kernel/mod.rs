@@ -75,6 +75,7 @@ pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
         Err(error) => failures.push(error),
     }
     failures.extend(sites::sweep_node().err());
+    failures.extend(files::sweep_node().err());
     (removed, failures)
 }
 

@@ -25,7 +25,7 @@ use crate::victim::{Arg, Deed, Entry};
 
 const KIND: &str = "file delay";
 /// Longer than a slow machine takes for a call that does not wait.
-const LATENCY: Duration = Duration::from_millis(700);
+pub(crate) const LATENCY: Duration = Duration::from_millis(700);
 /// Longer than a stuck process of the daemon's lives.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -63,13 +63,13 @@ fn time(agent: &Agent, deed: &Deed) -> Result<Duration> {
     Ok(time)
 }
 
-fn late(agent: &Agent, deed: &Deed) -> Result<()> {
+pub(crate) fn late(agent: &Agent, deed: &Deed) -> Result<()> {
     let time = time(agent, deed)?;
     ensure!(time >= LATENCY, "{deed:?} took {time:?} only");
     Ok(())
 }
 
-fn soon(agent: &Agent, deed: &Deed) -> Result<()> {
+pub(crate) fn soon(agent: &Agent, deed: &Deed) -> Result<()> {
     let time = time(agent, deed)?;
     ensure!(time < LATENCY, "{deed:?} took {time:?}");
     Ok(())
@@ -378,7 +378,11 @@ fn a_firing_says_how_long() -> Result<()> {
 
 /// Opens a file in a process of the target that then waits for an hour, and does something meanwhile. How long it was
 /// after that until the file was open.
-fn while_waiting(stage: &Stage, path: &str, act: impl FnOnce() -> Result<()>) -> Result<Duration> {
+pub(crate) fn while_waiting(
+    stage: &Stage,
+    path: &str,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<Duration> {
     let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
     let pid = waiting.pid();
     let deed = openat(path);
@@ -404,7 +408,7 @@ fn is_asleep(pid: u32) -> Result<bool> {
     Ok(state.starts_with(&format!("{} ", libc::SYS_openat)))
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 fn recovery_lets_everybody_go_on() -> Result<()> {
     let (stage, daemon) = Stage::served()?;

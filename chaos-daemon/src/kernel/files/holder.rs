@@ -1,6 +1,7 @@
 //! The process that answers for one rule, as the daemon has it.
 
 use std::{
+    fs,
     io::{self, IoSlice, Read as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -11,8 +12,13 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+    sys::{
+        signal::{Signal, kill},
+        socket::{ControlMessage, MsgFlags, sendmsg},
+    },
+    unistd::Pid,
 };
 
 use super::{
@@ -21,6 +27,10 @@ use super::{
     process::{NAME, Request},
 };
 use crate::kernel::RuleId;
+
+/// For whom it holds them, as its second argument says.
+const OF_DAEMON: &str = "daemon";
+const OF_RUN: &str = "exec";
 
 /// How long it may take to answer: it does nothing that waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,11 +42,17 @@ pub(super) struct Holder {
 
 impl Holder {
     /// Starts one that is asked about nothing yet.
-    pub(super) fn start(rule: RuleId, wanted: &HeldFiles, tables: &Tables<'_>) -> io::Result<Self> {
+    pub(super) fn start(
+        rule: RuleId,
+        wanted: &HeldFiles,
+        tables: &Tables<'_>,
+        is_run: bool,
+    ) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg0(NAME)
             .arg(rule.0.to_string())
+            .arg(if is_run { OF_RUN } else { OF_DAEMON })
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -83,6 +99,36 @@ impl Holder {
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
+}
+
+/// Ends those of every daemon of this node, found by what they are. Runs of `chaos exec` keep theirs.
+///
+/// # Errors
+/// When one cannot be ended; all others were.
+pub(super) fn end_all() -> io::Result<()> {
+    let processes = fs::read_dir("/proc")?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ended = pids.filter(|pid| is_holder(*pid)).map(|pid| {
+        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    });
+    ended.fold(Ok(()), io::Result::and)
+}
+
+/// By its words, which anybody could have, and by the group that it answers for, which root alone has.
+fn is_holder(pid: i32) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0);
+    let is_named = words.next() == Some(NAME.as_bytes());
+    if !is_named || words.nth(1) != Some(OF_DAEMON.as_bytes()) {
+        return false;
+    }
+    let mut open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.any(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[fanotify]")
+    })
 }
 
 impl Drop for Holder {

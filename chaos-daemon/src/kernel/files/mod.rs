@@ -59,6 +59,14 @@ struct Held {
     marks: BTreeSet<Mark>,
 }
 
+/// Lets everybody go on who waits for a daemon of this node.
+///
+/// # Errors
+/// When a process that holds files cannot be ended.
+pub(super) fn sweep_node() -> Result<(), KernelError> {
+    holder::end_all().map_err(failed("end", &"every daemon"))
+}
+
 /// A mount namespace, and a root directory in it: the device and inode of each.
 type View = [(u64, u64); 2];
 
@@ -78,7 +86,8 @@ impl Files {
         if self.held.contains_key(&rule) {
             return Ok(());
         }
-        let holder = Holder::start(rule, wanted, tables).map_err(failed("start", &target.path))?;
+        let holder = Holder::start(rule, wanted, tables, self.is_run)
+            .map_err(failed("start", &target.path))?;
         let held =
             Held { target: target.clone(), wanted: wanted.clone(), holder, marks: BTreeSet::new() };
         let held = self.held.entry(rule).or_insert(held);
@@ -103,7 +112,7 @@ impl Files {
     pub(super) fn refresh(&mut self, rule: RuleId, tables: &Tables<'_>) -> Result<(), KernelError> {
         let Some(held) = self.held.get_mut(&rule) else { return Ok(()) };
         if held.holder.has_ended() {
-            let restarted = Holder::start(rule, &held.wanted, tables);
+            let restarted = Holder::start(rule, &held.wanted, tables, self.is_run);
             held.holder = restarted.map_err(failed("start", &held.target.path))?;
             held.marks.clear();
         }

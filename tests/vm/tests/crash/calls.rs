@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use chaos_common::proto::v1::{End, State};
 use libtest_mimic::Trial;
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::signal::Signal};
 
 use super::kill_switch::pull;
+use crate::file_delay::{HOUR, LATENCY, late, soon, while_waiting};
 use crate::harness::{
-    Client, Daemon, Settings, Stage, active, fails, files, needs_aspect, openat, poll, trial, works,
+    Client, Daemon, Settings, Stage, active, fails, file_delay, files, needs_aspect, openat, poll,
+    trial, works,
 };
 use crate::victim::Deed;
 
@@ -29,14 +31,20 @@ pub(crate) fn trials() -> Vec<Trial> {
         let name = format!("cut_off_at_{}", step.replace('-', "_"));
         trial(module_path!(), &name, move || cut_off(step, wanted))
     });
+    let held =
+        [("files-watched", None), ("files-freed", Some(End::Recovered))].map(|(step, wanted)| {
+            let name = format!("cut_off_at_{}", step.replace('-', "_"));
+            trial(module_path!(), &name, move || held_cut_off(step, wanted))
+        });
     type Case = (&'static str, fn() -> Result<()>);
-    let others: [Case; 3] = [
+    let others: [Case; 4] = [
+        ("the_kill_switch_lets_everybody_go_on", the_kill_switch_lets_everybody_go_on),
         ("it_is_inert_after_the_lease", it_is_inert_after_the_lease),
         ("the_kill_switch_ends_it", the_kill_switch_ends_it),
         ("pins_that_go_end_it", pins_that_go_end_it),
     ];
     let others = others.map(|(name, test)| trial(module_path!(), name, test));
-    cut_off.into_iter().chain(others).collect()
+    cut_off.into_iter().chain(held).chain(others).collect()
 }
 
 /// A daemon, and a file that does not open any more as soon as the fault is there.
@@ -128,6 +136,65 @@ fn pins_that_go_end_it() -> Result<()> {
         let found = client.get(ID)?;
         ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
         works(&stage.victim, &open)
+    })?;
+    stage.finish(daemon)
+}
+
+/// The same of calls that wait.
+fn held_cut_off(step: &'static str, wanted: Option<End>) -> Result<()> {
+    let stage = Stage::new()?;
+    let settings = Settings { failpoint: Some(step), ..Settings::default() };
+    let (dying, client, open) = begin(&stage, settings)?;
+    needs_aspect(&client, "file delay", "open")?;
+    let path = stage.folder.path().join("file").to_string_lossy().into_owned();
+    let spec = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
+    let mut answer = client.inject_as(ID, spec);
+    if wanted == Some(End::Recovered) {
+        answer?;
+        late(&stage.victim, &open)?;
+        answer = client.recover(ID);
+    }
+    ensure!(answer.is_err(), "the daemon answered at `{step}`: {answer:?}");
+    dying.wait_killed()?;
+    soon(&stage.victim, &open)?;
+    let daemon = stage.daemon()?;
+    let client = daemon.client()?;
+    let found = client.get(ID)?;
+    match wanted {
+        Some(end) => {
+            ensure!(found.state() == State::Ended && found.end() == end, "{found:?}");
+        }
+        None => {
+            active(&found)?;
+            late(&stage.victim, &open)?;
+            soon(&stage.bystander, &open)?;
+            client.recover(ID)?;
+        }
+    }
+    soon(&stage.victim, &open)?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Also of a daemon that hangs, long before its lease is over.
+fn the_kill_switch_lets_everybody_go_on() -> Result<()> {
+    let stage = Stage::new()?;
+    let settings = Settings { lease: Some(Duration::from_secs(120)), ..Settings::default() };
+    let (daemon, client, _) = begin(&stage, settings)?;
+    needs_aspect(&client, "file delay", "open")?;
+    let path = stage.folder.path().join("file").to_string_lossy().into_owned();
+    let spec = file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target);
+    client.inject_as(ID, spec)?;
+    let after = while_waiting(&stage, &path, || {
+        daemon.signal(Signal::SIGSTOP)?;
+        pull(&stage).map(drop)
+    })?;
+    ensure!(after < Duration::from_secs(2), "it went on after {after:?}");
+    daemon.signal(Signal::SIGCONT)?;
+    poll::until_ok("the daemon to notice", Duration::from_secs(60), || {
+        let found = client.get(ID)?;
+        ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
+        soon(&stage.victim, &openat(&path))
     })?;
     stage.finish(daemon)
 }
