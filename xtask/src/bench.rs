@@ -20,8 +20,8 @@ use crate::{bench_vm, cache, sh};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only rows whose name begins with, or whose suite is called, one of these; `network` runs in a VM. Default: all
-    /// that run here.
+    /// Only rows whose name begins with, or whose suite is called, one of these; `network` and `call` run in a VM. Default:
+    /// all that run here.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Also writes the rows as JSON.
@@ -30,16 +30,51 @@ pub(crate) struct Options {
     /// Also rewrites docs/benchmarks.md.
     #[arg(long)]
     pub(crate) write: bool,
-    /// The kernel of the VM, by the beginning of its name.
-    #[arg(long, default_value = "6.12")]
-    pub(crate) kernel: String,
+    /// The kernel of the VM, by the beginning of its name [default: 6.12 for `network`, 7.3 for `call`].
+    #[arg(long)]
+    kernel: Option<String>,
     /// Rounds of each comparison; fewer are quicker and less sure.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
 }
 
-/// The suites that take a kernel with netem have names that begin so.
-const NETWORK: &str = "network";
+/// Suites that take another kernel than this machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InVm {
+    /// One with netem.
+    Network,
+    /// One that lets programs replace what system calls return.
+    Call,
+}
+
+impl InVm {
+    const ALL: [Self; 2] = [Self::Network, Self::Call];
+
+    /// How the names of its suites begin.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Call => "call",
+        }
+    }
+
+    /// A kernel that will do.
+    const fn kernel(self) -> &'static str {
+        match self {
+            Self::Network => "6.12",
+            Self::Call => "7.3",
+        }
+    }
+
+    /// Programs of this machine that the faults are held against, besides those that set networks up.
+    pub(crate) const fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Network => &[],
+            Self::Call => &["strace"],
+        }
+    }
+}
+
 /// The page that is rewritten.
 const PAGE: &str = "docs/benchmarks.md";
 /// The plot that belongs to it.
@@ -47,15 +82,25 @@ const PLOT: &str = "docs/neighbour-cost.svg";
 
 /// Builds everything that is measured, then measures it as root, here or in a VM.
 pub(crate) fn verb(options: &Options) -> Result<()> {
-    let in_vm = options.names.iter().filter(|name| name.starts_with(NETWORK)).count();
-    ensure!(
-        in_vm == 0 || in_vm == options.names.len(),
-        "what begins with `{NETWORK}` runs in a VM and the rest here: name one or the other"
-    );
+    let place = place(&options.names)?;
     let binaries = artifacts::build_shipped(Profile::Release)?;
     sh::say("building the program that measures");
     let bench = bench_program(&binaries.target)?;
-    if in_vm > 0 { network(options, &binaries, bench) } else { here(options, &binaries, bench) }
+    match place {
+        Some(place) => in_vm(place, options, &binaries, bench),
+        None => here(options, &binaries, bench),
+    }
+}
+
+/// In which VM what is named is measured, if in one.
+fn place(names: &[String]) -> Result<Option<InVm>> {
+    let of = |name: &String| InVm::ALL.into_iter().find(|place| name.starts_with(place.name()));
+    let first = names.first().and_then(of);
+    ensure!(
+        names.iter().all(|name| of(name) == first),
+        "what begins with `network`, what begins with `call` and the rest are measured apart: name one of them"
+    );
+    Ok(first)
 }
 
 fn here(options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
@@ -77,17 +122,23 @@ fn here(options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
 }
 
 /// Measures in the VM; showing and writing takes no root.
-fn network(options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
-    let report = bench_vm::measure(options, binaries, &bench)?;
+fn in_vm(place: InVm, options: &Options, binaries: &Binaries, bench: PathBuf) -> Result<()> {
+    let kernel = options.kernel.as_deref().unwrap_or(place.kernel());
+    let report = bench_vm::measure(place, kernel, &options.names, binaries, &bench)?;
     let file = tempfile::NamedTempFile::new().context("cannot keep the report")?;
     std::fs::write(file.path(), report).context("cannot keep the report")?;
     let mut command = Command::new(bench);
     command.arg("show").arg("--report").arg(file.path());
+    if place == InVm::Call {
+        command.arg("--calls");
+    }
     if let Some(file) = &options.json {
         command.arg("--json").arg(absolute(file)?);
     }
     if options.write {
         command.arg("--document").arg(sh::workspace().join(PAGE));
+    }
+    if options.write && place == InVm::Network {
         command.arg("--plot").arg(sh::workspace().join(PLOT));
     }
     sh::run(&mut command)

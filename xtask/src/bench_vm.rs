@@ -1,5 +1,5 @@
-//! The network suites of `cargo xtask bench`, in a VM: other kernels than this machine's have the netem that the faults
-//! are held against.
+//! Suites of `cargo xtask bench` in a VM: other kernels than this machine's have the netem that network faults are held
+//! against, or let programs replace what system calls return.
 //!
 //! The VM's clock counts instructions, one a nanosecond, and skips what is waited for. So neither a busy host nor a slow
 //! emulator is in the figures.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::artifacts::Binaries;
-use crate::bench::Options;
+use crate::bench::InVm;
 use crate::setup::{self, Need};
 use crate::sh;
 use crate::vm::{self, Echo, Guest, GuestFile, Outcome, host_program, matrix};
@@ -24,9 +24,15 @@ const DISTRIBUTIONS: (&str, &str) = ("TC_LIB_DIR", "/etc/tc");
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Boots the VM and measures in it; returns the report.
-pub(crate) fn measure(options: &Options, binaries: &Binaries, bench: &Path) -> Result<String> {
+pub(crate) fn measure(
+    place: InVm,
+    kernel: &str,
+    names: &[String],
+    binaries: &Binaries,
+    bench: &Path,
+) -> Result<String> {
     setup::ensure(&[Need::Vm, Need::Packages])?;
-    let kernels = matrix::select(std::slice::from_ref(&options.kernel))?;
+    let kernels = matrix::select(&[kernel.to_owned()])?;
     let kernel = kernels.first().context("no kernel selected")?.prepare()?;
     sh::say(format_args!("booting Linux {} in QEMU", kernel.release));
     let echo = Echo::LinesUntil(kernel.name.clone(), REPORT);
@@ -36,9 +42,10 @@ pub(crate) fn measure(options: &Options, binaries: &Binaries, bench: &Path) -> R
     {
         guest.argv.extend([flag, path].map(str::to_owned));
     }
-    guest.argv.extend(options.names.iter().cloned());
+    guest.argv.extend(names.iter().cloned());
     guest.files.push(GuestFile { at: "/bin/bench".to_owned(), from: bench.to_owned() });
-    guest.files.extend(host_program::collect(&PROGRAMS)?);
+    let programs: Vec<&str> = PROGRAMS.iter().chain(place.programs()).copied().collect();
+    guest.files.extend(host_program::collect(&programs)?);
     guest.files.extend(distributions()?);
     guest.env.push(host_program::environment());
     guest.env.push((DISTRIBUTIONS.0.to_owned(), DISTRIBUTIONS.1.to_owned()));

@@ -4,13 +4,15 @@ use std::{
     ffi::{CStr, CString},
     io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
 };
 
 use aya_obj::generated::bpf_insn;
+
+use super::btf::Btf;
 
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_OBJ_PIN: i32 = 6;
@@ -52,6 +54,28 @@ fn nothing() -> [Instruction; 2] {
 /// Whether a program may replace what a function of the kernel returns, which is number so many among its types.
 pub(super) fn try_replacing(function: u32) -> Result<(), String> {
     try_load(&nothing(), function)
+}
+
+/// A program that does nothing, where faults of calls have theirs, as long as the descriptor is open: what any costs
+/// there at the least.
+///
+/// # Errors
+/// When there is no such function, or the kernel lets no program replace what it returns.
+#[doc(hidden)]
+pub fn attach_nothing(function: &str) -> Result<OwnedFd, String> {
+    let types = Btf::of_kernel();
+    let types = types.parse().ok_or("this kernel tells nobody which functions it has")?;
+    let numbers = types.functions(|name| name == function);
+    let number = numbers.get(function).ok_or_else(|| format!("there is no {function}"))?;
+    let program = Program {
+        name: "chaos_nothing",
+        instructions: &nothing(),
+        license: c"GPL",
+        types: None,
+        functions: (&[], 0),
+    };
+    let loaded = load_replacing(&program, *number)?;
+    attach_replacing(loaded.as_fd()).map_err(|error| error.to_string())
 }
 
 /// Whether such a program may ask for ancestors of the running task's cgroup (Linux 5.18).

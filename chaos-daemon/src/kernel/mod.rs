@@ -40,6 +40,8 @@ mod standby;
 mod tables;
 mod tap;
 
+#[doc(hidden)]
+pub use bpf::attach_nothing;
 pub use call::{CallSpec, CallSupport, Calls, Found, SyscallTier};
 pub(crate) use call::{Hook as OperationHook, signature};
 pub use cgroup_hooks::Passing;

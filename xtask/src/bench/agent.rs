@@ -1,6 +1,7 @@
 //! The process that sends and receives, in a cgroup and a network namespace: reads orders line by line,
 //! answers each with one line.
 
+mod call;
 mod far;
 mod flow;
 mod link;
@@ -108,6 +109,10 @@ fn obey(order: &str, ways: &mut Ways) -> Result<String> {
                 .map(|millis| Ok::<_, anyhow::Error>(Duration::from_millis(millis.parse()?)));
             transfer::run(address.parse()?, netns, warm_up?, duration?)?.to_string()
         }
+        ["open", path, times] => call::open_and_close(path, times.parse()?)?.to_string(),
+        ["open-in-vain", path, times] => call::open_in_vain(path, times.parse()?)?.to_string(),
+        ["parent", times] => call::parent(times.parse()?)?.to_string(),
+        ["failures", path, times] => call::failures(path, times.parse()?)?.to_string(),
         ["serve"] => stream::serve()?,
         ["trips", address, times] => stream::trips(address.parse()?, times.parse()?)?.to_string(),
         ["bulk", address, millis] => {

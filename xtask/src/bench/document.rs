@@ -15,6 +15,8 @@ pub(crate) enum Section {
     Host,
     /// The network faults, in a VM.
     Network,
+    /// Faults of calls, in a VM.
+    Call,
 }
 
 impl Section {
@@ -22,6 +24,7 @@ impl Section {
         match self {
             Self::Host => "<!-- begin: written by cargo xtask bench --write -->",
             Self::Network => "<!-- begin: written by cargo xtask bench network --write -->",
+            Self::Call => "<!-- begin: written by cargo xtask bench call --write -->",
         }
     }
 }
@@ -53,6 +56,13 @@ To repeat it, as root on a quiet machine: `cargo xtask bench --write`. `cargo xt
 In a VM, whose kernel has netem: `cargo xtask bench network --write`.
 
 <!-- begin: written by cargo xtask bench network --write -->
+<!-- end -->
+
+## Faults of calls
+
+In a VM, whose kernel lets programs replace what system calls return: `cargo xtask bench call --write`.
+
+<!-- begin: written by cargo xtask bench call --write -->
 <!-- end -->
 ";
 

@@ -63,6 +63,9 @@ struct Show {
     /// The plot to draw.
     #[arg(long)]
     plot: Option<PathBuf>,
+    /// They are faults of calls, and not of the network.
+    #[arg(long)]
+    calls: bool,
 }
 
 /// What to measure and with what.
@@ -119,7 +122,8 @@ fn show(show: &Show) -> Result<()> {
     if let Some(file) = &show.plot {
         write(file, &plot::draw(&report.rows))?;
     }
-    keep(&report, show.json.as_deref(), show.document.as_deref(), Section::Network)
+    let section = if show.calls { Section::Call } else { Section::Network };
+    keep(&report, show.json.as_deref(), show.document.as_deref(), section)
 }
 
 fn keep(report: &Report, json: Option<&Path>, page: Option<&Path>, section: Section) -> Result<()> {

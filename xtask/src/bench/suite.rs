@@ -1,5 +1,6 @@
 //! Groups of rows that share a setting. A row's name begins with its suite's.
 
+mod call;
 mod classic;
 mod idle;
 mod inject;
@@ -55,6 +56,8 @@ pub(crate) enum Suite {
     NetworkNeighbour,
     /// How soon a fault acts and ends, and what becomes of what it holds.
     NetworkEffect,
+    /// What faults of calls cost, beside the empty program and `strace`.
+    Call,
 }
 
 impl Suite {
@@ -84,7 +87,7 @@ impl Suite {
 
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        Self::HOST.into_iter().chain(Self::NETWORK)
+        Self::HOST.into_iter().chain(Self::NETWORK).chain([Self::Call])
     }
 
     /// What its rows begin with.
@@ -106,6 +109,7 @@ impl Suite {
             Self::NetworkLine => "network line",
             Self::NetworkNeighbour => "network neighbour",
             Self::NetworkEffect => "network effect",
+            Self::Call => "call",
         }
     }
 
@@ -128,6 +132,7 @@ impl Suite {
             Self::NetworkLine => network::line::run(subjects),
             Self::NetworkNeighbour => network::neighbour::run(subjects),
             Self::NetworkEffect => network::effect::run(subjects),
+            Self::Call => call::run(subjects),
         }
     }
 }

@@ -24,12 +24,21 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts one.
     pub(crate) fn start(cgroup: &Cgroup, netns: &NetNs) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("agent")
-            .arg("--cgroup")
-            .arg(cgroup.dir())
-            .arg("--netns")
-            .arg(netns.path())
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("agent").arg("--cgroup").arg(cgroup.dir()).arg("--netns").arg(netns.path());
+        Self::over(command)
+    }
+
+    /// Starts one under `strace`.
+    pub(crate) fn traced(arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null"]).args(arguments).arg("--");
+        command.arg(std::env::current_exe()?).arg("agent");
+        Self::over(command)
+    }
+
+    fn over(mut command: Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -40,6 +49,26 @@ impl Worker {
         // Once it obeys, it is where it has to be.
         worker.ask("link start 127.0.0.1 -")?;
         Ok(worker)
+    }
+
+    /// Nanoseconds of opening and closing a file.
+    pub(crate) fn open(&mut self, path: &str, times: u32) -> Result<f64> {
+        self.number(&format!("open {path} {times}"))
+    }
+
+    /// Nanoseconds of opening one that fails with EIO.
+    pub(crate) fn open_in_vain(&mut self, path: &str, times: u32) -> Result<f64> {
+        self.number(&format!("open-in-vain {path} {times}"))
+    }
+
+    /// Nanoseconds of `getppid`.
+    pub(crate) fn parent(&mut self, times: u32) -> Result<f64> {
+        self.number(&format!("parent {times}"))
+    }
+
+    /// How many of so many tries to open a file fail.
+    pub(crate) fn failures(&mut self, path: &str, times: u32) -> Result<f64> {
+        self.number(&format!("failures {path} {times}"))
     }
 
     /// Makes a link over `lo`.

@@ -1,0 +1,51 @@
+//! System calls, timed.
+
+use std::{ffi::CString, time::Instant};
+
+use anyhow::{Result, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+    unistd::getppid,
+};
+
+/// Nanoseconds of opening and closing a file.
+pub(super) fn open_and_close(path: &str, times: u32) -> Result<f64> {
+    let path = CString::new(path)?;
+    timed(times, || open(path.as_c_str(), OFlag::O_RDONLY, Mode::empty()).map(drop))
+}
+
+/// The same of opening one that fails.
+pub(super) fn open_in_vain(path: &str, times: u32) -> Result<f64> {
+    let path = CString::new(path)?;
+    timed(times, || match open(path.as_c_str(), OFlag::O_RDONLY, Mode::empty()) {
+        Err(Errno::EIO) => Ok(()),
+        Ok(_) => Err(Errno::UnknownErrno),
+        Err(other) => Err(other),
+    })
+}
+
+/// Of the cheapest call that there is.
+pub(super) fn parent(times: u32) -> Result<f64> {
+    timed(times, || {
+        let _ = getppid();
+        Ok(())
+    })
+}
+
+/// How many of so many calls fail.
+pub(super) fn failures(path: &str, times: u32) -> Result<u32> {
+    let path = CString::new(path)?;
+    let attempt = || open(path.as_c_str(), OFlag::O_RDONLY, Mode::empty());
+    Ok((0..times).filter(|_| attempt().is_err()).count() as u32)
+}
+
+fn timed(times: u32, mut call: impl FnMut() -> nix::Result<()>) -> Result<f64> {
+    ensure!(times > 0, "nothing to do");
+    let begin = Instant::now();
+    for _ in 0..times {
+        call()?;
+    }
+    Ok(begin.elapsed().as_nanos() as f64 / f64::from(times))
+}
