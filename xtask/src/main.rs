@@ -6,6 +6,7 @@ mod bench;
 mod bench_vm;
 mod cache;
 mod check;
+mod compat;
 mod demo;
 mod kernel;
 mod proto;
@@ -35,6 +36,8 @@ enum Verb {
     Bench(bench::Options),
     /// Builds the static binaries.
     Build(artifacts::Options),
+    /// Asks each test kernel which faults it can do, and by which mechanism.
+    Compat(compat::Options),
     /// Checks format, lints, dependencies and generated files.
     Check,
     /// Shows one fault on real traffic.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Setup(options) => done(setup::run(&options)),
         Verb::Bench(options) => done(bench::verb(&options)),
         Verb::Build(options) => done(artifacts::verb(&options)),
+        Verb::Compat(options) => done(compat::verb(&options)),
         Verb::Check => done(check::verb()),
         Verb::Demo(options) => demo::verb(&options),
         Verb::Kernel(options) => done(kernel::verb(&options)),

@@ -65,6 +65,7 @@ fn main() -> Result<ExitCode> {
     match words.first().map(String::as_str) {
         Some("victim") => victim::run().map(|()| ExitCode::SUCCESS),
         Some("child") => victim::child(&words[1..]),
+        Some("capabilities") => harness::say_capabilities().map(|()| ExitCode::SUCCESS),
         Some(_) | None => {
             let arguments = Arguments::from_args();
             // SAFETY: no other thread exists yet that could read the environment.

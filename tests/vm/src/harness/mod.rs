@@ -2,6 +2,7 @@
 
 mod agent;
 mod calls;
+mod capabilities;
 mod cgroup;
 mod chaos;
 mod client;
@@ -32,6 +33,7 @@ pub(crate) use calls::{
     call, fails, file_delay, files, is_open, memory, number, openat, openat_with, outcome, sockets,
     syscalls, syscalls_with, text, uring, ways_to_open, works,
 };
+pub(crate) use capabilities::say_capabilities;
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, Watch, field, reason, refused};
