@@ -135,11 +135,18 @@ impl Packet {
 
     /// Stands for an attempt to send to an address, of which there is no packet yet.
     #[inline(always)]
-    pub fn attempt(&mut self, family: u32, protocol: u32, remote: [u32; 4], port: u16) {
+    pub fn attempt(
+        &mut self,
+        (family, protocol): (u32, u32),
+        remote: [u32; 4],
+        port: u16,
+        connects: bool,
+    ) {
         (self.family, self.protocol) = (family, protocol);
         (self.length, self.wire_length, self.link_length) = (0, 0, 0);
         (self.has_ports, self.local_port, self.remote_port) = (1, 0, port);
-        (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
+        (self.dscp, self.opening, self.transport, self.end) = (0, 0, 0, 0);
+        self.opens = connects.into();
         // Whether the address is one of this network namespace is not to be told yet.
         (self.peer, self.knows_peer) = (0, 1);
         self.local = [0; 16];

@@ -69,7 +69,8 @@ mod tests {
         let corrupt = Corrupt { bits: 1, region: 2, fixes_checksum: 1 };
         assert_eq!(Corrupt::of(&corrupt.words()), corrupt);
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
-        assert_eq!(Refuse::of(&Refuse { errno: 111 }.words()).errno, 111);
+        let refuse = Refuse { errno: 111, only_connects: 1 };
+        assert_eq!(Refuse::of(&refuse.words()), refuse);
         let occupy = Occupy { family: 6, address: [1, 2] };
         assert_eq!(Occupy::of(&occupy.words()), occupy);
         let reject = Reject { answer: 3, wait_ns: 4 };

@@ -32,6 +32,15 @@ impl Cidr {
         self.0.contains(&address)
     }
 
+    /// Of which family of sockets it is.
+    #[must_use]
+    pub const fn family(self) -> abi::SocketFamily {
+        match self.0 {
+            IpNet::V4(_) => abi::SocketFamily::V4,
+            IpNet::V6(_) => abi::SocketFamily::V6,
+        }
+    }
+
     /// Key and prefix length of this range in the kernel's map, for a rule.
     #[must_use]
     pub fn to_abi(self, rule: u32) -> (u32, abi::Prefix) {

@@ -23,6 +23,8 @@ pub(super) struct Asked {
     calls: Calls,
     /// By the reason.
     missing: BTreeMap<String, Vec<String>>,
+    /// Something is done that is no matter of calls.
+    does_more: bool,
 }
 
 impl Asked {
@@ -37,6 +39,11 @@ impl Asked {
             Ok(_) => drop(self.calls.operations.insert(operation)),
             Err(reason) => self.lacks(operation.word(), reason),
         }
+    }
+
+    /// Something that another engine does.
+    pub(super) fn elsewhere(&mut self) {
+        self.does_more = true;
     }
 
     /// Something that cannot be done.
@@ -59,7 +66,7 @@ impl Asked {
                 names.join(", ")
             );
         }
-        let can_do_some = self.calls != Calls::default();
+        let can_do_some = self.does_more || self.calls != Calls::default();
         if self.missing.is_empty() || (partial && can_do_some) {
             return Ok((self.calls, list));
         }

@@ -21,7 +21,7 @@ const WAIT_NS: u64 = 1_000_000;
 
 const CONNECT: &str = "connect";
 const RESET_OPEN: &str = "reset open";
-const EPERM_ONLY: &str =
+pub(super) const EPERM_ONLY: &str =
     "this kernel lets calls fail with EPERM only (any errno from Linux 6.1 on)";
 
 pub(super) fn plan(
@@ -37,7 +37,7 @@ pub(super) fn plan(
                 let reason = format!("{EPERM_ONLY}, not with {errno}; give EPERM");
                 return Err(unsupported(CONNECT, reason));
             }
-            let parameters = abi::Refuse { errno: errno.number().into() }.words();
+            let parameters = abi::Refuse { errno: errno.number().into(), only_connects: 0 }.words();
             (Action::Refuse, parameters, Means::Attempt)
         }
     };

@@ -77,10 +77,10 @@ fn net_in_close(ctx: SkBuffContext) -> i32 {
 /// Programs for attempts over one family: to connect, or to send without a connection. Of each there are those that
 /// say any errno, and those for older kernels, which know `EPERM` only.
 macro_rules! attempts {
-    ($($family:ident: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
+    ($($family:ident, $connects:literal: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
         #[cgroup_sock_addr($attach)]
         fn $name(ctx: SockAddrContext) -> i32 {
-            attempt::$verdict::<$counter, $family>(&ctx)
+            attempt::$verdict::<$counter, $family, $connects>(&ctx)
         }
     )*)*};
 }
@@ -92,17 +92,19 @@ fn net_any_errno(_: SockAddrContext) -> i32 {
 }
 
 attempts! {
-    FAMILY_V4:
+    FAMILY_V4, true:
         net_connect4(connect4) = refuse::<Exact>,
         net_connect4_eperm(connect4) = forbid::<Exact>,
-        net_connect4_eperm_close(connect4) = forbid::<Close>,
+        net_connect4_eperm_close(connect4) = forbid::<Close>;
+    FAMILY_V4, false:
         net_sendmsg4(sendmsg4) = refuse::<Exact>,
         net_sendmsg4_eperm(sendmsg4) = forbid::<Exact>,
         net_sendmsg4_eperm_close(sendmsg4) = forbid::<Close>;
-    FAMILY_V6:
+    FAMILY_V6, true:
         net_connect6(connect6) = refuse::<Exact>,
         net_connect6_eperm(connect6) = forbid::<Exact>,
-        net_connect6_eperm_close(connect6) = forbid::<Close>,
+        net_connect6_eperm_close(connect6) = forbid::<Close>;
+    FAMILY_V6, false:
         net_sendmsg6(sendmsg6) = refuse::<Exact>,
         net_sendmsg6_eperm(sendmsg6) = forbid::<Exact>,
         net_sendmsg6_eperm_close(sendmsg6) = forbid::<Close>;

@@ -18,9 +18,12 @@ use crate::{
 #[map]
 pub static SHAPES: HashMap<u32, Shape> = HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
 
-/// Whether a rule can still do something with a packet. One corruption is enough.
+/// Whether a rule can still do something with a packet, or with such a call. One corruption is enough.
 #[inline(always)]
 pub fn is_open(rule: &NetRule, packet: &Packet) -> bool {
+    if rule.action == Action::Refuse as u32 {
+        return Refuse::of(&rule.parameters).only_connects == 0 || packet.opens != 0;
+    }
     rule.action != Action::Corrupt as u32 || packet.verdict.corrupter == 0
 }
 

@@ -20,8 +20,8 @@ const REFUSED: i32 = 0;
 
 /// The verdict on an attempt over one family, by a program that can say any errno (Linux 6.1).
 #[inline(always)]
-pub fn refuse<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
-    let errno = errno::<C, FAMILY>(ctx.sock_addr);
+pub fn refuse<C: Judge, const FAMILY: u32, const CONNECTS: bool>(ctx: &SockAddrContext) -> i32 {
+    let errno = errno::<C, FAMILY, CONNECTS>(ctx.sock_addr);
     if errno == 0 { ALLOWED } else { fail_with(errno) }
 }
 
@@ -43,8 +43,8 @@ pub fn fail_with(errno: u32) -> i32 {
 
 /// The same by one that cannot.
 #[inline(always)]
-pub fn forbid<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
-    if errno::<C, FAMILY>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
+pub fn forbid<C: Judge, const FAMILY: u32, const CONNECTS: bool>(ctx: &SockAddrContext) -> i32 {
+    if errno::<C, FAMILY, CONNECTS>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
 }
 
 /// How an attempt fails, or 0. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
@@ -52,7 +52,7 @@ pub fn forbid<C: Judge, const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
 ///
 /// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
 #[inline(never)]
-fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
+fn errno<C: Judge, const FAMILY: u32, const CONNECTS: bool>(address: *const bpf_sock_addr) -> u32 {
     let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return 0 };
     // SAFETY: points to a map value of this type that lives at least until the program ends.
     let users = unsafe { &raw mut (*packet).users };
@@ -63,14 +63,14 @@ fn errno<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
         unsafe { C::give_back(users) };
         return 0;
     }
-    let errno = judged::<C, FAMILY>(address);
+    let errno = judged::<C, FAMILY, CONNECTS>(address);
     // SAFETY: as above.
     unsafe { C::give_back(users) };
     errno
 }
 
 #[inline(always)]
-fn judged<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
+fn judged<C: Judge, const FAMILY: u32, const CONNECTS: bool>(address: *const bpf_sock_addr) -> u32 {
     // SAFETY: takes a number, and returns 0 where there is no such ancestor.
     let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
     let begin = || {
@@ -79,9 +79,9 @@ fn judged<C: Judge, const FAMILY: u32>(address: *const bpf_sock_addr) -> u32 {
         let packet = unsafe { &mut *packet };
         let (protocol, port, words) = read(address, FAMILY);
         if FAMILY == FAMILY_V6 && is_mapped(&words) {
-            packet.attempt(FAMILY_V4, protocol, [words[3], 0, 0, 0], port);
+            packet.attempt((FAMILY_V4, protocol), [words[3], 0, 0, 0], port, CONNECTS);
         } else {
-            packet.attempt(FAMILY, protocol, words, port);
+            packet.attempt((FAMILY, protocol), words, port, CONNECTS);
         }
         true
     };

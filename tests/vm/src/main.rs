@@ -95,6 +95,7 @@ fn main() -> Result<ExitCode> {
                 file_error::trials(),
                 file_delay::trials(),
                 socket_error::trials(),
+                harness::Tier::Address.trials(socket_error::by_address),
                 memory_error::trials(),
                 targets::trials(),
                 lifecycle::trials(),

@@ -4,10 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1;
+use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
 use crate::harness::{
-    Family, Stage, balanced, call, fails, needs_aspect, net, number, outcome, sockets, tests, works,
+    Client, Family, Probe as _, Stage, active, balanced, call, caveats, fails, needs_aspect, net,
+    number, outcome, refused, sockets, tests, trial, works,
 };
 use crate::victim::Arg;
 
@@ -22,16 +24,80 @@ tests![
     what_is_open_is_reset_when_asked,
 ];
 
+/// Those of calls that connect.
+pub(crate) fn by_address() -> Vec<Trial> {
+    type Case = (&'static str, fn() -> Result<()>);
+    let cases: [Case; 3] = [
+        (
+            "connecting_fails_towards_those_who_are_meant",
+            connecting_fails_towards_those_who_are_meant,
+        ),
+        ("sending_is_no_connecting", sending_is_no_connecting),
+        ("what_is_not_known_there_is_refused", what_is_not_known_there_is_refused),
+    ];
+    cases.map(|(name, test)| trial(module_path!(), name, test)).into()
+}
+
+/// What connecting is to fail with: old kernels know one errno there.
+fn errno(client: &Client) -> Result<Errno> {
+    let knows_one = caveats(client, KIND, "connect")?.contains("EPERM only");
+    Ok(if knows_one { Errno::EPERM } else { Errno::ETIMEDOUT })
+}
+
+fn sending_is_no_connecting() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "connect")?;
+    let flow = stage.victim_udp()?;
+    let server = stage.far.listen(SocketAddr::new(net::far(Family::V4), 0))?;
+    let errno = errno(&client)?;
+    let fault = sockets(&["connect"], &format!("{errno:?}"), |error| {
+        error.families = vec!["ipv4".into()];
+    });
+    let injection = client.inject(fault.times(2).on(&stage.target))?;
+    flow.all_arrive()?;
+    for _ in 0..2 {
+        ensure!(stage.victim.refusal(server.local, PATIENCE)? == Some(errno), "it connects");
+    }
+    ensure!(stage.victim.refusal(server.local, PATIENCE)?.is_none(), "the budget is used");
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 3 && counters.fired == 2, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn what_is_not_known_there_is_refused() -> Result<()> {
+    let errno = format!("{:?}", errno(&client)?);
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "connect")?;
+    let errno = errno(&client)?.to_string();
+    let both = |partial: bool| {
+        let fault = sockets(&["connect", "listen"], &errno, |error| error.partial = partial);
+        fault.on(&stage.target)
+    };
+    let status = refused(client.inject(both(false)), "UNSUPPORTED")?;
+    ensure!(status.message().contains("listen: "), "{status:?}");
+    let injection = client.inject(both(true))?;
+    active(&injection)?;
+    client.recover(&injection.id)?;
+    let unix = sockets(&["connect"], &errno, |error| error.families = vec!["unix".into()]);
+    let status = refused(client.inject(unix.on(&stage.target)), "UNSUPPORTED")?;
+    ensure!(status.message().contains("IPv4 and IPv6"), "{status:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
 fn connecting_fails_towards_those_who_are_meant() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs_aspect(&client, KIND, "connect")?;
+    let errno = errno(&client)?;
     for family in net::families() {
         let (one, other) = (
             stage.far.listen(SocketAddr::new(net::far(family), 0))?,
             stage.far.listen(SocketAddr::new(net::far(family), 0))?,
         );
-        let fault = sockets(&["connect"], "ETIMEDOUT", |error| {
+        let fault = sockets(&["connect"], &format!("{errno:?}"), |error| {
             error.remote = vec![net::far(family).to_string()];
             let first = one.local.port().into();
             error.ports = vec![v1::PortRange { first, last: None }];
@@ -39,7 +105,7 @@ fn connecting_fails_towards_those_who_are_meant() -> Result<()> {
         });
         let injection = client.inject(fault.on(&stage.target))?;
         let refusal = |agent: &crate::harness::Agent, to| agent.refusal(to, PATIENCE);
-        ensure!(refusal(&stage.victim, one.local)? == Some(Errno::ETIMEDOUT), "{family:?}");
+        ensure!(refusal(&stage.victim, one.local)? == Some(errno), "{family:?}");
         ensure!(refusal(&stage.victim, other.local)?.is_none(), "{family:?}: another port");
         ensure!(refusal(&stage.bystander, one.local)?.is_none(), "{family:?}: the bystander");
         let counters = balanced(&client.recover(&injection.id)?)?;

@@ -107,6 +107,12 @@ impl Found {
         Self { syscalls: Err("no way".into()), ..Self::everything() }
     }
 
+    /// Of a kernel that lets nobody answer where it asks its security modules.
+    #[cfg(test)]
+    pub(crate) fn no_operations() -> Self {
+        Self { operations: Err("no hooks".into()), ..Self::everything() }
+    }
+
     /// Of a kernel that can do everything.
     #[cfg(test)]
     pub(crate) fn everything() -> Self {

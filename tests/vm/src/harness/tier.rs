@@ -21,6 +21,8 @@ pub(crate) enum Tier {
     Tap,
     /// System calls fail by `bpf_override_return`.
     Override,
+    /// Calls that connect fail by programs on the cgroup.
+    Address,
 }
 
 impl Tier {
@@ -48,6 +50,7 @@ impl Tier {
             Self::Best => None,
             Self::Tap => Some("tap"),
             Self::Override => Some("override"),
+            Self::Address => Some("address"),
         }
     }
 
@@ -57,6 +60,7 @@ impl Tier {
             Self::Best => None,
             Self::Tap => Some("fq"),
             Self::Override => Some("fmod_ret"),
+            Self::Address => Some("security"),
         }
     }
 }
