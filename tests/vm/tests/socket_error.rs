@@ -67,10 +67,10 @@ fn sending_is_no_connecting() -> Result<()> {
 }
 
 fn what_is_not_known_there_is_refused() -> Result<()> {
-    let errno = format!("{:?}", errno(&client)?);
+    let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     needs_aspect(&client, KIND, "connect")?;
-    let errno = errno(&client)?.to_string();
+    let errno = format!("{:?}", errno(&client)?);
     let both = |partial: bool| {
         let fault = sockets(&["connect", "listen"], &errno, |error| error.partial = partial);
         fault.on(&stage.target)
