@@ -25,6 +25,9 @@ use crate::output::clean;
 
 const PREFIX: &str = "chaos-exec-";
 
+/// How the name of a second one ends.
+const BESIDE: &str = "-run";
+
 /// How long what is killed may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,7 +51,16 @@ impl FreshCgroup {
     pub(crate) fn make(root: &CgroupRoot) -> anyhow::Result<Self> {
         let parent = target::of_process(process::id()).context("cannot find our own cgroup")?;
         sweep(&root.dir(&parent));
-        let name = format!("{PREFIX}{}", process::id());
+        Self::named(root, parent, format!("{PREFIX}{}", process::id()))
+    }
+
+    /// Makes another one beside it.
+    pub(crate) fn beside(&self) -> anyhow::Result<Self> {
+        let name = format!("{PREFIX}{}{BESIDE}", process::id());
+        Self::named(&self.root, self.parent.clone(), name)
+    }
+
+    fn named(root: &CgroupRoot, parent: CgroupPath, name: String) -> anyhow::Result<Self> {
         let path: CgroupPath = format!("{}/{name}", parent.as_str().trim_end_matches('/'))
             .parse()
             .context("cannot name a cgroup below our own")?;
@@ -159,7 +171,8 @@ fn sweep(parent: &Path) {
 
 /// The process id of the run that made a cgroup of this name.
 fn run_of(name: &OsStr) -> Option<u32> {
-    name.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+    let name = name.to_str()?.strip_prefix(PREFIX)?;
+    name.strip_suffix(BESIDE).unwrap_or(name).parse().ok()
 }
 
 /// Whether a run is over. One of our own id is: it had the id before us.
@@ -196,6 +209,9 @@ mod tests {
         fresh.kill().unwrap();
         assert!(is_deserted(&fresh.dir));
         assert!(!shell.wait().unwrap().success());
+        let beside = fresh.beside().unwrap();
+        assert!(beside.dir.exists() && beside.dir != fresh.dir);
+        beside.remove();
         let dir = fresh.dir.clone();
         fresh.remove();
         assert!(!dir.exists());
@@ -214,7 +230,8 @@ mod tests {
         let gone = format!("{PREFIX}9999999/a/b");
         let inhabited = format!("{PREFIX}9999998/a/b");
         let running = format!("{PREFIX}1/a");
-        for below in [&gone, &inhabited, &running, "other/a"] {
+        let beside = format!("{PREFIX}9999999{BESIDE}");
+        for below in [&gone, &beside, &inhabited, &running, "other/a"] {
             fs::create_dir_all(top.join(below)).unwrap();
         }
         let mut sleeper = process::Command::new("sleep").arg("600").spawn().unwrap();

@@ -58,6 +58,14 @@ pub(super) struct Ground {
     notices: Receiver<Notice>,
     /// Where to keep what commands say.
     keep: Option<PathBuf>,
+    held: Option<Held>,
+}
+
+/// What keeps hooks attached between the runs, since each takes its time: the fault, firing nowhere, on a cgroup in which
+/// nobody is.
+struct Held {
+    cgroup: FreshCgroup,
+    id: InjectionId,
 }
 
 /// A command to be run.
@@ -117,12 +125,39 @@ impl Ground {
         let root = CgroupRoot::find()?;
         let engine = exec::engine(root.clone(), policy)?;
         let notices = engine.subscribe();
-        Ok(Self { signals, root, engine, notices, keep })
+        Ok(Self { signals, root, engine, notices, keep, held: None })
+    }
+
+    /// Keeps a fault's hooks attached from now on.
+    ///
+    /// # Errors
+    /// When this node cannot have the fault.
+    pub(super) fn hold(
+        &mut self,
+        (fault, times): (Fault, Times),
+        duration: Lifetime,
+    ) -> anyhow::Result<()> {
+        let cgroup = FreshCgroup::make(&self.root)?;
+        let aimed = Aimed { fault, times, process: None, duration };
+        let id = self.inject(&aimed, &cgroup)?;
+        self.held = Some(Held { cgroup, id });
+        Ok(())
+    }
+
+    /// The cgroup of one run.
+    fn cgroup(&self) -> anyhow::Result<FreshCgroup> {
+        let Some(held) = &self.held else { return FreshCgroup::make(&self.root) };
+        // If it is over already the hooks go with each run, and come with the next.
+        let _ = self.engine.renew(&held.id, None, WHO);
+        held.cgroup.beside()
     }
 
     /// Ends everything.
     pub(super) fn clear(self) {
         exec::tell_of(&self.engine.stop(Parting::Recover, WHO));
+        if let Some(held) = self.held {
+            held.cgroup.remove();
+        }
     }
 
     /// Runs a command to its end. Whatever it leaves running is killed.
@@ -130,7 +165,7 @@ impl Ground {
     /// # Errors
     /// When it could not be run as it should, or somebody wants an end.
     pub(super) fn run(&mut self, task: Task<'_>) -> anyhow::Result<Ran> {
-        let cgroup = FreshCgroup::make(&self.root)?;
+        let cgroup = self.cgroup()?;
         let files = (self.file(task.name, "out")?, self.file(task.name, "err")?);
         let (mut child, out, err) = Child::unattended(task.command, task.variables)?;
         let listeners = Listener::to(out, files.0)

@@ -13,6 +13,7 @@ pub(crate) mod flags;
 mod ground;
 mod positions;
 mod process;
+mod progress;
 mod report;
 mod series;
 mod shell;

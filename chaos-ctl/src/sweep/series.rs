@@ -10,6 +10,7 @@ use super::{
     ground::{Aimed, Ground, Ran, Task},
     positions::Chosen,
     process::Running,
+    progress::Progress,
     report::{Baseline, Report, Row},
     shell,
     verdict::{Checked, End, Expected, Facts, Hit, Process, Verdict},
@@ -82,6 +83,12 @@ impl Series {
     /// When there is nothing to sweep, something other than the command does not work, or somebody wants an end. What
     /// came of it until then is in the report.
     pub(super) fn run(&mut self, ground: &mut Ground, format: Format) -> anyhow::Result<()> {
+        let nowhere = self.sweep.swept.nowhere()?;
+        match &self.process {
+            None => ground.hold(nowhere, Lifetime::MAX)?,
+            // A policy may have something against it, which only makes the sweep slower.
+            Some(_) => ground.hold(nowhere, Lifetime::DEFAULT).unwrap_or_default(),
+        }
         let baseline = self.measure(ground)?;
         let Baseline { end, calls, took, limit } = baseline;
         let expected = Expected { baseline: end, codes: self.sweep.codes.clone() };
@@ -101,9 +108,12 @@ impl Series {
             ),
             format,
         );
+        let progress = Progress::to(*positions.end(), format);
         for position in positions {
+            progress.at(position);
             let row = self.attempt(ground, position, &expected, limit)?;
             if row.verdict.is_found() || row.is_odd(end) {
+                progress.clear();
                 note(row.sentence(), format);
             }
             let is_gone = row.process == Process::Gone;
@@ -219,7 +229,10 @@ impl Series {
     ) -> anyhow::Result<(Checked, Vec<String>)> {
         let Some(check) = &mut self.check else { return Ok((Checked::Not, Vec::new())) };
         let exit = ("CHAOS_EXIT", end.code().to_string());
-        let ran = check.run(ground, position, vec![exit])?;
+        let mut ran = check.run(ground, position, vec![exit])?;
+        if ran.end == End::Timeout {
+            ran.said.push("the command of --check does not end".to_owned());
+        }
         let checked = if ran.end == End::Code(0) { Checked::Good } else { Checked::Bad };
         Ok((checked, ran.said))
     }

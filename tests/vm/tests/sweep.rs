@@ -5,7 +5,7 @@ use std::{
     io::BufRead as _,
     path::{Path, PathBuf},
     process::Child,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -219,6 +219,15 @@ fn every_kind_of_call_is_swept() -> Result<()> {
             "{kind:?}: {object:#}"
         );
     }
+    // A whole group of calls, of which one is on the file. Hooks that came and went with each run would take minutes.
+    let flags = ["syscall", "error", "--call", "@file", "--errno", "EIO", "--path", &file];
+    needs_aspect(&client, "syscall error", "open")?;
+    let begun = Instant::now();
+    let (output, object) =
+        sweep.object(&[&flags[..], &["--sweep=..20"]].concat(), &["swept", "calls", &file])?;
+    println!("21 runs under a group of calls took {:?}", begun.elapsed());
+    ensure!(output.code == 0 && told(&object).len() == 20, "{object:#}");
+    ensure!(told(&object)[..2] == ["1 failed 3 open", "2 notReached 0 -"], "{object:#}");
     // The same from a file.
     let yaml = sweep.path("fault.yaml");
     fs::write(&yaml, "fault: {socketError: {operations: [bind], errno: EACCES}}\n")?;
