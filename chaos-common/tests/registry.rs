@@ -51,6 +51,7 @@ const PLACES: [Place; 6] = [
             "network_composed",
             "network_paths",
             "network_programs",
+            "sweep",
             "targets",
         ],
     },

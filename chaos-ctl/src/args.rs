@@ -31,7 +31,8 @@ use crate::{
 ///
 /// Start with `chaos doctor` (what works here) and `chaos targets` (what can be aimed at).
 ///
-/// Exit codes: 0 done, 1 failed, 2 done in part, 64 the request itself is wrong and nothing was done.
+/// Exit codes: 0 done, 1 failed, 2 done in part, 3 done and a sweep found something, 64 the request itself is
+/// wrong and nothing was done.
 #[derive(Debug, Parser)]
 #[command(name = "chaos", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {

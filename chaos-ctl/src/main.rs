@@ -1,6 +1,6 @@
 //! `chaos`: breaks a container, unit or process of this host for a while, through the node daemon.
 //!
-//! Exit codes: 0 done, 1 failed, 2 done in part, 64 usage. The same program installed as
+//! Exit codes: 0 done, 1 failed, 2 done in part, 3 a sweep found something, 64 usage. The same program installed as
 //! `kubectl-chaos` is the plugin `kubectl chaos`.
 #![deny(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod id;
 mod life;
 mod outcome;
 mod output;
+mod sweep;
 mod target;
 mod verb;
 

@@ -11,6 +11,8 @@ pub(crate) enum Outcome {
     Failed,
     /// Some of it.
     Partly,
+    /// Everything, and it found what somebody should look at.
+    Found,
     /// Refused before anything was done: the request itself is wrong (`EX_USAGE`).
     Usage,
 }
@@ -21,6 +23,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => 0,
             Outcome::Failed => 1,
             Outcome::Partly => 2,
+            Outcome::Found => 3,
             Outcome::Usage => 64,
         })
     }

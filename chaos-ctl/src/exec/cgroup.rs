@@ -4,13 +4,18 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    process,
+    process, thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, ensure};
 use chaos_common::target::CgroupPath;
 use chaos_daemon::target::{self, CgroupRoot};
-use nix::{errno::Errno, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     cgroup_tree::{Moved, children, dissolve, is_deserted, remove},
@@ -20,12 +25,20 @@ use crate::output::clean;
 
 const PREFIX: &str = "chaos-exec-";
 
+/// How the name of a second one ends.
+const BESIDE: &str = "-run";
+
+/// How long what is killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Processes that are named one by one.
 const NAMED: usize = 10;
 
 /// A cgroup of our own. [`FreshCgroup::remove`] takes it away; when dropped before, it goes if nothing
 /// was ever in it.
-pub(super) struct FreshCgroup {
+pub(crate) struct FreshCgroup {
     root: CgroupRoot,
     path: CgroupPath,
     dir: PathBuf,
@@ -35,10 +48,19 @@ pub(super) struct FreshCgroup {
 
 impl FreshCgroup {
     /// Makes it, and removes those that earlier runs were killed too hard to remove.
-    pub(super) fn make(root: &CgroupRoot) -> anyhow::Result<Self> {
+    pub(crate) fn make(root: &CgroupRoot) -> anyhow::Result<Self> {
         let parent = target::of_process(process::id()).context("cannot find our own cgroup")?;
         sweep(&root.dir(&parent));
-        let name = format!("{PREFIX}{}", process::id());
+        Self::named(root, parent, format!("{PREFIX}{}", process::id()))
+    }
+
+    /// Makes another one beside it.
+    pub(crate) fn beside(&self) -> anyhow::Result<Self> {
+        let name = format!("{PREFIX}{}{BESIDE}", process::id());
+        Self::named(&self.root, self.parent.clone(), name)
+    }
+
+    fn named(root: &CgroupRoot, parent: CgroupPath, name: String) -> anyhow::Result<Self> {
         let path: CgroupPath = format!("{}/{name}", parent.as_str().trim_end_matches('/'))
             .parse()
             .context("cannot name a cgroup below our own")?;
@@ -56,20 +78,45 @@ impl FreshCgroup {
         Ok(fresh)
     }
 
-    pub(super) fn path(&self) -> &CgroupPath {
+    pub(crate) fn path(&self) -> &CgroupPath {
         &self.path
     }
 
     /// Moves a process in.
-    pub(super) fn take_in(&self, pid: Pid) -> anyhow::Result<()> {
+    pub(crate) fn take_in(&self, pid: Pid) -> anyhow::Result<()> {
         fs::write(self.dir.join("cgroup.procs"), pid.to_string()).with_context(|| {
             format!("cannot move the command into the cgroup {}", self.dir.display())
         })
     }
 
+    /// Kills everything in it.
+    ///
+    /// # Errors
+    /// When something does not end within seconds: the kernel is busy for it.
+    pub(crate) fn kill(&self) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        // Linux 5.14: in one step, also what forks meanwhile.
+        let is_told = fs::write(self.dir.join("cgroup.kill"), "1").is_ok();
+        while !is_deserted(&self.dir) && Instant::now() < end {
+            if !is_told {
+                for pid in target::pids_below(&self.root, &self.path).unwrap_or_default() {
+                    // Linux pids have at most 22 bits.
+                    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+        ensure!(
+            is_deserted(&self.dir),
+            "what runs in the cgroup {} does not end when it is killed",
+            self.dir.display()
+        );
+        Ok(())
+    }
+
     /// Removes it and what the command made below it. Processes that the command left go on outside,
     /// and are named.
-    pub(super) fn remove(self) {
+    pub(crate) fn remove(self) {
         let (moved, done) = dissolve(&self.root, &self.path, &self.parent);
         if !moved.is_empty() {
             say(format_args!(
@@ -124,7 +171,8 @@ fn sweep(parent: &Path) {
 
 /// The process id of the run that made a cgroup of this name.
 fn run_of(name: &OsStr) -> Option<u32> {
-    name.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+    let name = name.to_str()?.strip_prefix(PREFIX)?;
+    name.strip_suffix(BESIDE).unwrap_or(name).parse().ok()
 }
 
 /// Whether a run is over. One of our own id is: it had the id before us.
@@ -147,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_killed_is_gone_with_its_children() {
+        let root = CgroupRoot::find().unwrap();
+        let fresh = match FreshCgroup::make(&root) {
+            Ok(fresh) => fresh,
+            Err(error) => return eprintln!("SKIPPED: {error:#}"),
+        };
+        let mut command = process::Command::new("sh");
+        command.args(["-c", "read go; sleep 600 & sleep 600"]).stdin(process::Stdio::piped());
+        let mut shell = command.spawn().unwrap();
+        fresh.take_in(Pid::from_raw(shell.id() as i32)).unwrap();
+        drop(shell.stdin.take());
+        fresh.kill().unwrap();
+        assert!(is_deserted(&fresh.dir));
+        assert!(!shell.wait().unwrap().success());
+        let beside = fresh.beside().unwrap();
+        assert!(beside.dir.exists() && beside.dir != fresh.dir);
+        beside.remove();
+        let dir = fresh.dir.clone();
+        fresh.remove();
+        assert!(!dir.exists());
+    }
+
+    #[test]
     fn only_runs_that_are_over_and_deserted_are_swept() {
         let root = CgroupRoot::find().unwrap();
         let top: CgroupPath = format!("/chaos-test-{}-sweep", process::id()).parse().unwrap();
@@ -159,7 +230,8 @@ mod tests {
         let gone = format!("{PREFIX}9999999/a/b");
         let inhabited = format!("{PREFIX}9999998/a/b");
         let running = format!("{PREFIX}1/a");
-        for below in [&gone, &inhabited, &running, "other/a"] {
+        let beside = format!("{PREFIX}9999999{BESIDE}");
+        for below in [&gone, &beside, &inhabited, &running, "other/a"] {
             fs::create_dir_all(top.join(below)).unwrap();
         }
         let mut sleeper = process::Command::new("sleep").arg("600").spawn().unwrap();
@@ -169,9 +241,9 @@ mod tests {
         left.sort();
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while remove(&top).is_err() && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        let end = Instant::now() + Duration::from_secs(5);
+        while remove(&top).is_err() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(left, ["chaos-exec-1", "chaos-exec-9999998", "other"]);
     }

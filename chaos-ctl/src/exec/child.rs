@@ -5,14 +5,15 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, PipeWriter, Read as _, Write as _},
+    mem::ManuallyDrop,
     os::{
         fd::{AsFd as _, AsRawFd as _},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
-    process::{Command, ExitCode, ExitStatus},
+    process::{ChildStderr, ChildStdout, Command, ExitCode, ExitStatus, Stdio},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     libc::c_int,
@@ -34,7 +35,7 @@ const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
 /// The command's process.
-pub(super) struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     gate: Option<PipeWriter>,
 }
@@ -42,25 +43,46 @@ pub(super) struct Child {
 impl Child {
     /// Makes the process; it waits before it becomes the command.
     pub(super) fn start(command: &[OsString]) -> anyhow::Result<Self> {
+        Self::spawn(command, |_| ())
+    }
+
+    /// The same for one that nobody talks to: it has no input, what it says goes into pipes, and the terminal
+    /// sends it no signals. It has these variables in its environment besides.
+    pub(crate) fn unattended(
+        command: &[OsString],
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<(Self, ChildStdout, ChildStderr)> {
+        let mut child = Self::spawn(command, |process| {
+            process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            process.process_group(0).envs(variables.iter().map(|(name, value)| (name, value)));
+        })?;
+        match (child.process.stdout.take(), child.process.stderr.take()) {
+            (Some(out), Some(err)) => Ok((child, out, err)),
+            (_, _) => {
+                child.abandon();
+                bail!("the command has no pipes")
+            }
+        }
+    }
+
+    fn spawn(command: &[OsString], shape: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let (reader, gate) = io::pipe().context("cannot make a pipe")?;
         fcntl(reader.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("cannot share a pipe")?;
         let own = env::current_exe().context("cannot find our own program")?;
-        let process = Command::new(own)
-            .arg(HOLD)
-            .arg(reader.as_raw_fd().to_string())
-            .args(command)
-            .spawn()
-            .context("cannot start the command")?;
+        let mut process = Command::new(own);
+        process.arg(HOLD).arg(reader.as_raw_fd().to_string()).args(command);
+        shape(&mut process);
+        let process = process.spawn().context("cannot start the command")?;
         Ok(Self { process, gate: Some(gate) })
     }
 
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         // Linux pids are positive and have at most 22 bits.
         Pid::from_raw(self.process.id() as i32)
     }
 
     /// Lets it become the command.
-    pub(super) fn release(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn release(&mut self) -> anyhow::Result<()> {
         if let Some(mut gate) = self.gate.take() {
             gate.write_all(b"g").context("the command is gone before it began")?;
         }
@@ -68,14 +90,19 @@ impl Child {
     }
 
     /// Ends it without its having become the command.
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.gate = None;
         let _ = self.process.wait();
     }
 
     /// Its status, if it has ended.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitCode>> {
-        Ok(self.process.try_wait()?.map(code))
+        Ok(self.try_status()?.map(code))
+    }
+
+    /// The same as the kernel has it.
+    pub(crate) fn try_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.try_wait()
     }
 
     /// The signal that has stopped it, told once for each stop.
@@ -114,19 +141,24 @@ pub(crate) fn held(words: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Waits, then becomes the command. Returns only if that fails.
+///
+/// Faults begin while it waits, so what it does after that is as little as can be: a fault that counts calls begins
+/// to count here.
 fn hold(gate: i32, command: &[OsString]) -> ExitCode {
-    let mut byte = [0];
-    let opened =
-        File::open(format!("/proc/self/fd/{gate}")).and_then(|mut file| file.read(&mut byte));
-    // The command shall not inherit it.
+    let Some((program, args)) = command.split_first() else { return ExitCode::FAILURE };
+    let mut command = Command::new(program);
+    command.args(args);
+    // It goes with `exec`, while what was inherited would not.
+    let opened = File::open(format!("/proc/self/fd/{gate}"));
     let _ = close(gate);
+    let mut byte = [0];
+    let opened = opened.and_then(|gate| ManuallyDrop::new(gate).read(&mut byte));
     if !matches!(opened, Ok(1)) {
         // The other side gave up and has said why.
         return ExitCode::FAILURE;
     }
     let _ = SigSet::empty().thread_set_mask();
-    let Some((program, args)) = command.split_first() else { return ExitCode::FAILURE };
-    let error = Command::new(program).args(args).exec();
+    let error = command.exec();
     say(format_args!("chaos: cannot run {}: {error}", clean(&program.to_string_lossy())));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE })
 }

@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use chaos_common::{
+    injection::Injection,
     invalid::causes,
     spec::{Spec, Untargeted},
     target::Target,
@@ -34,16 +35,19 @@ use chaos_daemon::{
 
 use nix::errno::Errno;
 
-use cgroup::FreshCgroup;
-use child::Child;
-pub(crate) use child::held;
-use signals::Signals;
+pub(crate) use cgroup::FreshCgroup;
+pub(crate) use child::{Child, held};
+pub(crate) use signals::Signals;
 
 /// How long faults go on if this process is stopped. A third of it is how soon a network namespace is
 /// noticed that the command makes for itself.
 const LEASE: Duration = Duration::from_secs(3);
 
+/// Who injects, in messages of the engine.
+pub(crate) const WHO: &str = "chaos exec";
+
 /// A command and the faults that it shall see.
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) faults: Vec<Untargeted>,
     pub(crate) command: Vec<OsString>,
@@ -63,14 +67,34 @@ pub(crate) enum Summary {
 /// # Errors
 /// When a fault could not be made; the command has not run then.
 pub(crate) fn run(job: Job) -> anyhow::Result<ExitCode> {
-    run_within_limits(job).map_err(|error| {
-        if is_out_of_files(&error) {
-            let said = causes(error.as_ref());
-            anyhow!("{said}; let more files be open, as with `ulimit -n 4096`")
-        } else {
-            error
-        }
-    })
+    run_within_limits(job).map_err(with_remedy)
+}
+
+/// Says what to do about an error of the engine, if it is about this process.
+pub(crate) fn with_remedy(error: anyhow::Error) -> anyhow::Error {
+    if is_out_of_files(&error) {
+        let said = causes(error.as_ref());
+        anyhow!("{said}; let more files be open, as with `ulimit -n 4096`")
+    } else {
+        error
+    }
+}
+
+/// Whether this process may do what it has to.
+///
+/// # Errors
+/// When it may not.
+pub(crate) fn needs_root() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "chaos exec loads eBPF programs, which takes root; run it with sudo"
+    );
+    Ok(())
+}
+
+/// An engine inside this process: what it has on the node ends with it.
+pub(crate) fn engine(root: CgroupRoot, policy: Policy) -> anyhow::Result<Arc<Engine>> {
+    Ok(Engine::start(Config { root, policy, lease: LEASE, durable: None })?)
 }
 
 fn is_out_of_files(error: &anyhow::Error) -> bool {
@@ -81,20 +105,12 @@ fn is_out_of_files(error: &anyhow::Error) -> bool {
 }
 
 fn run_within_limits(job: Job) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        nix::unistd::geteuid().is_root(),
-        "chaos exec loads eBPF programs, which takes root; run it with sudo"
-    );
+    needs_root()?;
     // Before any thread begins, so that all of them leave the signals to us.
     let signals = Signals::block().context("cannot take over the signals")?;
     let root = CgroupRoot::find()?;
     let cgroup = FreshCgroup::make(&root)?;
-    let engine = Engine::start(Config {
-        root,
-        policy: Policy::of_own_children(),
-        lease: LEASE,
-        durable: None,
-    })?;
+    let engine = engine(root, Policy::of_own_children())?;
     let mut child = Child::start(&job.command)?;
     let made = cgroup
         .take_in(child.pid())
@@ -111,15 +127,20 @@ fn run_within_limits(job: Job) -> anyhow::Result<ExitCode> {
         Summary::Print => describe(&engine),
         Summary::Omit => Vec::new(),
     };
-    let left = engine.stop(Parting::Recover, "chaos exec");
+    let left = engine.stop(Parting::Recover, WHO);
     for line in summary {
         say(line);
     }
+    tell_of(&left);
+    cgroup.remove();
+    code
+}
+
+/// Names what could not be undone.
+pub(crate) fn tell_of(left: &[Injection]) {
     for injection in left {
         say(format_args!("chaos: {} could not be undone: {}", injection.id, injection.message));
     }
-    cgroup.remove();
-    code
 }
 
 fn inject(engine: &Arc<Engine>, faults: &[Untargeted], cgroup: &FreshCgroup) -> anyhow::Result<()> {
@@ -132,20 +153,20 @@ fn inject(engine: &Arc<Engine>, faults: &[Untargeted], cgroup: &FreshCgroup) -> 
             times,
             seed,
         };
-        engine.inject(None, spec, "chaos exec")?;
+        engine.inject(None, spec, WHO)?;
     }
     Ok(())
 }
 
 /// Writes a line to standard error, if anybody reads it: a terminal that hung up does not keep us from
 /// clearing away.
-fn say(line: impl fmt::Display) {
+pub(crate) fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn describe(engine: &Engine) -> Vec<String> {
     let injections = engine.list(Which::AlsoEnded);
-    let line = |injection: &chaos_common::injection::Injection| {
+    let line = |injection: &Injection| {
         let (fault, counters) = (&injection.spec.fault, injection.counters);
         if !fault.has_events() {
             return format!("chaos: {fault}");

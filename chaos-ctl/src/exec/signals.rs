@@ -7,12 +7,13 @@
 //! - 32 and 33, which C libraries need for themselves,
 //! - what the command has already: a terminal sends to its whole foreground, a command to its own group.
 
-use std::{io, process, process::ExitCode};
+use std::{io, os::fd::AsFd as _, process, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use nix::{
     errno::Errno,
     libc::{self, c_int, signalfd_siginfo},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{SigSet, Signal, raise},
         signalfd::SignalFd,
@@ -48,8 +49,11 @@ const OF_TERMINALS: [c_int; 8] = [
 
 const JOB_CONTROL: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
+/// What ends a run that has no command to pass it on to.
+const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
 /// The signals of this process, taken over.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     fd: SignalFd,
     me: Sender,
 }
@@ -89,11 +93,29 @@ enum Fate {
 
 impl Signals {
     /// Blocks them in this thread and in all that it makes.
-    pub(super) fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         let set = Set::all_but(&LEFT_ALONE);
         set.block()?;
         let leads_session = getsid(None)? == getpid();
         Ok(Self { fd: set.fd()?, me: Sender { pid: process::id(), leads_session } })
+    }
+
+    /// Waits for any, for so long at most. The number of one that asks this program to end; all others say nothing.
+    pub(crate) fn end_within(&self, patience: Duration) -> anyhow::Result<Option<c_int>> {
+        // Rounded up, so that it is over when we wake.
+        let patience = patience.as_millis().saturating_add(1);
+        let patience = i32::try_from(patience).unwrap_or(i32::MAX);
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(None),
+            Ok(_) => {}
+            Err(errno) => return Err(errno).context("cannot wait for signals"),
+        }
+        match self.fd.read_signal() {
+            Ok(info) => Ok(info.map(|info| Came::from(info).number).filter(|n| ENDING.contains(n))),
+            Err(Errno::EINTR) => Ok(None),
+            Err(errno) => Err(errno).context("cannot read the signals"),
+        }
     }
 
     /// Passes them on until the command ends. Stops when job control stops the command: its shell waits

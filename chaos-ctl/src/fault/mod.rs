@@ -23,11 +23,14 @@ use chaos_common::{
     value::Percent,
 };
 use clap::{
-    ArgMatches, Args, Command, FromArgMatches, Subcommand,
+    Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand,
     error::{Error, ErrorKind},
 };
 
-use crate::error::refuse;
+use crate::{
+    error::refuse,
+    sweep::{flags, has_positions},
+};
 
 /// A fault from flags, and the flags `R` that the verb adds to those of each fault.
 #[derive(Clone, Debug)]
@@ -160,7 +163,11 @@ impl<R: Args> Subcommand for FaultCommand<R> {
             let command = define(kind, Command::new(kind.words().1));
             // `R` would replace it.
             let about = command.get_about().cloned().unwrap_or_default();
-            R::augment_args(command).about(about)
+            let command = R::augment_args(command).about(about);
+            // There they are refused.
+            let hides =
+                |arg: &Arg| !has_positions(kind) && arg.get_help_heading() == Some(flags::HEADING);
+            command.mut_args(|arg| if hides(&arg) { arg.hide(true) } else { arg })
         };
         let family = |family: &'static str| {
             Command::new(family)

@@ -85,6 +85,14 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// As it is written without colours.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        let mut text = Vec::new();
+        self.write(&mut text, ColorChoice::Never).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
     /// Writes headings and rows; no line ends in blanks.
     pub(super) fn write(&self, to: &mut impl Write, colours: ColorChoice) -> io::Result<()> {
         let heads: Vec<Cell> =

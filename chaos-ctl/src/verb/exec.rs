@@ -6,11 +6,13 @@ use anyhow::bail;
 use chaos_common::spec::Untargeted;
 
 use crate::{
+    app::App,
     error::Usage,
     exec::{self, Job, Summary},
     fault::{FaultCommand, of_flag},
     file,
     life::LifeArgs,
+    sweep::{self, Sweep, SweepFlags},
 };
 
 /// Run a command with faults on it and on nothing else; needs no daemon
@@ -21,6 +23,7 @@ use crate::{
 ///
 ///   chaos exec network loss --percent 10 -- curl https://example.org
 ///   chaos exec -f faults.yaml -- ./run-tests
+///   chaos exec syscall error --call write --errno ENOSPC --sweep -- cp a b
 #[derive(Debug, clap::Args)]
 #[command(subcommand_negates_reqs = true, arg_required_else_help = true, verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -31,6 +34,9 @@ pub(crate) struct Args {
     /// Say on standard error, when the command has ended, what the faults did
     #[arg(long)]
     summary: bool,
+
+    #[command(flatten)]
+    sweep: SweepFlags,
 
     /// The command and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
@@ -50,30 +56,49 @@ struct Rest {
     #[arg(long)]
     summary: bool,
 
+    #[command(flatten)]
+    sweep: SweepFlags,
+
     /// The command and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND", required = true, help_heading = "Command")]
     command: Vec<OsString>,
 }
 
-/// Runs the command and gives its exit code.
+/// What to do with the command.
+#[derive(Debug)]
+enum Task {
+    Run(Job),
+    Sweep(Box<Sweep>),
+}
+
+/// Runs the command and gives its exit code, or sweeps it.
 ///
 /// # Errors
 /// When the file cannot be used or a fault not be made; the command has not run then.
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    exec::run(job(args)?)
+pub(super) fn run(args: Args, app: &mut App) -> anyhow::Result<ExitCode> {
+    match task(args)? {
+        Task::Run(job) => exec::run(job),
+        Task::Sweep(sweep) => sweep::run(*sweep, app),
+    }
 }
 
-fn job(args: Args) -> anyhow::Result<Job> {
+fn task(args: Args) -> anyhow::Result<Task> {
     match args {
+        Args { file: None, fault: Some(_), sweep, .. } if sweep.is_given() => {
+            bail!(Usage::of(
+                "put --sweep and its flags behind the fault, as in syscall error --sweep"
+            ))
+        }
         Args { file: None, fault: Some(FaultCommand { fault, rest }), .. } => {
-            let LifeArgs { duration, times, seed } = rest.life;
+            let Rest { life, summary, sweep, command } = rest;
+            let LifeArgs { duration, times, seed } = life;
             let fault = Untargeted { fault, duration, times, seed }.checked();
             let fault = fault.map_err(|invalid| Usage::of(of_flag(invalid)))?;
-            Ok(Job { faults: vec![fault], command: rest.command, summary: summary(rest.summary) })
+            of_one_or_all(vec![fault], command, summary, sweep)
         }
-        Args { file: Some(path), fault: None, command, summary: asked } => {
+        Args { file: Some(path), fault: None, command, summary, sweep } => {
             let faults = file::documents(&path, &file::read(&path)?)?;
-            Ok(Job { faults, command, summary: summary(asked) })
+            of_one_or_all(faults, command, summary, sweep)
         }
         Args { file: Some(_), fault: Some(_), .. } | Args { file: None, fault: None, .. } => {
             bail!(Usage::of("give either a fault or --file"))
@@ -81,6 +106,24 @@ fn job(args: Args) -> anyhow::Result<Job> {
     }
 }
 
-fn summary(asked: bool) -> Summary {
-    if asked { Summary::Print } else { Summary::Omit }
+fn of_one_or_all(
+    faults: Vec<Untargeted>,
+    command: Vec<OsString>,
+    is_summary: bool,
+    sweep: SweepFlags,
+) -> anyhow::Result<Task> {
+    if !sweep.is_given() {
+        let summary = if is_summary { Summary::Print } else { Summary::Omit };
+        return Ok(Task::Run(Job { faults, command, summary }));
+    }
+    if is_summary {
+        bail!(Usage::of("--summary: --sweep ends in a table of its own; leave it out"));
+    }
+    match <[Untargeted; 1]>::try_from(faults) {
+        Ok([fault]) => Ok(Task::Sweep(Box::new(sweep.sweep(fault, command)?))),
+        Err(faults) => bail!(Usage::of(format_args!(
+            "--sweep is of one fault, and the file holds {}; keep one",
+            faults.len()
+        ))),
+    }
 }

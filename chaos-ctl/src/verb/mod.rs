@@ -23,8 +23,8 @@ use crate::{app::App, outcome::Outcome};
 pub(crate) enum Verb {
     Doctor(doctor::Args),
     Targets(targets::Args),
-    Inject(inject::Args),
-    Exec(exec::Args),
+    Inject(Box<inject::Args>),
+    Exec(Box<exec::Args>),
     Ls(ls::Args),
     Get(get::Args),
     Watch(watch::Args),
@@ -39,11 +39,11 @@ pub(crate) enum Verb {
 /// When it could not be done; what was done in part is an exit code.
 pub(crate) fn run(verb: Verb, mut app: App) -> anyhow::Result<ExitCode> {
     let outcome = match verb {
-        Verb::Exec(args) => return exec::run(args),
+        Verb::Exec(args) => return exec::run(*args, &mut app),
         Verb::Completions(args) => completions::run(args, &mut app),
         Verb::Doctor(args) => wait(doctor::run(args, &mut app)),
         Verb::Targets(args) => wait(targets::run(args, &mut app)),
-        Verb::Inject(args) => wait(inject::run(args, &mut app)),
+        Verb::Inject(args) => wait(inject::run(*args, &mut app)),
         Verb::Ls(args) => wait(ls::run(args, &mut app)),
         Verb::Get(args) => wait(get::run(args, &mut app)),
         Verb::Watch(args) => wait(watch::run(args, &mut app)),

@@ -118,3 +118,46 @@ fn targets_that_make_no_sense() {
     target(&format!("--unit {}.service", "x".repeat(100_000)), "no unit");
     target("--unit \u{1b}[2J.service", "\\u{1b}");
 }
+
+/// Before anything is run, and whoever asks.
+#[test]
+fn sweeps_that_make_no_sense() {
+    let sweep = |flags: &str, words: &str| {
+        refused(&format!("exec syscall error --call write --errno EIO {flags} -- true"), words);
+    };
+    for (flag, words) in [
+        ("--times 1", "--times: --sweep itself chooses"),
+        ("--skip 3", "--skip: --sweep itself chooses"),
+        ("--every 2", "--every: --sweep itself chooses"),
+        ("--percent 5", "--percent: --sweep itself chooses"),
+        ("--seed 5", "--seed: --sweep itself chooses"),
+        ("--duration 5s", "--duration: with --sweep the fault is there for the whole of each run"),
+        ("--summary", "--summary: --sweep ends in a table of its own"),
+    ] {
+        sweep(&format!("--sweep {flag}"), words);
+    }
+    for flag in ["--before a", "--check a", "--timeout 5s", "--codes 0", "--keep a", "--pid 1"] {
+        sweep(flag, "--sweep[=<POSITIONS>]");
+    }
+    for positions in ["0", "5..4", "x", ""] {
+        sweep(&format!("--sweep={positions}"), "10..20");
+    }
+    sweep("--sweep --codes 256", "--codes <CODE>");
+    sweep("--sweep --codes -1", "--codes <CODE>");
+    sweep("--sweep --timeout 5", "write it as 90s, 5m or 1h30m");
+    sweep("--sweep --pid 0", "--pid <PID>");
+    refused("exec network loss --percent 1 --sweep -- true", "network loss cannot be swept");
+    refused("exec --sweep syscall error --call write --errno EIO -- true", "behind the fault");
+    refused("exec syscall error --call write --errno EIO --sweep", "<COMMAND>");
+}
+
+#[test]
+fn a_sweep_is_of_one_fault() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display();
+    let one = "fault: {syscallError: {calls: [write], errno: EIO}}\n";
+    std::fs::write(&file, format!("{one}---\n{one}")).unwrap();
+    refused(&format!("exec -f {path} --sweep -- true"), "the file holds 2");
+    std::fs::write(&file, one.replace("EIO", "EIO, skip: 3")).unwrap();
+    refused(&format!("exec -f {path} --sweep -- true"), "--skip: --sweep itself chooses");
+}

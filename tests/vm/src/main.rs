@@ -50,6 +50,8 @@ mod network_reject;
 mod network_reorder;
 #[path = "../tests/socket_error.rs"]
 mod socket_error;
+#[path = "../tests/sweep.rs"]
+mod sweep;
 #[path = "../tests/syscall_error.rs"]
 mod syscall_error;
 #[path = "../tests/targets.rs"]
@@ -102,6 +104,7 @@ fn main() -> Result<ExitCode> {
                 crash::trials(),
                 bad_input::trials(),
                 exec::trials(),
+                sweep::trials(),
             ];
             Ok(harness::run(arguments, trials.into_iter().flatten().collect()).exit_code())
         }

@@ -68,6 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             say(&pid)?;
             Ok(ExitCode::SUCCESS)
         }
+        ["swept", ref words @ ..] => super::swept::run(words),
         ["grpc", "serve", at] => super::grpc::serve(at.parse()?).map(|()| ExitCode::SUCCESS),
         ["grpc", "watch", at, count] => {
             say(&super::grpc::watch(at.parse()?, count.parse()?)?)?;

@@ -10,6 +10,7 @@ mod passed;
 mod protocol;
 mod steady;
 mod stream;
+mod swept;
 mod uring;
 
 use std::{
