@@ -43,6 +43,7 @@ const PLACES: [Place; 6] = [
         joint: '_',
         others: &[
             "bad_input",
+            "call_cells",
             "crash",
             "exec",
             "harness_itself",

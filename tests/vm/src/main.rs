@@ -8,6 +8,8 @@ mod victim;
 
 #[path = "../tests/bad_input.rs"]
 mod bad_input;
+#[path = "../tests/call_cells.rs"]
+mod call_cells;
 #[path = "../tests/crash.rs"]
 mod crash;
 #[path = "../tests/exec.rs"]
@@ -89,9 +91,11 @@ fn main() -> Result<ExitCode> {
                 network_occupy::trials(),
                 syscall_error::trials(),
                 harness::Tier::Override.trials(syscall_error::overriding),
-                file_error::trials(),
+                file_error::all_trials(),
                 socket_error::trials(),
                 memory_error::trials(),
+                call_cells::trials(),
+                harness::Tier::Override.trials(call_cells::overriding),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -5,6 +5,7 @@ mod calls;
 mod cgroup;
 mod chaos;
 mod client;
+mod container;
 mod daemon;
 mod flow;
 mod group;
@@ -35,6 +36,7 @@ pub(crate) use calls::{
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, Watch, field, reason, refused};
+pub(crate) use container::Container;
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
 pub(crate) use flow::{Connections, Datagrams, Probe, Round};
 pub(crate) use group::TestGroup;

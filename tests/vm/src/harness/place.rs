@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
     path::PathBuf,
@@ -28,6 +28,7 @@ pub(crate) struct Place {
     cgroup: Option<File>,
     netns: Option<OwnedFd>,
     own_netns: bool,
+    mounts: Option<OwnedFd>,
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
@@ -54,6 +55,12 @@ impl Place {
     pub(crate) fn own_netns(mut self) -> Self {
         self.own_netns = true;
         self
+    }
+
+    /// Among the mounts of another namespace, at their root.
+    pub(super) fn mounts(mut self, mounts: BorrowedFd<'_>) -> Result<Self> {
+        self.mounts = Some(mounts.try_clone_to_owned().context("cannot copy a descriptor")?);
+        Ok(self)
     }
 
     /// As a user without any privilege, of one group.
@@ -93,6 +100,9 @@ impl Place {
             }
             if self.own_netns {
                 unshare(CloneFlags::CLONE_NEWNET)?;
+            }
+            if let Some(mounts) = &self.mounts {
+                setns(mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
             }
             if !self.hidden.is_empty() {
                 unshare(CloneFlags::CLONE_NEWNS)?;
