@@ -44,6 +44,7 @@ const PLACES: [Place; 6] = [
         others: &[
             "bad_input",
             "call_cells",
+            "call_programs",
             "crash",
             "exec",
             "harness_itself",

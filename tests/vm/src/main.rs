@@ -10,6 +10,8 @@ mod victim;
 mod bad_input;
 #[path = "../tests/call_cells.rs"]
 mod call_cells;
+#[path = "../tests/call_programs.rs"]
+mod call_programs;
 #[path = "../tests/crash.rs"]
 mod crash;
 #[path = "../tests/exec.rs"]
@@ -96,6 +98,7 @@ fn main() -> Result<ExitCode> {
                 memory_error::trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
+                call_programs::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -45,7 +45,9 @@ pub(crate) use net::{Family, Net};
 pub(crate) use netlink::{Netlink, Raw, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
-pub(crate) use program::{Server, needs_programs, own_command, program, succeeds};
+pub(crate) use program::{
+    Server, begin, needs_programs, own_command, program, run_to_end, succeeds,
+};
 use resident::Resident;
 pub(crate) use residue::{Observed, Pins, check_pins};
 pub(crate) use runner::{run, tests, trial};
