@@ -43,6 +43,8 @@ const PLACES: [Place; 6] = [
         joint: '_',
         others: &[
             "bad_input",
+            "call_cells",
+            "call_programs",
             "crash",
             "exec",
             "harness_itself",

@@ -8,6 +8,10 @@ mod victim;
 
 #[path = "../tests/bad_input.rs"]
 mod bad_input;
+#[path = "../tests/call_cells.rs"]
+mod call_cells;
+#[path = "../tests/call_programs.rs"]
+mod call_programs;
 #[path = "../tests/crash.rs"]
 mod crash;
 #[path = "../tests/exec.rs"]
@@ -94,11 +98,14 @@ fn main() -> Result<ExitCode> {
                 network_occupy::trials(),
                 syscall_error::trials(),
                 harness::Tier::Override.trials(syscall_error::overriding),
-                file_error::trials(),
+                file_error::all_trials(),
                 file_delay::trials(),
                 socket_error::trials(),
                 harness::Tier::Address.trials(socket_error::by_address),
                 memory_error::trials(),
+                call_cells::trials(),
+                harness::Tier::Override.trials(call_cells::overriding),
+                call_programs::trials(),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

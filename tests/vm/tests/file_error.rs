@@ -1,6 +1,10 @@
 //! `file error`: whatever is done to files, by whatever way.
 
+#[path = "file_error/containers.rs"]
+mod containers;
+
 use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
 use crate::harness::{
@@ -21,6 +25,10 @@ tests![
     writing_back_fails_where_system_calls_can,
     where_the_kernel_lets_nobody_it_is_refused,
 ];
+
+pub(crate) fn all_trials() -> Vec<Trial> {
+    [trials(), containers::trials()].into_iter().flatten().collect()
+}
 
 /// Names of a folder of the test's own.
 struct Names(String);
@@ -133,22 +141,44 @@ fn io_uring_is_no_way_round() -> Result<()> {
     let path = names.of("data");
     std::fs::write(&path, "0123456789")?;
     let descriptor = outcome(&stage.victim, &openat_with(&path, libc::O_RDWR))?.context("open")?;
-    let by_ring = |number, args| Deed { entry: Entry::Uring, number, args };
-    let deeds = [
-        ("open", by_ring(uring::OPENAT, vec![number(libc::AT_FDCWD), text(&path), number(0)])),
-        ("read", by_ring(uring::READ, vec![number(descriptor), Arg::Room(4), number(4)])),
-        ("write", by_ring(uring::WRITE, vec![number(descriptor), Arg::Room(4), number(4)])),
-    ];
-    if let Err(error) = stage.victim.deed(&deeds[1].1) {
+    let deeds = |entry| {
+        let by_ring = |number, args| Deed { entry, number, args };
+        let here = number(libc::AT_FDCWD);
+        [
+            ("open", by_ring(uring::OPENAT, vec![here, text(&path), number(0)])),
+            ("read", by_ring(uring::READ, vec![number(descriptor), Arg::Room(4), number(4)])),
+            ("write", by_ring(uring::WRITE, vec![number(descriptor), Arg::Room(4), number(4)])),
+        ]
+    };
+    if let Err(error) = stage.victim.deed(&deeds(Entry::Uring)[1].1) {
         stage.finish(daemon)?;
         return skip(format!("{error:#}"));
     }
-    for (operation, deed) in deeds {
+    let entries = [Entry::Uring, Entry::UringWorker, Entry::UringPoller];
+    for (operation, deed) in entries.into_iter().flat_map(deeds) {
         let fault = files(&[&path], &[operation], "EIO").on(&stage.target);
         let injection = client.inject(fault)?;
         fails(&stage.victim, &deed, Errno::EIO)?;
-        client.recover(&injection.id)?;
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.fired == 1 && counters.matched == 1, "{deed:?}: {counters:?}");
         works(&stage.victim, &deed)?;
+    }
+    // A thread that polls has a name of its own, and runs the same program.
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", stage.victim.pid()))?;
+    let program = std::env::current_exe()?.to_string_lossy().into_owned();
+    let fault = || files(&[&path], &["read"], "EIO");
+    for (fault, is_by_poller) in
+        [(fault().comm(name.trim_end()), false), (fault().exe(&program), true)]
+    {
+        let injection = client.inject(fault.on(&stage.target))?;
+        fails(&stage.victim, &deeds(Entry::Uring)[1].1, Errno::EIO)?;
+        let polled = &deeds(Entry::UringPoller)[1].1;
+        if is_by_poller {
+            fails(&stage.victim, polled, Errno::EIO)?;
+        } else {
+            works(&stage.victim, polled)?;
+        }
+        client.recover(&injection.id)?;
     }
     works(&stage.victim, &call(libc::SYS_close, [number(descriptor)]))?;
     stage.idle(&daemon)?;

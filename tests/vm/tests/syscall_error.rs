@@ -21,6 +21,7 @@ tests![
     a_command_of_chaos_exec_is_hit,
     a_firing_names_the_call_and_who_made_it,
     every_way_to_open_fails,
+    programs_with_short_pointers_are_met,
     exactly_the_asked_errno_arrives,
     a_rhythm_and_a_budget_are_exact_under_threads,
     a_share_is_a_share,
@@ -158,6 +159,26 @@ fn every_way_to_open_fails() -> Result<()> {
         ensure!(counters.fired == 1 && counters.matched == 1, "{name}: {counters:?}");
         works(&stage.victim, &deed)?;
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// x32: 64-bit programs with pointers of 32 bits, whose calls have a bit of their own in their numbers.
+fn programs_with_short_pointers_are_met() -> Result<()> {
+    const X32: i64 = 0x4000_0000;
+    if call(X32 | libc::SYS_getpid, []).run()? == -i64::from(libc::ENOSYS) {
+        return skip("this kernel runs no x32 programs (CONFIG_X86_X32_ABI)");
+    }
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "file")?;
+    let deed = call(X32 | libc::SYS_open, [text(&path), number(0)]);
+    works(&stage.victim, &deed)?;
+    let injection = client.inject(syscalls(&["open"], "EIO").on(&stage.target))?;
+    fails(&stage.victim, &deed, Errno::EIO)?;
+    works(&stage.bystander, &deed)?;
+    client.recover(&injection.id)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

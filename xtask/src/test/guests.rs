@@ -26,17 +26,26 @@ const NETWORK: &str = "network_";
 /// `fq` they wait in the daemon. It is a short one.
 const ALSO_WITHOUT_FQ: &str = "network_reorder";
 
+/// Other people's programs under faults of calls: they take long to begin, and what they see differs by the way in which
+/// calls fail only.
+const CALL_PROGRAMS: &str = "call_programs";
+
 /// Which suites a whole run leaves to which kernels. Every suite that is named nowhere here runs under every kernel.
 struct Plan {
     suites: BTreeSet<String>,
     milestones: Vec<String>,
     networked: Vec<String>,
+    ways_of_calls: Vec<String>,
 }
 
 impl Plan {
     fn new(kernels: &[Prepared], suites: BTreeSet<String>) -> Self {
-        let (milestones, networked) = (matrix::milestones(kernels), matrix::networked(kernels));
-        Self { suites, milestones, networked }
+        Self {
+            suites,
+            milestones: matrix::milestones(kernels),
+            networked: matrix::networked(kernels),
+            ways_of_calls: matrix::ways_of_calls(kernels),
+        }
     }
 
     /// The kernels that alone run a suite, or `None` if all do.
@@ -46,6 +55,8 @@ impl Plan {
             Some(&self.milestones[..self.milestones.len().min(1)])
         } else if OWN_SUITES.contains(&suite) {
             Some(&self.milestones)
+        } else if suite == CALL_PROGRAMS {
+            Some(&self.ways_of_calls)
         } else if suite.starts_with(NETWORK) {
             Some(&self.networked)
         } else {
@@ -157,11 +168,13 @@ mod tests {
 
     fn left_out(kernel: &str) -> Vec<String> {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let suites = ["crash", "file_delay", "network_loss", "network_reorder", "tap"];
+        let suites =
+            ["call_programs", "crash", "file_delay", "network_loss", "network_reorder", "tap"];
         let plan = Plan {
             suites: BTreeSet::from(suites.map(str::to_owned)),
             milestones: names(&["5.10", "6.12"]),
             networked: names(&["5.10", "6.1", "6.12", "7.3"]),
+            ways_of_calls: names(&["5.10", "7.3", "6.12-override"]),
         };
         plan.left_out(kernel).into_iter().map(|skip| skip.test).collect()
     }
@@ -169,12 +182,12 @@ mod tests {
     #[test]
     fn a_kernel_leaves_out_what_others_run() {
         assert!(left_out("5.10").is_empty());
-        assert_eq!(left_out("6.12"), ["tap::*"]);
-        assert_eq!(left_out("6.1"), ["crash::*", "tap::*"]);
+        assert_eq!(left_out("6.12"), ["call_programs::*", "tap::*"]);
+        assert_eq!(left_out("6.1"), ["call_programs::*", "crash::*", "tap::*"]);
         assert_eq!(left_out("7.3"), ["crash::*", "tap::*"]);
         assert_eq!(
             left_out("7.2"),
-            ["crash::*", "network_loss::*", "network_reorder::*", "tap::*"]
+            ["call_programs::*", "crash::*", "network_loss::*", "network_reorder::*", "tap::*"]
         );
         assert_eq!(left_out("6.12-override"), ["crash::*", "network_loss::*", "tap::*"]);
     }

@@ -61,6 +61,15 @@ pub(crate) fn networked(kernels: &[Prepared]) -> Vec<String> {
     stock.into_iter().chain(newest).map(|kernel| kernel.name.clone()).collect()
 }
 
+/// The names of one for each way in which calls can be made to fail: by what the kernel asks its security modules, where
+/// the calls begin (Debian's from 7.1 on), and by our own kernel's `bpf_override_return`.
+pub(crate) fn ways_of_calls(kernels: &[Prepared]) -> Vec<String> {
+    let stock: Vec<&Prepared> = kernels.iter().filter(|one| one.modules.is_some()).collect();
+    let own = kernels.iter().find(|kernel| kernel.name == OVERRIDE);
+    let ends = stock.first().into_iter().chain(stock.iter().skip(1).next_back());
+    ends.copied().chain(own).map(|kernel| kernel.name.clone()).collect()
+}
+
 impl Kernel {
     /// Fetches what is not in the cache.
     pub(crate) fn prepare(&self) -> Result<Prepared> {
@@ -222,7 +231,7 @@ fn images_in(folder: &Path) -> Result<Vec<Kernel>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OVERRIDE, Prepared, is_prefix, milestones, networked};
+    use super::{OVERRIDE, Prepared, is_prefix, milestones, networked, ways_of_calls};
 
     /// As if they were fetched.
     fn prepared(names: &[&str]) -> Vec<Prepared> {
@@ -242,6 +251,14 @@ mod tests {
         assert_eq!(networked(&all[..4]), ["5.10", "6.1", "6.12", "7.2"]);
         assert_eq!(networked(&all[..3]), ["5.10", "6.1", "6.12"]);
         assert!(networked(&all[5..]).is_empty());
+    }
+
+    #[test]
+    fn calls_have_the_oldest_the_newest_and_our_own() {
+        let all = prepared(&["5.10", "6.1", "6.12", "7.2", "7.3", OVERRIDE]);
+        assert_eq!(ways_of_calls(&all), ["5.10", "7.3", OVERRIDE]);
+        assert_eq!(ways_of_calls(&all[..1]), ["5.10"]);
+        assert_eq!(ways_of_calls(&all[5..]), [OVERRIDE]);
     }
 
     #[test]

@@ -16,11 +16,15 @@ const PACKAGES: &[&str] = &[
     "base-files",
     "busybox",
     "curl",
+    // In Go, as is `websocketd`: a client and a server of HTTP.
+    "hey",
     "iperf3",
     "iputils-ping",
     "nftables",
     "redis-server",
     "redis-tools",
+    "sqlite3",
+    "websocketd",
 ];
 
 /// Names a disk after what is on it: with other packages it is another one.

@@ -113,7 +113,7 @@ pub(crate) fn is_open(deed: &Deed) -> bool {
         Entry::Native => [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat]
             .contains(&deed.number),
         Entry::Compat => [5, 295].contains(&deed.number),
-        Entry::Uring => deed.number == uring::OPENAT,
+        Entry::Uring | Entry::UringWorker | Entry::UringPoller => deed.number == uring::OPENAT,
     }
 }
 

@@ -6,6 +6,7 @@ mod capabilities;
 mod cgroup;
 mod chaos;
 mod client;
+mod container;
 mod daemon;
 mod flow;
 mod group;
@@ -37,6 +38,7 @@ pub(crate) use capabilities::say_capabilities;
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
 pub(crate) use chaos::{Output, chaos, chaos_to, finish, run as run_command, start};
 pub(crate) use client::{Client, Watch, field, reason, refused};
+pub(crate) use container::Container;
 pub(crate) use daemon::{Daemon, Handover, LEASE, Settings};
 pub(crate) use flow::{Connections, Datagrams, Probe, Round};
 pub(crate) use group::TestGroup;
@@ -45,7 +47,9 @@ pub(crate) use net::{Family, Net};
 pub(crate) use netlink::{Netlink, Raw, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
-pub(crate) use program::{Server, disk_folder, needs_programs, own_command, program, succeeds};
+pub(crate) use program::{
+    Server, begin, disk_folder, needs_programs, own_command, program, run_to_end, succeeds,
+};
 use resident::Resident;
 pub(crate) use residue::{Observed, Pins, check_pins};
 pub(crate) use runner::{run, tests, trial};

@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
     path::PathBuf,
@@ -29,6 +29,7 @@ pub(crate) struct Place {
     netns: Option<OwnedFd>,
     own_netns: bool,
     own_mounts: bool,
+    mounts: Option<OwnedFd>,
     user: Option<u32>,
     group: Option<u32>,
     hidden: Vec<CString>,
@@ -61,6 +62,12 @@ impl Place {
     pub(crate) fn own_mounts(mut self) -> Self {
         self.own_mounts = true;
         self
+    }
+
+    /// Among the mounts of another namespace, at their root.
+    pub(super) fn mounts(mut self, mounts: BorrowedFd<'_>) -> Result<Self> {
+        self.mounts = Some(mounts.try_clone_to_owned().context("cannot copy a descriptor")?);
+        Ok(self)
     }
 
     /// As a user without any privilege, of one group.
@@ -100,6 +107,9 @@ impl Place {
             }
             if self.own_netns {
                 unshare(CloneFlags::CLONE_NEWNET)?;
+            }
+            if let Some(mounts) = &self.mounts {
+                setns(mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
             }
             if self.own_mounts || !self.hidden.is_empty() {
                 unshare(CloneFlags::CLONE_NEWNS)?;

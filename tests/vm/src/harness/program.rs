@@ -1,6 +1,7 @@
 //! Other people's programs, unchanged, from the disk that a test VM has.
 
 use std::{
+    io::Read as _,
     path::Path,
     process::{Child, Command},
 };
@@ -30,6 +31,10 @@ pub(crate) fn disk_folder() -> Result<TempDir> {
 #[derive(Debug)]
 pub(crate) struct Server(Child);
 
+/// What a server said until its end.
+#[derive(Debug)]
+pub(crate) struct Said(pub(crate) String);
+
 impl Server {
     /// Starts one.
     pub(crate) fn start(place: Place, argv: &[&str]) -> Result<Self> {
@@ -39,6 +44,27 @@ impl Server {
     /// Starts a command of this very program.
     pub(crate) fn own(place: Place, arguments: &[&str]) -> Result<Self> {
         Ok(Self(start(own_command(place, arguments)?)?))
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn lives(&mut self) -> Result<()> {
+        let status = self.0.try_wait()?;
+        ensure!(status.is_none(), "the server ended: {status:?}");
+        Ok(())
+    }
+
+    /// Kills it without warning. What it said, to both of its outputs.
+    pub(crate) fn kill(mut self) -> Result<Said> {
+        self.0.kill()?;
+        self.0.wait()?;
+        let (mut out, mut err) = (String::new(), String::new());
+        if let Some(pipe) = &mut self.0.stdout {
+            pipe.read_to_string(&mut out)?;
+        }
+        if let Some(pipe) = &mut self.0.stderr {
+            pipe.read_to_string(&mut err)?;
+        }
+        Ok(Said(out + &err))
     }
 }
 
@@ -58,9 +84,19 @@ impl Drop for Server {
     }
 }
 
+/// Starts one; [`finish`] gives it its input and waits for its end.
+pub(crate) fn begin(place: Place, argv: &[&str]) -> Result<Child> {
+    start(command(place, argv)?)
+}
+
+/// Runs one to its end, even one that a fault keeps from being run.
+pub(crate) fn run_to_end(place: Place, argv: &[&str]) -> Result<Output> {
+    finish(begin(place, argv)?, "")
+}
+
 /// Runs one to its end.
 pub(crate) fn program(place: Place, argv: &[&str]) -> Result<Output> {
-    let output = finish(start(command(place, argv)?)?, "")?;
+    let output = run_to_end(place, argv)?;
     // What a shell says of a program that is not there, and `exec` of one that lacks a library.
     ensure!(output.code != 127, "{argv:?} does not run: {output:?}");
     Ok(output)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::harness::{cgroup_mount, own_binary};
@@ -51,6 +51,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             std::thread::sleep(Duration::from_secs(
                 seconds.parse().context("no number of seconds")?,
             ));
+            Ok(ExitCode::SUCCESS)
+        }
+        // Has a child answer, which runs a program of its own.
+        ["parent"] => {
+            let status = Command::new(own_binary()?).arg("victim").status()?;
+            ensure!(status.success(), "the child ended with {status}");
             Ok(ExitCode::SUCCESS)
         }
         // Makes cgroups below its own and leaves a process in one, whose id it says.

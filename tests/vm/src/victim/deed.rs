@@ -29,6 +29,10 @@ pub(crate) enum Entry {
     Compat,
     /// `io_uring`: the number is an opcode.
     Uring,
+    /// The same, done by a worker of the ring.
+    UringWorker,
+    /// The same, by a thread that looks for what is to be done.
+    UringPoller,
 }
 
 /// An argument.
@@ -63,7 +67,10 @@ impl Deed {
                 let memory = Memory::low(&self.args)?;
                 Ok(compat(self.number, memory.words))
             }
-            Entry::Uring => super::uring::run(self.number, &Memory::anywhere(&self.args)?.words),
+            Entry::Uring | Entry::UringWorker | Entry::UringPoller => {
+                let memory = Memory::anywhere(&self.args)?;
+                super::uring::run(self.entry, self.number, &memory.words)
+            }
         }
     }
 
