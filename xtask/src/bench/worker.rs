@@ -61,9 +61,9 @@ impl Worker {
         self.number(&format!("open-in-vain {path} {times}"))
     }
 
-    /// Nanoseconds of `getppid`.
-    pub(crate) fn parent(&mut self, times: u32) -> Result<f64> {
-        self.number(&format!("parent {times}"))
+    /// Nanoseconds of `umask`.
+    pub(crate) fn umask(&mut self, times: u32) -> Result<f64> {
+        self.number(&format!("umask {times}"))
     }
 
     /// How many of so many tries to open a file fail.

@@ -56,14 +56,14 @@ const CALLS: [Call; 3] = [
         time: |worker, path| worker.open(path, TIMES),
     },
     Call {
-        name: "getppid",
-        function: "__x64_sys_getppid",
+        name: "umask",
+        function: "__x64_sys_umask",
         goal: CHEAPEST,
         fault: |_| {
             let caller = Some(v1::Caller { comm: Some("nobody".into()), exe: Vec::new() });
-            Fault::SyscallError(v1::SyscallError { caller, ..named("=getppid") })
+            Fault::SyscallError(v1::SyscallError { caller, ..named("=umask") })
         },
-        time: |worker, _| worker.parent(TIMES),
+        time: |worker, _| worker.umask(TIMES),
     },
 ];
 
@@ -175,12 +175,12 @@ fn traced(subjects: &Subjects, target: &Cgroup, victim: &mut Worker) -> Result<V
         ),
         (
             "not this call, by strace",
-            vec!["-e".to_owned(), "inject=getppid:error=EIO".to_owned()],
+            vec!["-e".to_owned(), "inject=umask:error=EIO".to_owned()],
             false,
         ),
         (
             "not this call, by strace --seccomp-bpf",
-            vec!["--seccomp-bpf".to_owned(), "-e".to_owned(), "trace=getppid".to_owned()],
+            vec!["--seccomp-bpf".to_owned(), "-e".to_owned(), "trace=umask".to_owned()],
             false,
         ),
     ] {
