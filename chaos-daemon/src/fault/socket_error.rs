@@ -2,7 +2,7 @@
 //! pass the target's cgroup.
 
 use chaos_common::{
-    abi::{self, Action, CallRule, Condition, Operation, SocketFilter},
+    abi::{self, Action, CallRule, Condition, Operation, SocketFamily, SocketFilter},
     fault::{Direction, FaultKind, NetworkFilter, Paths, SOCKET_OPERATIONS, SocketError, Sockets},
     invalid::Invalid,
     value::{Cidr, Errno, Remotes},
@@ -20,6 +20,7 @@ use crate::{
 };
 
 const RESET_OPEN: &str = "reset open";
+const NO_SUCH_FAMILY: &str = "only calls over IPv4 and IPv6 pass the target's cgroup";
 const BY_ADDRESS: &str = "over IPv4 and IPv6 only, whatever program calls";
 
 pub(super) fn plan(
@@ -80,6 +81,10 @@ fn connecting(
             Ok(_) | Err(_) => asked.operation(operation, found),
         }
     }
+    let others = SocketFamily::Unix as u32 | SocketFamily::Other as u32;
+    if filter.is_ok() && error.sockets.families.bits() & others != 0 {
+        asked.lacks("families other than ipv4 and ipv6", NO_SUCH_FAMILY.to_owned());
+    }
     asked.settle(FaultKind::SocketError, error.partial)?;
     let filter = filter.map_err(|reason| unsupported(Operation::Connect.word(), reason))?;
     let mut effects = Network {
@@ -113,7 +118,7 @@ fn by_address(error: &SocketError, support: &Support) -> Result<NetworkFilter, S
         Cidr::EVERYTHING.into_iter().filter(of_ip).collect()
     };
     if remote.is_empty() && !families.is_any() {
-        return Err("only calls over IPv4 and IPv6 pass there; give `families` of these".into());
+        return Err(NO_SUCH_FAMILY.into());
     }
     Ok(NetworkFilter {
         direction: Some(Direction::Out),

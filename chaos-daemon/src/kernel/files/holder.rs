@@ -8,6 +8,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -134,8 +135,14 @@ fn is_holder(pid: i32) -> bool {
 impl Drop for Holder {
     /// With it the kernel lets everybody go on.
     fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            tracing::warn!(%error, "a process that holds files could not be ended");
+        let _ = self.child.kill();
+        for _ in 0..100 {
+            if self.has_ended() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
         }
+        // It is in the kernel's hands, waiting for a disk or the like. Nobody here waits for it.
+        tracing::warn!(pid = self.child.id(), "a process that holds files has not ended yet");
     }
 }

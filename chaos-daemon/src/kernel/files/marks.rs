@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use chaos_common::{abi::Operation, value::PathGlob};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2},
-    sys::stat::{FileStat, Mode, fstat},
+    sys::stat::Mode,
 };
 use procfs::process::MountInfo;
 
@@ -32,26 +32,13 @@ pub(super) enum Scope {
     Mount,
 }
 
-/// What was marked: a mark on a file is everybody's, one on a mount only of those who see that mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    scope: Scope,
-    device: u64,
-    inode: u64,
-    /// Of a mount: in which namespace.
-    namespace: Option<(u64, u64)>,
-}
-
 /// A place to mark.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) mark: Mark,
     pub(super) scope: Scope,
     /// As its process says it.
     pub(super) path: PathBuf,
     pub(super) handle: OwnedFd,
-    /// It lies in a file system that has no files but the kernel's.
-    pub(super) is_of_kernel: bool,
     fs_type: String,
 }
 
@@ -75,37 +62,42 @@ impl Place {
 /// The places that cover some paths as a process sees them.
 pub(super) fn places(
     pid: u32,
-    namespace: (u64, u64),
     is_shared: bool,
     wanted: &HeldFiles,
 ) -> Result<Vec<Place>, KernelError> {
+    let failed = |problem| KernelError::Hook {
+        what: "find files in",
+        place: format!("what process {pid} sees"),
+        reason: problem,
+    };
     let Some(view) = Root::of(pid)? else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for (path, scope) in covering(&wanted.paths.0, &view.mounts, is_shared) {
-        let paths = match scope {
-            Cover::Scope(scope) => vec![(path, scope)],
+    if view.mounts.len() > MOST {
+        return Err(failed(format!("there are more than {MOST} mounts")));
+    }
+    let mut paths = BTreeSet::new();
+    for (path, cover) in covering(&wanted.paths.0, &view.mounts, is_shared) {
+        match cover {
+            Cover::Scope(scope) => drop(paths.insert((path, scope))),
             Cover::Tree => {
-                let tree = view.tree(path).map_err(|problem| KernelError::Hook {
-                    what: "look through",
-                    place: format!("the directories of process {pid}"),
-                    reason: problem,
-                })?;
-                tree.into_iter().map(|path| (path, Scope::Directory)).collect()
+                let tree = view.tree(path).map_err(failed)?;
+                paths.extend(tree.into_iter().map(|path| (path, Scope::Directory)));
             }
+        }
+    }
+    let mut found = Vec::new();
+    for (path, scope) in paths {
+        let Some(mount) = view.mount_of(&path).filter(|mount| !is_of_kernel(mount)) else {
+            continue;
         };
-        found.extend(paths.into_iter().filter_map(|(path, scope)| {
-            let (handle, seen) = view.open(&path)?;
-            let mount = view.mount_of(&path)?;
-            let namespace = (scope == Scope::Mount).then_some(namespace);
-            Some(Place {
-                mark: Mark { scope, device: seen.st_dev, inode: seen.st_ino, namespace },
-                scope,
-                is_of_kernel: is_of_kernel(&mount.fs_type),
-                fs_type: mount.fs_type.clone(),
-                path,
-                handle,
-            })
-        }));
+        if let Some(reason) = waits_for_a_server(&mount.fs_type) {
+            return Err(KernelError::Hook {
+                what: "watch",
+                place: path.display().to_string(),
+                reason,
+            });
+        }
+        let fs_type = mount.fs_type.clone();
+        found.extend(view.open(&path).map(|handle| Place { scope, path, handle, fs_type }));
     }
     Ok(found)
 }
@@ -175,28 +167,44 @@ fn mount_of<'a>(mounts: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
     around.max_by_key(|mount| mount.mount_point.components().count())
 }
 
-fn is_of_kernel(fs_type: &str) -> bool {
-    matches!(
-        fs_type,
-        "proc"
-            | "sysfs"
-            | "cgroup"
-            | "cgroup2"
-            | "devpts"
-            | "devtmpfs"
-            | "mqueue"
-            | "bpf"
-            | "securityfs"
-            | "debugfs"
-            | "tracefs"
-            | "configfs"
-            | "pstore"
-            | "binfmt_misc"
-            | "fusectl"
-            | "nsfs"
-            | "hugetlbfs"
-            | "autofs"
-    )
+/// File systems that have no files but the kernel's, and devices.
+fn is_of_kernel(mount: &MountInfo) -> bool {
+    const KINDS: [&str; 19] = [
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "devpts",
+        "devtmpfs",
+        "mqueue",
+        "bpf",
+        "securityfs",
+        "debugfs",
+        "tracefs",
+        "configfs",
+        "pstore",
+        "binfmt_misc",
+        "fusectl",
+        "nsfs",
+        "hugetlbfs",
+        "autofs",
+        "rpc_pipefs",
+    ];
+    // Runtimes mount a tmpfs for devices, and lxcfs over files of `/proc`.
+    let is_theirs = ["/dev", "/proc", "/sys"].iter().any(|at| mount.mount_point.starts_with(at));
+    let is_memory = mount.mount_point.starts_with("/dev/shm");
+    KINDS.contains(&mount.fs_type.as_str()) || is_theirs && !is_memory
+}
+
+/// Why files of a file system are not held whose calls wait for another process or machine already: then that, and all who
+/// need the same directory, would wait for each other.
+fn waits_for_a_server(fs_type: &str) -> Option<String> {
+    const KINDS: [&str; 10] =
+        ["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "lustre", "gfs2"];
+    let is_one = fs_type == "fuse" || fs_type.starts_with("fuse.") || KINDS.contains(&fs_type);
+    is_one.then(|| {
+        format!("calls on {fs_type} wait for a server, and cannot be held besides; name files of other file systems")
+    })
 }
 
 /// What a process sees.
@@ -214,7 +222,7 @@ impl Root {
         let seen = seen.and_then(|handle| {
             let lines = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
             let mounts = lines.lines().filter_map(|line| MountInfo::from_line(line).ok());
-            Ok(Self { handle, mounts: mounts.collect() })
+            Ok(Self { handle, mounts: mounts.map(unescaped).collect() })
         });
         match seen {
             Ok(root) => Ok(Some(root)),
@@ -230,12 +238,10 @@ impl Root {
         mount_of(&self.mounts, path)
     }
 
-    /// A place, by the eyes of the process: no link leads out of its root. Nothing is opened that the kernel would ask
-    /// about.
-    fn open(&self, path: &Path) -> Option<(OwnedFd, FileStat)> {
-        let handle = self.resolve(path, OFlag::O_PATH)?;
-        let seen = fstat(&handle).ok()?;
-        Some((handle, seen))
+    /// A place, by the eyes of the process. No link is followed, as rules know paths without any. Nothing is opened that
+    /// the kernel would ask about.
+    fn open(&self, path: &Path) -> Option<OwnedFd> {
+        self.resolve(path, OFlag::O_PATH)
     }
 
     fn resolve(&self, path: &Path, flags: OFlag) -> Option<OwnedFd> {
@@ -243,7 +249,7 @@ impl Root {
         let within = if within.as_os_str().is_empty() { Path::new(".") } else { within };
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
         openat2(&self.handle, within, how).ok()
     }
 
@@ -262,7 +268,14 @@ impl Root {
                     continue;
                 }
                 let below = path.join(entry.file_name());
-                if self.mount_of(&below).is_some_and(|mount| is_of_kernel(&mount.fs_type)) {
+                let is_left_out = |mount: &MountInfo| {
+                    is_of_kernel(mount) || waits_for_a_server(&mount.fs_type).is_some()
+                };
+                if self.mount_of(&below).is_some_and(is_left_out) {
+                    // What others serve is refused by whoever looks at the place itself.
+                    if self.mounts.iter().any(|mount| mount.mount_point == below) {
+                        found.push(below);
+                    }
                     continue;
                 }
                 if found.len() == MOST {
@@ -283,9 +296,53 @@ pub(super) fn by_descriptor(descriptor: i32) -> (std::os::fd::BorrowedFd<'static
     (AT_FDCWD, format!("/proc/self/fd/{descriptor}"))
 }
 
+/// With its place as it is: `mountinfo` has octal numbers for spaces and the like.
+fn unescaped(mut mount: MountInfo) -> MountInfo {
+    let mut bytes = Vec::new();
+    let mut rest = mount.mount_point.as_os_str().as_encoded_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        bytes.push(digits.unwrap_or(*first));
+        rest = if digits.is_some() { &behind[3..] } else { behind };
+    }
+    mount.mount_point = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+    mount
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_of_mounts_are_read_as_they_are() {
+        let line = r"21 1 0:1 / /my\040data\134x rw - ext4 none rw";
+        let mount = unescaped(MountInfo::from_line(line).unwrap());
+        assert_eq!(mount.mount_point, Path::new(r"/my data\x"));
+    }
+
+    #[test]
+    fn what_a_server_serves_is_left_alone() {
+        for (kind, at, is_of_kernel) in [
+            ("tmpfs", "/dev", true),
+            ("tmpfs", "/dev/shm", false),
+            ("proc", "/p", true),
+            ("ext4", "/data", false),
+        ] {
+            let line = format!("21 1 0:1 / {at} rw - {kind} none rw");
+            assert_eq!(
+                super::is_of_kernel(&MountInfo::from_line(&line).unwrap()),
+                is_of_kernel,
+                "{at}"
+            );
+        }
+        assert!(
+            waits_for_a_server("fuse.mergerfs").is_some() && waits_for_a_server("nfs4").is_some()
+        );
+        assert!(waits_for_a_server("ext4").is_none() && waits_for_a_server("fuseblk").is_none());
+    }
 
     fn mounts() -> Vec<MountInfo> {
         let line = |id: u32, at: &str| {

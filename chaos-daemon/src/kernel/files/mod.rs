@@ -19,10 +19,7 @@ use std::{
 
 use chaos_common::{abi::Operation, value::PathGlob};
 
-use self::{
-    holder::Holder,
-    marks::{Mark, Place},
-};
+use self::{holder::Holder, marks::Place};
 use super::{KernelError, RuleId};
 use crate::target::{self, Cgroup, CgroupRoot};
 
@@ -55,8 +52,6 @@ struct Held {
     target: Cgroup,
     wanted: HeldFiles,
     holder: Holder,
-    /// What the kernel asks the holder about.
-    marks: BTreeSet<Mark>,
 }
 
 /// Lets everybody go on who waits for a daemon of this node.
@@ -88,8 +83,7 @@ impl Files {
         }
         let holder = Holder::start(rule, wanted, tables, self.is_run)
             .map_err(failed("start", &target.path))?;
-        let held =
-            Held { target: target.clone(), wanted: wanted.clone(), holder, marks: BTreeSet::new() };
+        let held = Held { target: target.clone(), wanted: wanted.clone(), holder };
         let held = self.held.entry(rule).or_insert(held);
         let marked = held.follow(&self.root, self.is_run);
         if marked.is_err() {
@@ -114,7 +108,6 @@ impl Files {
         if held.holder.has_ended() {
             let restarted = Holder::start(rule, &held.wanted, tables, self.is_run);
             held.holder = restarted.map_err(failed("start", &held.target.path))?;
-            held.marks.clear();
         }
         held.follow(&self.root, self.is_run)
     }
@@ -129,6 +122,7 @@ impl Held {
             pids.push(std::process::id());
         }
         let mut seen = BTreeSet::new();
+        let mut result = Ok(());
         for pid in pids {
             // A process that ends meanwhile needs nothing any more.
             let Some(view) = view(pid) else { continue };
@@ -137,31 +131,21 @@ impl Held {
             }
             let sees = |pid| self::view(pid).is_none_or(|other| other[0] == view[0]);
             let is_shared = sees(1) || sees(std::process::id());
-            for place in marks::places(pid, view[0], is_shared, &self.wanted)? {
-                self.mark(place)?;
-            }
+            let marked = marks::places(pid, is_shared, &self.wanted).and_then(|places| {
+                places.into_iter().map(|place| self.mark(&place)).fold(Ok(()), Result::and)
+            });
+            result = result.and(marked);
         }
-        Ok(())
+        result
     }
 
-    fn mark(&mut self, place: Place) -> Result<(), KernelError> {
-        if self.marks.contains(&place.mark) {
-            return Ok(());
-        }
-        match self.holder.mark(&place) {
-            Ok(()) => drop(self.marks.insert(place.mark)),
-            // Files of the kernel's own that nobody meant.
-            Err(_) if place.is_of_kernel => {}
-            Err(error) => {
-                let reason = place.reason(&error, &self.wanted);
-                return Err(KernelError::Hook {
-                    what: "watch",
-                    place: place.path.display().to_string(),
-                    reason,
-                });
-            }
-        }
-        Ok(())
+    /// Each time anew: the kernel forgets a mark with what it was on, and what comes in its place may look the same.
+    fn mark(&mut self, place: &Place) -> Result<(), KernelError> {
+        self.holder.mark(place).map_err(|error| KernelError::Hook {
+            what: "watch",
+            place: place.path.display().to_string(),
+            reason: place.reason(&error, &self.wanted),
+        })
     }
 }
 

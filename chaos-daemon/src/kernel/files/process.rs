@@ -20,8 +20,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::{
         fanotify::{
-            EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags,
-            MaskFlags, Response,
+            EventFFlags, Fanotify, FanotifyEvent, InitFlags, MarkFlags, MaskFlags, Response,
         },
         resource::{Resource, getrlimit, setrlimit},
         signal::{SigEvent, SigHandler, SigevNotify, Signal, signal},
@@ -30,6 +29,7 @@ use nix::{
         timer::{Expiration, Timer, TimerSetTimeFlags},
     },
     time::ClockId,
+    unistd::write,
 };
 
 use super::marks::by_descriptor;
@@ -43,6 +43,9 @@ const PRE_ACCESS: MaskFlags = MaskFlags::from_bits_retain(0x0010_0000);
 const STUCK: Duration = Duration::from_secs(5);
 /// How often it looks whether the daemon lives.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// Descriptors for what does not wait: a buffer full of questions, and what else it has open.
+const RESERVE: usize = 256;
 
 /// What the daemon asks of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,8 @@ struct Process {
     calls: HashMap<MapData, HeldCall, u64>,
     lease: Array<MapData, u64>,
     waiting: BinaryHeap<Reverse<Waiting>>,
+    /// The most that wait: each takes a descriptor.
+    most: usize,
     socket: OwnedFd,
     timer: Timer,
 }
@@ -125,15 +130,21 @@ impl Process {
         // The kernel hands over a descriptor with each question.
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(RESERVE);
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let (request, handles) = receive(&socket)?.ok_or(Errno::EPIPE)?;
-        let begun = Self::of(&socket, request, handles);
+        let begun = Self::of(&socket, request, handles, most);
         let errno = begun.as_ref().map_or_else(errno, |_| 0);
         answer(&socket, errno)?;
         begun
     }
 
-    fn of(socket: &OwnedFd, request: Request, handles: Vec<OwnedFd>) -> io::Result<Self> {
+    fn of(
+        socket: &OwnedFd,
+        request: Request,
+        handles: Vec<OwnedFd>,
+        most: usize,
+    ) -> io::Result<Self> {
         let [calls, lease]: [OwnedFd; 2] = handles.try_into().map_err(|_| Errno::EBADF)?;
         let (group, events) = group(
             request.has(Operation::Open),
@@ -153,6 +164,7 @@ impl Process {
             calls: Map::HashMap(map(calls)?).try_into().map_err(io::Error::other)?,
             lease: Map::Array(map(lease)?).try_into().map_err(io::Error::other)?,
             waiting: BinaryHeap::new(),
+            most,
             socket: socket.try_clone()?,
             timer,
         })
@@ -200,9 +212,11 @@ impl Process {
             if until.is_some() {
                 let _ = self.calls.remove(&call);
             }
-            match until.map(BootTime::from_nanos).filter(|until| *until > BootTime::now()) {
+            let until = until.map(BootTime::from_nanos);
+            let has_room = self.waiting.len() < self.most;
+            match until.filter(|until| has_room && *until > BootTime::now()) {
                 Some(until) => self.waiting.push(Reverse(Waiting { until, event })),
-                None => self.allow(&event)?,
+                None => self.allow(event)?,
             }
         }
         Ok(())
@@ -215,15 +229,21 @@ impl Process {
                 return Ok(());
             }
             if let Some(Reverse(next)) = self.waiting.pop() {
-                self.allow(&next.event)?;
+                self.allow(next.event)?;
             }
         }
         Ok(())
     }
 
-    fn allow(&self, event: &FanotifyEvent) -> io::Result<()> {
-        let Some(handle) = event.fd() else { return Ok(()) };
-        match self.group.write_response(FanotifyResponse::new(handle, Response::FAN_ALLOW)) {
+    /// The kernel knows a question by the number of its descriptor, and that is closed first: nobody shall find the file
+    /// open here.
+    fn allow(&self, event: FanotifyEvent) -> io::Result<()> {
+        let Some(fd) = event.fd().map(|handle| handle.as_raw_fd()) else { return Ok(()) };
+        drop(event);
+        let mut answer = [0; 8];
+        answer[..4].copy_from_slice(&fd.to_ne_bytes());
+        answer[4..].copy_from_slice(&Response::FAN_ALLOW.bits().to_ne_bytes());
+        match write(&self.group, &answer).map(drop) {
             // Whoever asked was killed meanwhile.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
