@@ -91,14 +91,7 @@ extern "C" fn call_ask_old(rule: u32, what: u64, first: u64, second: u64, third:
 #[inline(always)]
 fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
     let rule = CALL_RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
-    if !call.what.is_in(rule) {
-        return None;
-    }
-    if rule.errno == 0 {
-        // Of a call before this one that nobody asked about.
-        let _ = HELD_CALLS.remove(&HeldCall { rule: id, thread: thread() });
-    }
-    if !fits(id, rule.conditions, call) {
+    if !call.what.is_in(rule) || !fits(id, rule.conditions, call) {
         return None;
     }
     let firing = gate::pass::<K::Counter>(id, &rule.gate)?;
