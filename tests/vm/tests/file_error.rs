@@ -3,7 +3,10 @@
 #[path = "file_error/containers.rs"]
 mod containers;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1::watch_event::Event;
 use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
@@ -14,6 +17,7 @@ use crate::harness::{
 use crate::victim::{Arg, Deed, Entry};
 
 const KIND: &str = "file error";
+const PATIENCE: Duration = Duration::from_secs(10);
 
 tests![
     each_operation_fails_alone,
@@ -163,20 +167,37 @@ fn io_uring_is_no_way_round() -> Result<()> {
         ensure!(counters.fired == 1 && counters.matched == 1, "{deed:?}: {counters:?}");
         works(&stage.victim, &deed)?;
     }
-    // A thread that polls has a name of its own, and runs the same program.
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", stage.victim.pid()))?;
+    // Whoever does it is of the process and runs its program; the ring's own threads have names of their own.
+    let pid = stage.victim.pid();
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
     let program = std::env::current_exe()?.to_string_lossy().into_owned();
+    let watcher = daemon.client()?;
+    let mut watch = watcher.watch("")?;
     let fault = || files(&[&path], &["read"], "EIO");
-    for (fault, is_by_poller) in
-        [(fault().comm(name.trim_end()), false), (fault().exe(&program), true)]
-    {
-        let injection = client.inject(fault.on(&stage.target))?;
-        fails(&stage.victim, &deeds(Entry::Uring)[1].1, Errno::EIO)?;
-        let polled = &deeds(Entry::UringPoller)[1].1;
-        if is_by_poller {
-            fails(&stage.victim, polled, Errno::EIO)?;
+    for entry in entries {
+        let read = &deeds(entry)[1].1;
+        let injection = client.inject(fault().exe(&program).on(&stage.target))?;
+        fails(&stage.victim, read, Errno::EIO)?;
+        let who = watch.find("a firing", PATIENCE, |event| match event {
+            Event::Firing(firing) if firing.id == injection.id => firing.process,
+            Event::Firing(_) | Event::Changed(_) | Event::Missed(_) => None,
+        })?;
+        ensure!(who.pid == pid, "{entry:?}: {who:?}");
+        client.recover(&injection.id)?;
+    }
+    drop(watch);
+    // The kernel may hand on to a worker what the process itself was to do.
+    for (name, entry, is_met) in [
+        (name.trim_end(), Entry::UringWorker, false),
+        (name.trim_end(), Entry::UringPoller, false),
+        (&format!("iou-wrk-{pid}"), Entry::UringWorker, true),
+    ] {
+        let injection = client.inject(fault().comm(name).on(&stage.target))?;
+        let read = &deeds(entry)[1].1;
+        if is_met {
+            fails(&stage.victim, read, Errno::EIO)?;
         } else {
-            works(&stage.victim, polled)?;
+            works(&stage.victim, read)?;
         }
         client.recover(&injection.id)?;
     }
