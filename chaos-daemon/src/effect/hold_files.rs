@@ -27,7 +27,7 @@ impl fmt::Display for HoldFiles {
             write!(f, "{} {}", if n > 0 { "," } else { "" }, operation.word())?;
         }
         f.write_str(" of")?;
-        for (n, glob) in self.0.paths.0.iter().enumerate() {
+        for (n, glob) in self.0.paths.iter().enumerate() {
             write!(f, "{} {glob}", if n > 0 { "," } else { "" })?;
         }
         f.write_str(" in every mount namespace of the target's processes (fanotify), from a process of its own")

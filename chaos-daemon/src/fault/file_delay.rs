@@ -35,7 +35,7 @@ pub(super) fn plan(
     }
     let chosen = asked.settle(FaultKind::FileDelay, delay.partial)?;
     let held = HeldFiles {
-        paths: (delay.paths.include.clone(), delay.paths.except.clone()),
+        paths: delay.paths.include.clone(),
         operations: delay
             .operations
             .iter()

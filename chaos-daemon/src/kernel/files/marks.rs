@@ -75,7 +75,7 @@ pub(super) fn places(
         return Err(failed(format!("there are more than {MOST} mounts")));
     }
     let mut paths = BTreeSet::new();
-    for (path, cover) in covering(&wanted.paths.0, &view.mounts, is_shared) {
+    for (path, cover) in covering(&wanted.paths, &view.mounts, is_shared) {
         match cover {
             Cover::Scope(scope) => drop(paths.insert((path, scope))),
             Cover::Tree => {

@@ -26,8 +26,8 @@ use crate::target::{self, Cgroup, CgroupRoot};
 /// What is to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldFiles {
-    /// Paths of files, and those but not.
-    pub paths: (Vec<PathGlob>, Vec<PathGlob>),
+    /// Paths of files, and maybe of some but not: the rule knows which.
+    pub paths: Vec<PathGlob>,
     /// Of [`Operation::Open`], [`Operation::Read`] and [`Operation::Write`].
     pub operations: BTreeSet<Operation>,
 }

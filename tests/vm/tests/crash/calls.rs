@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use chaos_common::proto::v1::{End, State};
+use chaos_common::proto::v1::{End, Spec, State};
 use libtest_mimic::Trial;
 use nix::{errno::Errno, sys::signal::Signal};
 
 use super::kill_switch::pull;
 use crate::file_delay::{HOUR, LATENCY, late, soon, while_waiting};
 use crate::harness::{
-    Client, Daemon, Settings, Stage, active, fails, file_delay, files, needs_aspect, openat, poll,
-    trial, works,
+    Agent, Client, Daemon, Settings, Stage, active, fails, file_delay, files, needs_aspect, openat,
+    poll, trial, works,
 };
 use crate::victim::Deed;
 
@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ];
     let cut_off = steps.map(|(step, wanted)| {
         let name = format!("cut_off_at_{}", step.replace('-', "_"));
-        trial(module_path!(), &name, move || cut_off(step, wanted))
+        trial(module_path!(), &name, move || cut_off(&FAILING, step, wanted))
     });
     let held =
         [("files-watched", None), ("files-freed", Some(End::Recovered))].map(|(step, wanted)| {
@@ -57,24 +57,45 @@ fn begin(stage: &Stage, settings: Settings) -> Result<(Daemon, Client, Deed)> {
     Ok((daemon, client, openat(&path.to_string_lossy())))
 }
 
-fn spec(stage: &Stage) -> chaos_common::proto::v1::Spec {
+fn spec(stage: &Stage) -> Spec {
     files(&["file"], &["open", "read"], "EIO").on(&stage.target)
 }
 
+/// A fault, and how a call tells that it is there, or not.
+struct Case {
+    spec: fn(&Stage, &str) -> Spec,
+    hit: fn(&Agent, &Deed) -> Result<()>,
+    spared: fn(&Agent, &Deed) -> Result<()>,
+}
+
+const FAILING: Case = Case {
+    spec: |stage, _| spec(stage),
+    hit: |agent, open| fails(agent, open, Errno::EIO),
+    spared: works,
+};
+
+const WAITING: Case = Case {
+    spec: |stage, path| file_delay(&[path], &["open"], LATENCY, |_| {}).on(&stage.target),
+    hit: late,
+    spared: soon,
+};
+
 /// Dies at a step, and comes back to what is over, or goes on.
-fn cut_off(step: &'static str, wanted: Option<End>) -> Result<()> {
+fn cut_off(case: &Case, step: &'static str, wanted: Option<End>) -> Result<()> {
+    let Case { spec, hit, spared } = case;
     let stage = Stage::new()?;
     let settings = Settings { failpoint: Some(step), ..Settings::default() };
     let (dying, client, open) = begin(&stage, settings)?;
-    let mut answer = client.inject_as(ID, spec(&stage));
+    let path = stage.folder.path().join("file").to_string_lossy().into_owned();
+    let mut answer = client.inject_as(ID, spec(&stage, &path));
     if wanted == Some(End::Recovered) {
         answer?;
-        fails(&stage.victim, &open, Errno::EIO)?;
+        hit(&stage.victim, &open)?;
         answer = client.recover(ID);
     }
     ensure!(answer.is_err(), "the daemon answered at `{step}`: {answer:?}");
     dying.wait_killed()?;
-    works(&stage.bystander, &open)?;
+    spared(&stage.bystander, &open)?;
     let daemon = stage.daemon()?;
     let client = daemon.client()?;
     let found = client.get(ID)?;
@@ -84,13 +105,22 @@ fn cut_off(step: &'static str, wanted: Option<End>) -> Result<()> {
         }
         None => {
             active(&found)?;
-            fails(&stage.victim, &open, Errno::EIO)?;
+            hit(&stage.victim, &open)?;
+            spared(&stage.bystander, &open)?;
             client.recover(ID)?;
         }
     }
-    works(&stage.victim, &open)?;
+    spared(&stage.victim, &open)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
+}
+
+/// The same of calls that wait, where they can: without a daemon nobody does.
+fn held_cut_off(step: &'static str, wanted: Option<End>) -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    needs_aspect(&daemon.client()?, "file delay", "open")?;
+    stage.finish(daemon)?;
+    cut_off(&WAITING, step, wanted)
 }
 
 fn it_is_inert_after_the_lease() -> Result<()> {
@@ -137,42 +167,6 @@ fn pins_that_go_end_it() -> Result<()> {
         ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
         works(&stage.victim, &open)
     })?;
-    stage.finish(daemon)
-}
-
-/// The same of calls that wait.
-fn held_cut_off(step: &'static str, wanted: Option<End>) -> Result<()> {
-    let stage = Stage::new()?;
-    let settings = Settings { failpoint: Some(step), ..Settings::default() };
-    let (dying, client, open) = begin(&stage, settings)?;
-    needs_aspect(&client, "file delay", "open")?;
-    let path = stage.folder.path().join("file").to_string_lossy().into_owned();
-    let spec = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
-    let mut answer = client.inject_as(ID, spec);
-    if wanted == Some(End::Recovered) {
-        answer?;
-        late(&stage.victim, &open)?;
-        answer = client.recover(ID);
-    }
-    ensure!(answer.is_err(), "the daemon answered at `{step}`: {answer:?}");
-    dying.wait_killed()?;
-    soon(&stage.victim, &open)?;
-    let daemon = stage.daemon()?;
-    let client = daemon.client()?;
-    let found = client.get(ID)?;
-    match wanted {
-        Some(end) => {
-            ensure!(found.state() == State::Ended && found.end() == end, "{found:?}");
-        }
-        None => {
-            active(&found)?;
-            late(&stage.victim, &open)?;
-            soon(&stage.bystander, &open)?;
-            client.recover(ID)?;
-        }
-    }
-    soon(&stage.victim, &open)?;
-    stage.idle(&daemon)?;
     stage.finish(daemon)
 }
 
