@@ -3,17 +3,19 @@
 use std::{
     env,
     ffi::OsString,
-    fs::File,
-    io::{self, PipeWriter, Read as _, Write as _},
+    fs::{self, File, OpenOptions},
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
     mem::ManuallyDrop,
     os::{
-        fd::{AsFd as _, AsRawFd as _},
+        fd::{AsFd, AsRawFd, RawFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     process::{ChildStderr, ChildStdout, Command, ExitCode, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     libc::c_int,
@@ -30,6 +32,9 @@ use crate::output::clean;
 /// The first word of a process that is to wait at the gate. No verb: nobody but [`Child::start`] says it.
 const HOLD: &str = "__hold";
 
+/// As long as a program takes to begin where there is little to do it with.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// As shells have it.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
@@ -41,7 +46,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Makes the process; it waits before it becomes the command.
+    /// Makes the process; it waits before it becomes the command, and makes no call meanwhile.
     pub(super) fn start(command: &[OsString]) -> anyhow::Result<Self> {
         Self::spawn(command, |_| ())
     }
@@ -66,14 +71,40 @@ impl Child {
     }
 
     fn spawn(command: &[OsString], shape: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
-        let (reader, gate) = io::pipe().context("cannot make a pipe")?;
-        fcntl(reader.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("cannot share a pipe")?;
+        let (held, gate) = io::pipe().context("cannot make a pipe")?;
+        let (arrived, arrival) = io::pipe().context("cannot make a pipe")?;
         let own = env::current_exe().context("cannot find our own program")?;
         let mut process = Command::new(own);
-        process.arg(HOLD).arg(reader.as_raw_fd().to_string()).args(command);
+        process.arg(HOLD).arg(shared(&held)?).arg(shared(&arrival)?).args(command);
         shape(&mut process);
         let process = process.spawn().context("cannot start the command")?;
-        Ok(Self { process, gate: Some(gate) })
+        // Of the two ends that are its own, so that its death is seen.
+        drop((held, arrival));
+        let mut child = Self { process, gate: Some(gate) };
+        if let Err(error) = child.see_held(arrived) {
+            child.abandon();
+            return Err(error);
+        }
+        Ok(child)
+    }
+
+    /// Waits until it waits. Until then it makes calls, which a fault would take for the command's.
+    fn see_held(&self, mut arrived: PipeReader) -> anyhow::Result<()> {
+        let mut byte = [0];
+        let count = arrived.read(&mut byte).context("cannot read from a pipe")?;
+        ensure!(count == 1, "the command is gone before it began");
+        let file = format!("/proc/{}/stat", self.process.id());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let stat = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+            match stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next()) {
+                // Of all that it still does, only reading from the gate lets it sleep.
+                Some('S') => return Ok(()),
+                Some('Z' | 'X') | None => bail!("the command is gone before it began"),
+                Some(_) => ensure!(Instant::now() < end, "the command does not begin"),
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -121,6 +152,12 @@ impl Child {
     }
 }
 
+/// The number by which a child has this descriptor too.
+fn shared<F: AsFd + AsRawFd>(file: &F) -> anyhow::Result<String> {
+    fcntl(file.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("cannot share a pipe")?;
+    Ok(file.as_raw_fd().to_string())
+}
+
 /// The end of the run as this program's exit code.
 fn code(status: ExitStatus) -> ExitCode {
     let number = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
@@ -130,30 +167,26 @@ fn code(status: ExitStatus) -> ExitCode {
 /// The other side of the gate: the whole life of a process that [`Child::start`] made, until it becomes
 /// the command. None in any other process.
 pub(crate) fn held(words: &[OsString]) -> Option<ExitCode> {
-    let [_, word, gate, command @ ..] = words else { return None };
+    let [_, word, gate, arrival, command @ ..] = words else { return None };
     if word != HOLD {
         return None;
     }
-    Some(match gate.to_str().and_then(|gate| gate.parse().ok()) {
-        Some(gate) => hold(gate, command),
-        None => ExitCode::FAILURE,
+    let number = |word: &OsString| word.to_str()?.parse().ok();
+    Some(match (number(gate), number(arrival)) {
+        (Some(gate), Some(arrival)) => hold(gate, arrival, command),
+        (_, _) => ExitCode::FAILURE,
     })
 }
 
-/// Waits, then becomes the command. Returns only if that fails.
+/// Says that it is there, waits, then becomes the command. Returns only if that fails.
 ///
 /// Faults begin while it waits, so what it does after that is as little as can be: a fault that counts calls begins
 /// to count here.
-fn hold(gate: i32, command: &[OsString]) -> ExitCode {
+fn hold(gate: RawFd, arrival: RawFd, command: &[OsString]) -> ExitCode {
     let Some((program, args)) = command.split_first() else { return ExitCode::FAILURE };
     let mut command = Command::new(program);
     command.args(args);
-    // It goes with `exec`, while what was inherited would not.
-    let opened = File::open(format!("/proc/self/fd/{gate}"));
-    let _ = close(gate);
-    let mut byte = [0];
-    let opened = opened.and_then(|gate| ManuallyDrop::new(gate).read(&mut byte));
-    if !matches!(opened, Ok(1)) {
+    if !matches!(pass(gate, arrival), Ok(1)) {
         // The other side gave up and has said why.
         return ExitCode::FAILURE;
     }
@@ -161,4 +194,18 @@ fn hold(gate: i32, command: &[OsString]) -> ExitCode {
     let error = command.exec();
     say(format_args!("chaos: cannot run {}: {error}", clean(&program.to_string_lossy())));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE })
+}
+
+/// Waits at the gate. 1 if it was opened.
+fn pass(gate: RawFd, arrival: RawFd) -> io::Result<usize> {
+    let path = |number| format!("/proc/self/fd/{number}");
+    // What is opened goes with `exec`, while what was inherited would not.
+    let (opened, mut arrived) =
+        (File::open(path(gate))?, OpenOptions::new().write(true).open(path(arrival))?);
+    let _ = (close(gate), close(arrival));
+    let mut gate = ManuallyDrop::new(opened);
+    arrived.write_all(b"a")?;
+    // Not closed before: that would be a call that nobody waits for.
+    let _open = ManuallyDrop::new(arrived);
+    gate.read(&mut [0])
 }

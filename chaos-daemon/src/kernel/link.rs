@@ -64,13 +64,17 @@ impl Link {
         }
     }
 
-    /// Takes hold of it again, if it is still there though its pin was removed.
+    /// Takes hold of it, if it is still there.
     pub(super) fn revive(self) -> Option<OwnedFd> {
         let there = bpf::link(self.id).ok()??;
         (Self::of(&there).ok()? == self).then_some(there)
     }
 
-    fn of(link: &OwnedFd) -> io::Result<Self> {
+    /// The link that a descriptor holds.
+    ///
+    /// # Errors
+    /// When it is not one of a link.
+    pub(super) fn of(link: &OwnedFd) -> io::Result<Self> {
         let info = bpf::link_info(link.as_fd())?;
         // Of a cgroup's link a 64-bit id, of a tcx link a 32-bit index.
         let [a, b, c, d, ..] = info.place.to_ne_bytes();

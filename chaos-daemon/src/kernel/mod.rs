@@ -192,15 +192,16 @@ impl Kernel {
     /// When [`Kernel::drain`] is due.
     #[must_use]
     pub fn drain_due(&self) -> BootTime {
-        self.sites.drain_due()
+        self.sites.drain_due().min(self.calls.going_due())
     }
 
     /// Removes the places in which packets of ended faults waited: those that are empty, or all, and then what
-    /// still waits is lost. Whether any is left.
+    /// still waits is lost. Whether any is left. Detaches hooks of calls that nobody has needed for a while.
     ///
     /// # Errors
     /// When one could not be removed; it is tried again.
     pub fn drain(&mut self, at_once: bool) -> Result<bool, KernelError> {
+        self.calls.let_go();
         self.sites.drain(at_once)
     }
 

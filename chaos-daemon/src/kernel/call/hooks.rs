@@ -1,12 +1,19 @@
-//! Functions of the kernel at which our programs are asked: attached with the first rule that needs one, detached with
-//! the last.
+//! Functions of the kernel at which our programs are asked: attached with the first rule that needs one, detached soon
+//! after the last.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
-use crate::kernel::{
-    KernelError, Pins, RuleId,
-    hook::{self, Hook},
-    link::{Attached, Link, Place},
+use crate::{
+    boot_clock::BootTime,
+    kernel::{
+        KernelError, Pins, RuleId,
+        hook::{self, Hook},
+        link::{Attached, Link, Place},
+    },
 };
 
 use super::{
@@ -19,6 +26,9 @@ use chaos_common::{abi::Operation, value::Syscall};
 
 /// How the names of their pins begin.
 const PIN: &str = "call-on-";
+
+/// As long as the kernel takes to let go of a removed pin, and more: an RCU grace period.
+const GOING: Duration = Duration::from_secs(1);
 
 /// What a rule has to be asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,12 +59,34 @@ impl Site {
     }
 }
 
+/// A link without a pin, still attached.
+///
+/// The kernel lets go of a removed pin at its own pace, and whoever lets go last detaches. Were that the kernel, then
+/// for a while the old program would be asked beside a new one. So it is us, some time after it.
+struct Going {
+    link: OwnedFd,
+    due: BootTime,
+}
+
+impl Going {
+    fn new(link: OwnedFd) -> Self {
+        Self { link, due: BootTime::now().after(GOING) }
+    }
+
+    /// Detaches it. What the kernel has not let go of yet stays.
+    fn end(self) -> Option<Self> {
+        let link = Link::of(&self.link).ok()?;
+        drop(self.link);
+        link.revive().map(Self::new)
+    }
+}
+
 pub(in crate::kernel) struct Hooks {
     pins: Option<Pins>,
     claims: BTreeMap<Site, HashSet<RuleId>>,
     hooks: BTreeMap<Site, Hook>,
-    /// What was let go and the kernel may not have detached yet: it would be asked beside a new one.
-    going: BTreeMap<Site, Link>,
+    /// What nobody needs any more.
+    going: BTreeMap<Site, Going>,
 }
 
 impl Hooks {
@@ -141,10 +173,25 @@ impl Hooks {
         hook::sweep(self.pins.as_ref(), PIN, self.hooks.values())
     }
 
+    /// When [`Self::let_go`] is due.
+    pub(super) fn going_due(&self) -> BootTime {
+        self.going.values().map(|going| going.due).min().unwrap_or(BootTime::NEVER)
+    }
+
+    /// Detaches what has not been needed for a while.
+    pub(super) fn let_go(&mut self) {
+        let now = BootTime::now();
+        let (going, due) =
+            std::mem::take(&mut self.going).into_iter().partition(|(_, going)| now < going.due);
+        self.going = going;
+        let left =
+            due.into_iter().filter_map(|(site, going): (_, Going)| Some((site, going.end()?)));
+        self.going.extend(left);
+    }
+
     fn attach(&mut self, site: &Site, object: &mut Object, found: &Found) -> Result<Hook, String> {
-        let revived = self.going.remove(site).and_then(Link::revive).map(Attached::Own);
-        let link = match revived {
-            Some(link) => link,
+        let link = match self.going.remove(site) {
+            Some(going) => Attached::Own(going.link),
             None => attach(site, object, found)?,
         };
         Hook::keep(link, self.pins.as_ref(), site.pin())
@@ -152,8 +199,9 @@ impl Hooks {
 
     fn detach(&mut self, site: &Site) -> Result<(), KernelError> {
         if let Some(hook) = self.hooks.get(site) {
+            let link = hook.link().and_then(Link::revive);
             hook.detach()?;
-            self.going.extend(hook.link().map(|link| (site.clone(), link)));
+            self.going.extend(link.map(|link| (site.clone(), Going::new(link))));
             self.hooks.remove(site);
         }
         Ok(())

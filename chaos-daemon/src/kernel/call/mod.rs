@@ -25,7 +25,7 @@ use aya::maps::Map;
 use super::{
     Event, KernelError, Lease, Pins, RuleId, btf::Btf, events::Ring, files, tables::typed,
 };
-use crate::target::Cgroup;
+use crate::{boot_clock::BootTime, target::Cgroup};
 
 /// How the names of all its pins begin.
 const PINS: &str = "call-";
@@ -147,6 +147,18 @@ impl CallEngine {
 
     pub(super) fn release(&mut self, rule: RuleId) -> Result<(), KernelError> {
         self.loaded.as_mut().map_or(Ok(()), |loaded| loaded.hooks.release(rule))
+    }
+
+    /// When [`Self::let_go`] is due.
+    pub(super) fn going_due(&self) -> BootTime {
+        self.loaded.as_ref().map_or(BootTime::NEVER, |loaded| loaded.hooks.going_due())
+    }
+
+    /// Detaches what has not been needed for a while.
+    pub(super) fn let_go(&mut self) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.hooks.let_go();
+        }
     }
 
     pub(super) fn covers(&self, rule: RuleId) -> bool {

@@ -18,7 +18,7 @@ use crate::{
 
 tests![an_fq_codel, a_prio, a_netem, an_htb_and_its_classes, filters_see_every_packet_once];
 
-const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
+pub(super) const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
 const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
 const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
 
