@@ -3,10 +3,10 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie},
+    maps::{Array, HashMap, LpmTrie, ProgramArray},
 };
 use chaos_common::abi::{
-    CallRule, Glob, GlobKey, HeldCall, MAX_CALLS, MAX_RULES, Prefix, Signature,
+    Abi, CallRule, Glob, GlobKey, HeldCall, MAX_CALLS, MAX_RULES, Prefix, Signature,
 };
 
 /// Rule id by its remainder → rule.
@@ -30,3 +30,7 @@ pub(super) static SIGNATURES: Array<Signature> = Array::with_max_entries(2 * MAX
 #[map]
 pub(super) static HELD_CALLS: HashMap<HeldCall, u64> =
     HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
+
+/// [`Abi`] → program that others go on with.
+#[map]
+pub(super) static CALL_BODIES: ProgramArray = ProgramArray::with_max_entries(Abi::COUNT as u32, 0);

@@ -130,7 +130,7 @@ impl Found {
 }
 
 /// A function that carries out a call, by which it is tried whether those can be made to fail.
-const SYSCALL: &str = "__x64_sys_openat";
+pub(super) const SYSCALL: &str = "__x64_sys_openat";
 /// A function that asks security modules, likewise.
 const OPERATION: &str = "security_file_open";
 
