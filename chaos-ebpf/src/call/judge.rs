@@ -3,16 +3,18 @@
 use core::cell::Cell;
 
 use aya_ebpf::{helpers::generated::bpf_get_current_pid_tgid, macros::map, maps::RingBuf};
-use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES};
+use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Wait};
 
 use super::{
     What,
-    caller::{Kernel, New, Old},
+    caller::{Kernel, New, Old, task},
     condition::Call,
+    layout::offset,
     tables::{CALL_RULES, HELD_CALLS},
 };
 use crate::{
     gate::{self, Firing},
+    memory::read,
     target::{self, Answer},
 };
 
@@ -116,8 +118,9 @@ fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
 fn hold(rule: &CallRule, firing: &Firing) -> u64 {
     let delay_ns = rule.hold.time(&rule.gate.dice, firing.n);
     let call = HeldCall { rule: rule.id, thread: thread() };
+    let began_ns = read(task(), offset!(task_began)).unwrap_or(0);
     // Where there is no room nobody waits.
-    let _ = HELD_CALLS.insert(&call, &(firing.now_ns + delay_ns), 0);
+    let _ = HELD_CALLS.insert(&call, &Wait { until_ns: firing.now_ns + delay_ns, began_ns }, 0);
     delay_ns
 }
 

@@ -207,6 +207,7 @@ pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     if let Map::Array(data)
     | Map::HashMap(data)
     | Map::PerCpuHashMap(data)
+    | Map::LruHashMap(data)
     | Map::LpmTrie(data)
     | Map::ProgramArray(data)
     | Map::RingBuf(data) = map
