@@ -22,12 +22,6 @@ pub trait Counter {
     /// # Safety
     /// `number` points to an aligned `u64` inside a map value.
     unsafe fn take(number: *mut u64) -> u64;
-
-    /// Takes one off again.
-    ///
-    /// # Safety
-    /// As above.
-    unsafe fn give_back(number: *mut u64);
 }
 
 /// Exact on any number of CPUs.
@@ -60,29 +54,9 @@ mod bpf {
             // SAFETY: as above.
             unsafe { C::take(number) }
         }
-
-        #[inline(always)]
-        unsafe fn give_back(number: *mut u64) {
-            // SAFETY: as above.
-            unsafe { C::give_back(number) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract_one(number: *mut u64) {
-        // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.
-        unsafe {
-            asm!("lock *(u64 *)({p} + 0) += {v}", p = in(reg) number, v = in(reg) -1i64);
-        }
     }
 
     impl Counter for Exact {
-        #[inline(always)]
-        unsafe fn give_back(number: *mut u64) {
-            // SAFETY: the caller vouches for the pointer.
-            unsafe { subtract_one(number) }
-        }
-
         #[inline(always)]
         unsafe fn take(number: *mut u64) -> u64 {
             let mut value = 1u64;
@@ -95,12 +69,6 @@ mod bpf {
     }
 
     impl Counter for Close {
-        #[inline(always)]
-        unsafe fn give_back(number: *mut u64) {
-            // SAFETY: the caller vouches for the pointer.
-            unsafe { subtract_one(number) }
-        }
-
         #[inline(always)]
         unsafe fn take(number: *mut u64) -> u64 {
             // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.

@@ -57,8 +57,6 @@ impl Skb {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Packet {
-    /// Who is at it, where more than one program of a CPU can be.
-    pub users: u64,
     /// `FAMILY_V4` or `FAMILY_V6`.
     pub family: u32,
     /// IP protocol number.
@@ -105,7 +103,7 @@ pub struct Verdict {
     pub departure_ns: u64,
     /// Which line it waits in; 0 is that of its connection, in which none overtakes another.
     pub line: u32,
-    /// What its sender gets instead of it: an [`Answer`](chaos_common::abi::Answer), of an attempt an errno, or 0.
+    /// What its sender gets instead of it: an [`Answer`](chaos_common::abi::Answer), or 0.
     pub answer: u32,
     /// How many come besides itself.
     pub copies: u32,
@@ -131,30 +129,6 @@ impl Packet {
     #[inline(always)]
     pub fn protocol_bit(&self) -> u32 {
         protocol_bit(self.protocol)
-    }
-
-    /// Stands for an attempt to send to an address, of which there is no packet yet.
-    #[inline(always)]
-    pub fn attempt(
-        &mut self,
-        (family, protocol): (u32, u32),
-        remote: [u32; 4],
-        port: u16,
-        connects: bool,
-    ) {
-        (self.family, self.protocol) = (family, protocol);
-        (self.length, self.wire_length, self.link_length) = (0, 0, 0);
-        (self.has_ports, self.local_port, self.remote_port) = (1, 0, port);
-        (self.dscp, self.opening, self.transport, self.end) = (0, 0, 0, 0);
-        self.opens = connects.into();
-        // Whether the address is one of this network namespace is not to be told yet.
-        (self.peer, self.knows_peer) = (0, 1);
-        self.local = [0; 16];
-        for (at, word) in remote.iter().enumerate() {
-            self.remote[4 * at..4 * at + 4].copy_from_slice(&word.to_ne_bytes());
-        }
-        self.interface = [0; INTERFACE_NAME];
-        self.verdict = Verdict::default();
     }
 
     /// Reads the headers. `None` for what is not IP, is cut short, or is the kernel's own.

@@ -34,9 +34,9 @@ pub enum Action {
     Rate = 4,
     /// It waits: [`Hold`].
     Hold = 5,
-    /// There is none: the attempt to send it fails. [`Refuse`].
+    /// There is none: the call that would come before it fails. [`Refuse`].
     Refuse = 6,
-    /// There is no port to bind to: the attempt fails. [`Occupy`].
+    /// There is no port to bind to: the call fails. [`Occupy`].
     Occupy = 7,
 }
 
@@ -69,7 +69,7 @@ mod tests {
         let corrupt = Corrupt { bits: 1, region: 2, fixes_checksum: 1 };
         assert_eq!(Corrupt::of(&corrupt.words()), corrupt);
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
-        let refuse = Refuse { errno: 111, only_connects: 1 };
+        let refuse = Refuse { errno: 111, operations: 1 << 34 };
         assert_eq!(Refuse::of(&refuse.words()), refuse);
         let occupy = Occupy { family: 6, address: [1, 2] };
         assert_eq!(Occupy::of(&occupy.words()), occupy);

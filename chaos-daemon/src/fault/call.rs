@@ -75,6 +75,11 @@ impl Asked {
     }
 }
 
+/// What is said of what is not done, behind what is.
+pub(super) fn without(missing: &str) -> String {
+    if missing.is_empty() { String::new() } else { format!(" (without {missing})") }
+}
+
 /// The hook at which an operation is asked about, or why there is none.
 pub(super) fn hook(operation: Operation, found: &Found) -> Result<OperationHook, String> {
     let Some((hook, _)) = OperationHook::of(operation) else {
@@ -176,16 +181,12 @@ impl Rule<'_> {
             let bytes = comm.as_str().as_bytes();
             rule.comm[..bytes.len()].copy_from_slice(bytes);
         }
-        let mut about = self.about;
-        if !missing.is_empty() {
-            let _ = write!(about, " (without {missing})");
-        }
         let spec = CallSpec {
             rule,
             paths: (self.paths.include.clone(), self.paths.except.clone()),
             programs: self.caller.exe.clone(),
             remotes: self.remotes,
-            about,
+            about: self.about + &without(&missing),
         };
         vec![
             Effect::PutCallRule(PutCallRule(Box::new(spec))),

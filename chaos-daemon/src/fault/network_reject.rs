@@ -1,7 +1,7 @@
 //! `network reject`: packets are answered instead of delivered, or calls fail before there are any.
 
 use chaos_common::{
-    abi::{self, Action, Dice, PARAMETERS},
+    abi::{self, Action, Dice, Operation, PARAMETERS},
     fault::{Answer, FaultKind, NetworkReject, With},
     value::Errno,
 };
@@ -37,8 +37,9 @@ pub(super) fn plan(
                 let reason = format!("{EPERM_ONLY}, not with {errno}; give EPERM");
                 return Err(unsupported(CONNECT, reason));
             }
-            let parameters = abi::Refuse { errno: errno.number().into(), only_connects: 0 }.words();
-            (Action::Refuse, parameters, Means::Attempt)
+            let operations = Operation::Connect.bit() | Operation::Send.bit();
+            let refuse = abi::Refuse { errno: errno.number().into(), operations };
+            (Action::Refuse, refuse.words(), Means::Attempt)
         }
     };
     let mut effects = Network {

@@ -17,13 +17,13 @@ use super::{
 use crate::target::{self, Cgroup, CgroupRoot};
 
 /// What of a cgroup passes our programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Passing {
     /// What it receives.
     Received,
-    /// Its attempts to connect, or to send without a connection.
+    /// Its attempts to connect, or to send to an address.
     Connecting,
-    /// Its attempts to bind to a port.
+    /// Its attempts to bind.
     Binding,
 }
 

@@ -74,13 +74,13 @@ pub(super) enum CgroupProgram {
     Connect4,
     /// What connects over IPv6.
     Connect6,
-    /// What sends over IPv4 without a connection.
+    /// What sends to an address over IPv4.
     Sendmsg4,
-    /// What sends over IPv6 without a connection.
+    /// What sends to an address over IPv6.
     Sendmsg6,
-    /// What binds to a port over IPv4.
+    /// What binds over IPv4.
     Bind4,
-    /// What binds to a port over IPv6.
+    /// What binds over IPv6.
     Bind6,
 }
 
@@ -108,22 +108,25 @@ impl CgroupProgram {
             (Self::Connect6, AnyErrno, _) => "net_connect6",
             (Self::Sendmsg4, AnyErrno, _) => "net_sendmsg4",
             (Self::Sendmsg6, AnyErrno, _) => "net_sendmsg6",
+            (Self::Bind4, AnyErrno, _) => "net_bind4",
+            (Self::Bind6, AnyErrno, _) => "net_bind6",
             (Self::Connect4, Permission, Exact) => "net_connect4_eperm",
             (Self::Connect6, Permission, Exact) => "net_connect6_eperm",
             (Self::Sendmsg4, Permission, Exact) => "net_sendmsg4_eperm",
             (Self::Sendmsg6, Permission, Exact) => "net_sendmsg6_eperm",
+            (Self::Bind4, Permission, Exact) => "net_bind4_eperm",
+            (Self::Bind6, Permission, Exact) => "net_bind6_eperm",
             (Self::Connect4, Permission, Close) => "net_connect4_eperm_close",
             (Self::Connect6, Permission, Close) => "net_connect6_eperm_close",
             (Self::Sendmsg4, Permission, Close) => "net_sendmsg4_eperm_close",
             (Self::Sendmsg6, Permission, Close) => "net_sendmsg6_eperm_close",
-            // With any other errno than that of a port that is taken it would be another fault.
-            (Self::Bind4, ..) => "net_bind4",
-            (Self::Bind6, ..) => "net_bind6",
+            (Self::Bind4, Permission, Close) => "net_bind4_eperm_close",
+            (Self::Bind6, Permission, Close) => "net_bind6_eperm_close",
         }
     }
 }
 
-/// How an attempt to connect may fail.
+/// How an attempt to connect, send or bind may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// As one likes (Linux 6.1).

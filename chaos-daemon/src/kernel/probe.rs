@@ -44,7 +44,7 @@ pub struct Support {
     pub spoil: Result<(), String>,
     /// Programs where a socket gets a packet.
     pub receiving: Result<(), String>,
-    /// Failing of calls: that connect, send without a connection, or bind.
+    /// Failing of calls: that connect, send to an address, or bind.
     pub attempts: Result<Refusal, String>,
     /// Resetting of connections that are open.
     pub reset: Result<(), String>,

@@ -29,6 +29,8 @@ pub struct RuleSpec {
 pub enum About {
     /// Packets, or calls that would send some.
     Packets(Box<NetworkFilter>),
+    /// Calls, with what is said of them.
+    Calls(Box<NetworkFilter>, String),
     /// Calls that would bind to a port.
     Binding(NetworkOccupy),
 }
@@ -37,7 +39,7 @@ impl About {
     /// What programs have to know of the kernel.
     pub(super) fn parts(&self) -> Vec<Part> {
         match self {
-            Self::Packets(filter) => {
+            Self::Packets(filter) | Self::Calls(filter, _) => {
                 let device = filter.interface.as_ref().map(|_| Part::Device);
                 let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
                 device.into_iter().chain(socket).collect()
@@ -62,7 +64,7 @@ impl About {
 
     pub(super) fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
         match self {
-            Self::Packets(filter) => {
+            Self::Packets(filter) | Self::Calls(filter, _) => {
                 let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
                 let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
                 let key = |(cidr, verdict): (Cidr, u32)| {
@@ -84,6 +86,7 @@ impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packets(filter) => filter.fmt(f),
+            Self::Calls(_, said) => f.write_str(said),
             Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
                 write!(f, "bind to {protocols} {ports}")?;
                 match address {

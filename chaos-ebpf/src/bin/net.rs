@@ -7,8 +7,8 @@
 //!   answer, and is redirected to the interface's other side.
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
-//! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, or sends without a
-//!   connection. See `chaos_ebpf::net::attempt`. And where it binds a socket: see `chaos_ebpf::net::bind`.
+//! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, binds a socket, or sends to an
+//!   address. See `chaos_ebpf::net::attempt`.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
@@ -22,11 +22,11 @@ use aya_ebpf::{
     macros::{cgroup_skb, cgroup_sock_addr, classifier},
     programs::{SkBuffContext, SockAddrContext, TcContext},
 };
-use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6};
+use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, Operation};
 use chaos_ebpf::{
     counter::{Close, Exact},
     net::{
-        attempt, bind,
+        attempt,
         carry_out::{NEXT, end, go_on, nowhere},
         corrupt,
         hook::Hook,
@@ -74,13 +74,13 @@ fn net_in_close(ctx: SkBuffContext) -> i32 {
     incoming::<Close>(&ctx)
 }
 
-/// Programs for attempts over one family: to connect, or to send without a connection. Of each there are those that
-/// say any errno, and those for older kernels, which know `EPERM` only.
+/// Programs for attempts over one family: to connect, to send to an address, or to bind. Of each there are those that say
+/// any errno, and those for older kernels, which know `EPERM` only.
 macro_rules! attempts {
-    ($($family:ident, $connects:literal: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
+    ($($family:ident, $operation:ident: $($name:ident($attach:ident) = $verdict:ident::<$counter:ty>),*;)*) => {$($(
         #[cgroup_sock_addr($attach)]
         fn $name(ctx: SockAddrContext) -> i32 {
-            attempt::$verdict::<$counter, $family, $connects>(&ctx)
+            attempt::$verdict::<$counter, $family, { Operation::$operation as u32 }>(&ctx)
         }
     )*)*};
 }
@@ -92,32 +92,30 @@ fn net_any_errno(_: SockAddrContext) -> i32 {
 }
 
 attempts! {
-    FAMILY_V4, true:
+    FAMILY_V4, Connect:
         net_connect4(connect4) = refuse::<Exact>,
         net_connect4_eperm(connect4) = forbid::<Exact>,
         net_connect4_eperm_close(connect4) = forbid::<Close>;
-    FAMILY_V4, false:
-        net_sendmsg4(sendmsg4) = refuse::<Exact>,
-        net_sendmsg4_eperm(sendmsg4) = forbid::<Exact>,
-        net_sendmsg4_eperm_close(sendmsg4) = forbid::<Close>;
-    FAMILY_V6, true:
+    FAMILY_V6, Connect:
         net_connect6(connect6) = refuse::<Exact>,
         net_connect6_eperm(connect6) = forbid::<Exact>,
         net_connect6_eperm_close(connect6) = forbid::<Close>;
-    FAMILY_V6, false:
+    FAMILY_V4, Send:
+        net_sendmsg4(sendmsg4) = refuse::<Exact>,
+        net_sendmsg4_eperm(sendmsg4) = forbid::<Exact>,
+        net_sendmsg4_eperm_close(sendmsg4) = forbid::<Close>;
+    FAMILY_V6, Send:
         net_sendmsg6(sendmsg6) = refuse::<Exact>,
         net_sendmsg6_eperm(sendmsg6) = forbid::<Exact>,
         net_sendmsg6_eperm_close(sendmsg6) = forbid::<Close>;
-}
-
-#[cgroup_sock_addr(bind4)]
-fn net_bind4(ctx: SockAddrContext) -> i32 {
-    bind::bind::<FAMILY_V4>(&ctx)
-}
-
-#[cgroup_sock_addr(bind6)]
-fn net_bind6(ctx: SockAddrContext) -> i32 {
-    bind::bind::<FAMILY_V6>(&ctx)
+    FAMILY_V4, Bind:
+        net_bind4(bind4) = refuse::<Exact>,
+        net_bind4_eperm(bind4) = forbid::<Exact>,
+        net_bind4_eperm_close(bind4) = forbid::<Close>;
+    FAMILY_V6, Bind:
+        net_bind6(bind6) = refuse::<Exact>,
+        net_bind6_eperm(bind6) = forbid::<Exact>,
+        net_bind6_eperm_close(bind6) = forbid::<Close>;
 }
 
 /// What comes to the entrance of a hop waits until its time has come.

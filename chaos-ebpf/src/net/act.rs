@@ -4,8 +4,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Refuse, Reject,
-    Shape,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Shape,
 };
 
 use super::flow;
@@ -18,12 +17,9 @@ use crate::{
 #[map]
 pub static SHAPES: HashMap<u32, Shape> = HashMap::with_max_entries(MAX_RULES, BPF_F_NO_PREALLOC);
 
-/// Whether a rule can still do something with a packet, or with such a call. One corruption is enough.
+/// Whether a rule can still do something with a packet. One corruption is enough.
 #[inline(always)]
 pub fn is_open(rule: &NetRule, packet: &Packet) -> bool {
-    if rule.action == Action::Refuse as u32 {
-        return Refuse::of(&rule.parameters).only_connects == 0 || packet.opens != 0;
-    }
     rule.action != Action::Corrupt as u32 || packet.verdict.corrupter == 0
 }
 
@@ -52,10 +48,6 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
             packet.verdict.answer = answer as u32;
             packet.verdict.departure_ns =
                 if packet.opens == 0 || wait_ns == 0 { 0 } else { departure(packet) + wait_ns };
-            true
-        }
-        action if action == Action::Refuse as u32 => {
-            packet.verdict.answer = Refuse::of(&rule.parameters).errno as u32;
             true
         }
         _ => true,

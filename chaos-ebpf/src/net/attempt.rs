@@ -1,27 +1,48 @@
-//! Attempts to connect, or to send without a connection: judged before there is a packet, and told how they failed.
+//! Attempts to connect, to bind, or to send to an address: judged before there is a packet, and told how they failed.
+//!
+//! Judged by functions of its own and not by way of [`PACKET`](super::tables::PACKET): all that is known of such a call
+//! fits into a few numbers, packets pay nothing for it, and tasks that preempt each other in here do not get into each
+//! other's way.
+
+use core::cell::Cell;
 
 use aya_ebpf::{
     bindings::{bpf_func_id::BPF_FUNC_set_retval, bpf_sock_addr},
     helpers::generated::bpf_get_current_ancestor_cgroup_id,
+    maps::lpm_trie::Key,
     programs::SockAddrContext,
 };
-use chaos_common::abi::{FAMILY_V4, FAMILY_V6};
+use chaos_common::abi::{
+    Action, Direction, FAMILY_V4, FAMILY_V6, MAX_RULES, NetEvent, NetRule, Occupy, Operation,
+    PREFIX_HEAD_BITS, PREFIX_PORT_BITS, Prefix, Refuse,
+};
 
 use super::{
-    hook::Hook,
-    judge::{Fate, Judge, judge},
-    tables::PACKET,
+    filter::{PREFIXES, listed},
+    kernel::{self, LAYOUT},
+    report,
+    tables::RULES,
+};
+use crate::{
+    counter::{Close, Counter, Exact, Interrupted},
+    gate::{self, Firing},
+    memory::{self, number},
+    packet::protocol_bit,
+    ports::has_port,
+    target::{self, Answer},
 };
 
 /// It may go on.
-pub(super) const ALLOWED: i32 = 1;
+const ALLOWED: i32 = 1;
 /// It fails: with what `bpf_set_retval` said, or else with `EPERM`.
 const REFUSED: i32 = 0;
+/// `EADDRINUSE`, the same on every architecture that runs eBPF.
+const ADDRESS_IN_USE: u32 = 98;
 
 /// The verdict on an attempt over one family, by a program that can say any errno (Linux 6.1).
 #[inline(always)]
-pub fn refuse<C: Judge, const FAMILY: u32, const CONNECTS: bool>(ctx: &SockAddrContext) -> i32 {
-    let errno = errno::<C, FAMILY, CONNECTS>(ctx.sock_addr);
+pub fn refuse<C: Judge, const FAMILY: u32, const OPERATION: u32>(ctx: &SockAddrContext) -> i32 {
+    let errno = errno::<C, FAMILY, OPERATION>(ctx.sock_addr);
     if errno == 0 { ALLOWED } else { fail_with(errno) }
 }
 
@@ -43,8 +64,8 @@ pub fn fail_with(errno: u32) -> i32 {
 
 /// The same by one that cannot.
 #[inline(always)]
-pub fn forbid<C: Judge, const FAMILY: u32, const CONNECTS: bool>(ctx: &SockAddrContext) -> i32 {
-    if errno::<C, FAMILY, CONNECTS>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
+pub fn forbid<C: Judge, const FAMILY: u32, const OPERATION: u32>(ctx: &SockAddrContext) -> i32 {
+    if errno::<C, FAMILY, OPERATION>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
 }
 
 /// How an attempt fails, or 0. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
@@ -52,49 +73,224 @@ pub fn forbid<C: Judge, const FAMILY: u32, const CONNECTS: bool>(ctx: &SockAddrC
 ///
 /// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
 #[inline(never)]
-fn errno<C: Judge, const FAMILY: u32, const CONNECTS: bool>(address: *const bpf_sock_addr) -> u32 {
-    let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return 0 };
-    // SAFETY: points to a map value of this type that lives at least until the program ends.
-    let users = unsafe { &raw mut (*packet).users };
-    // A task may be preempted in here, as nobody is who judges packets. Whoever tries on the same CPU meanwhile goes on
-    // unjudged. SAFETY: aligned, and inside a map value.
-    if unsafe { C::take(users) } != 0 {
-        // SAFETY: as above.
-        unsafe { C::give_back(users) };
-        return 0;
+fn errno<C: Judge, const FAMILY: u32, const OPERATION: u32>(context: *const bpf_sock_addr) -> u32 {
+    // SAFETY: takes a number, and returns 0 where there is no such ancestor.
+    let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+    let errno = Cell::new(0);
+    let ask = |cgroup| {
+        errno.set(C::judge(cgroup, Call::of::<FAMILY, OPERATION>(context)));
+        if errno.get() == 0 { Answer::Passed as u32 } else { Answer::Fired as u32 }
+    };
+    target::any_rule(ancestor, || true, || (), ask);
+    errno.get()
+}
+
+/// One call, as global functions take it: in numbers.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// The port, then the protocol, in 16 bits each; then the family, which [`Operation`] it is, and 1 if a socket at
+    /// all of IPv6 takes IPv4 too, in 8 bits each.
+    what: u64,
+    /// In network byte order, in memory. Of what binds its own, else of the other end, and so is the port.
+    address: [u64; 2],
+}
+
+impl Call {
+    #[inline(always)]
+    fn of<const FAMILY: u32, const OPERATION: u32>(context: *const bpf_sock_addr) -> Self {
+        let (protocol, port, words) = read(context, FAMILY);
+        let (family, words) = if FAMILY == FAMILY_V6 && is_mapped(&words) {
+            (FAMILY_V4, [words[3], 0, 0, 0])
+        } else {
+            (FAMILY, words)
+        };
+        let takes_v4 = OPERATION == Operation::Bind as u32
+            && family == FAMILY_V6
+            && words == [0; 4]
+            && takes_v4(context);
+        let what = u64::from(port)
+            | u64::from(protocol & 0xffff) << 16
+            | u64::from(family) << 32
+            | u64::from(OPERATION) << 40
+            | u64::from(takes_v4) << 48;
+        Self { what, address: [join(words[0], words[1]), join(words[2], words[3])] }
     }
-    let errno = judged::<C, FAMILY, CONNECTS>(address);
-    // SAFETY: as above.
-    unsafe { C::give_back(users) };
-    errno
+
+    #[inline(always)]
+    const fn port(self) -> u16 {
+        self.what as u16
+    }
+
+    #[inline(always)]
+    const fn protocol(self) -> u32 {
+        (self.what >> 16) as u32 & 0xffff
+    }
+
+    #[inline(always)]
+    const fn family(self) -> u32 {
+        (self.what >> 32) as u32 & 0xff
+    }
+
+    #[inline(always)]
+    const fn operation(self) -> u32 {
+        (self.what >> 40) as u32 & 0xff
+    }
+
+    #[inline(always)]
+    const fn binds(self) -> bool {
+        self.operation() == Operation::Bind as u32
+    }
+
+    #[inline(always)]
+    const fn takes_v4(self) -> bool {
+        self.what >> 48 != 0
+    }
+
+    /// The address as rules and events have it.
+    #[inline(always)]
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.address[0].to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.address[1].to_ne_bytes());
+        bytes
+    }
+
+    /// Whether a rule is about it.
+    #[inline(always)]
+    fn fits(self, id: u32, rule: &NetRule) -> bool {
+        if rule.action == Action::Refuse as u32 {
+            self.is_refused(id, rule)
+        } else {
+            rule.action == Action::Occupy as u32 && self.binds() && self.is_in_the_way(id, rule)
+        }
+    }
+
+    #[inline(always)]
+    fn is_refused(self, id: u32, rule: &NetRule) -> bool {
+        let filter = &rule.filter;
+        Refuse::of(&rule.parameters).operations >> (self.operation() & 63) & 1 != 0
+            && (filter.protocols == 0 || filter.protocols & protocol_bit(self.protocol()) != 0)
+            && has_port(&filter.remote_ports, true, self.port())
+            && listed(id, filter, self.family(), self.bytes()) == Some(true)
+    }
+
+    #[inline(always)]
+    fn is_in_the_way(self, id: u32, rule: &NetRule) -> bool {
+        let port = Key::new(PREFIX_HEAD_BITS + PREFIX_PORT_BITS, Prefix::port(id, self.port()));
+        rule.filter.protocols & protocol_bit(self.protocol()) != 0
+            && Occupy::of(&rule.parameters).meets(self.family(), self.address, self.takes_v4())
+            && PREFIXES.get(&port).is_some()
+    }
+}
+
+/// Which of the twins below a program calls.
+pub trait Judge: Counter {
+    /// How a call fails by the rules of a cgroup, or 0.
+    fn judge(cgroup: u64, call: Call) -> u32;
+}
+
+impl Judge for Exact {
+    #[inline(always)]
+    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u32 {
+        net_judge_call(cgroup, what, first, second)
+    }
+}
+
+impl Judge for Close {
+    #[inline(always)]
+    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u32 {
+        net_judge_call_close(cgroup, what, first, second)
+    }
+}
+
+// Global functions: see `judge`.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_call(cgroup: u64, what: u64, first: u64, second: u64) -> u32 {
+    first_errno(cgroup, |rule| net_ask_call(rule, what, first, second))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_judge_call_close(cgroup: u64, what: u64, first: u64, second: u64) -> u32 {
+    first_errno(cgroup, |rule| net_ask_call_close(rule, what, first, second))
 }
 
 #[inline(always)]
-fn judged<C: Judge, const FAMILY: u32, const CONNECTS: bool>(address: *const bpf_sock_addr) -> u32 {
-    // SAFETY: takes a number, and returns 0 where there is no such ancestor.
-    let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
-    let begin = || {
-        let Some(packet) = PACKET.get_ptr_mut(Hook::Attempt as u32) else { return false };
-        // SAFETY: nothing else on this CPU uses this entry: see above.
-        let packet = unsafe { &mut *packet };
-        let (protocol, port, words) = read(address, FAMILY);
-        if FAMILY == FAMILY_V6 && is_mapped(&words) {
-            packet.attempt((FAMILY_V4, protocol), [words[3], 0, 0, 0], port, CONNECTS);
-        } else {
-            packet.attempt((FAMILY, protocol), words, port, CONNECTS);
-        }
-        true
+fn first_errno(cgroup: u64, ask: impl Fn(u32) -> u32) -> u32 {
+    let errno = Cell::new(0);
+    let fires = |rule| {
+        errno.set(ask(rule));
+        errno.get() != 0
     };
-    match judge::<C>(Hook::Attempt, ancestor, begin, || ()) {
-        Fate::Lost => PACKET.get(Hook::Attempt as u32).map_or(0, |packet| packet.verdict.answer),
-        Fate::Untouched | Fate::GoesOn => 0,
+    target::ask(cgroup, || true, fires);
+    errno.get()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_ask_call(rule: u32, what: u64, first: u64, second: u64) -> u32 {
+    ask::<Exact>(rule, Call { what, address: [first, second] }).unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_ask_call_close(rule: u32, what: u64, first: u64, second: u64) -> u32 {
+    ask::<Close>(rule, Call { what, address: [first, second] }).unwrap_or(0)
+}
+
+/// 1 if a rule is about a call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_matches_call(id: u32, what: u64, first: u64, second: u64) -> u32 {
+    let call = Call { what, address: [first, second] };
+    RULES.get(id % MAX_RULES).map_or(0, |rule| u32::from(call.fits(id, rule)))
+}
+
+/// How a call fails by one rule, if it does.
+#[inline(always)]
+fn ask<C: Counter>(id: u32, call: Call) -> Option<u32> {
+    let rule = RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
+    let [first, second] = call.address;
+    if net_matches_call(id, call.what, first, second) == 0 {
+        return None;
     }
+    let firing = gate::pass::<Interrupted<C>>(id, &rule.gate)?;
+    if firing.report {
+        report(id, call, &firing);
+    }
+    Some(if rule.action == Action::Refuse as u32 {
+        Refuse::of(&rule.parameters).errno as u32
+    } else {
+        ADDRESS_IN_USE
+    })
+}
+
+#[inline(always)]
+fn report(rule: u32, call: Call, firing: &Firing) {
+    let (this, other) = ((call.bytes(), call.port()), ([0; 16], 0));
+    let (local, remote) = if call.binds() { (this, other) } else { (other, this) };
+    report::submit(|| NetEvent {
+        time_ns: firing.now_ns,
+        n: firing.n,
+        rule,
+        pid: kernel::current_process(),
+        length: 0,
+        local_port: local.1,
+        remote_port: remote.1,
+        family: call.family(),
+        protocol: call.protocol() as u16,
+        direction: Direction::Out as u16,
+        local: local.0,
+        remote: remote.0,
+    });
 }
 
 /// Protocol, port, and the address in as many words as it has. Of the two the verifier lets a program read only the
 /// address of its own family.
 #[inline(always)]
-pub(super) fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
+fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
     // SAFETY: the context is valid while the program runs. Volatile, since it may be read in words only.
     unsafe {
         let protocol = (&raw const (*address).protocol).read_volatile();
@@ -111,6 +307,26 @@ pub(super) fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u3
 
 /// Whether an IPv6 address stands for one of IPv4 (RFC 4291, 2.5.5.2).
 #[inline(always)]
-pub(super) const fn is_mapped(words: &[u32; 4]) -> bool {
+const fn is_mapped(words: &[u32; 4]) -> bool {
     words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
+}
+
+/// Whether a socket that would be bound to all of IPv6 would take IPv4 as well; false while no rule needs to know.
+#[inline(always)]
+fn takes_v4(context: *const bpf_sock_addr) -> bool {
+    let Some(bit) = LAYOUT.get(0).map(|layout| layout.sock_v6only).filter(|bit| *bit != 0) else {
+        return false;
+    };
+    // SAFETY: the context is valid while the program runs.
+    let socket = unsafe { (&raw const (*context).__bindgen_anon_1.sk).read_volatile() };
+    let Some(address) = number(socket) else { return false };
+    // `sock_common` is what every socket begins with.
+    memory::read::<u8>(address, bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 0)
+}
+
+/// Two words behind each other.
+#[inline(always)]
+fn join(first: u32, second: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }

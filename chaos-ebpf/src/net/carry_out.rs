@@ -66,7 +66,7 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
     }
     let back = match hook {
         Hook::Egress => Hook::Arrival,
-        Hook::Arrival | Hook::Socket | Hook::Attempt => Hook::Egress,
+        Hook::Arrival | Hook::Socket => Hook::Egress,
     };
     let on_loopback = hop::is_loopback(context);
     // On the loopback, where it stays, it is yet to come in.

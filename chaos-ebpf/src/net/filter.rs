@@ -37,13 +37,22 @@ fn has_interface(filter: &NetFilter, packet: &Packet) -> bool {
 
 #[inline(always)]
 fn has_remote(id: u32, filter: &NetFilter, packet: &Packet) -> bool {
-    if filter.remotes == Remotes::All as u32 {
-        return true;
+    match listed(id, filter, packet.family, packet.remote) {
+        Some(is_meant) => is_meant,
+        None => has_peer(filter, packet),
     }
-    let prefix = Prefix { rule: id, family: packet.family, address: packet.remote };
+}
+
+/// Whether the ranges of a rule mean an address. `None` where they do not say.
+#[inline(always)]
+pub(super) fn listed(id: u32, filter: &NetFilter, family: u32, address: [u8; 16]) -> Option<bool> {
+    if filter.remotes == Remotes::All as u32 {
+        return Some(true);
+    }
+    let prefix = Prefix { rule: id, family, address };
     match PREFIXES.get(&Key::new(PREFIX_HEAD_BITS + 128, prefix)) {
-        Some(verdict) => *verdict == PREFIX_INCLUDE,
-        None => filter.remotes == Remotes::AllBut as u32 || has_peer(filter, packet),
+        Some(verdict) => Some(*verdict == PREFIX_INCLUDE),
+        None => (filter.remotes == Remotes::AllBut as u32).then_some(true),
     }
 }
 

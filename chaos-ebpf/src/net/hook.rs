@@ -12,18 +12,16 @@ pub enum Hook {
     Arrival = 1,
     /// Where a socket is about to take it: whatever ends it.
     Socket = 2,
-    /// Before there is a packet: whatever refuses that there be one.
-    Attempt = 3,
 }
 
 impl Hook {
-    pub(super) const COUNT: u32 = 4;
+    pub(super) const COUNT: u32 = 3;
 
     /// Which way packets go there, seen from the target.
     #[inline(always)]
     pub const fn direction(self) -> Direction {
         match self {
-            Self::Egress | Self::Attempt => Direction::Out,
+            Self::Egress => Direction::Out,
             Self::Arrival | Self::Socket => Direction::In,
         }
     }
@@ -33,8 +31,7 @@ impl Hook {
         match number {
             0 => Self::Egress,
             1 => Self::Arrival,
-            2 => Self::Socket,
-            _ => Self::Attempt,
+            _ => Self::Socket,
         }
     }
 
@@ -45,7 +42,6 @@ impl Hook {
             Self::Egress => Action::is_of_packets(action),
             Self::Arrival => action != Action::Drop as u32 && Action::is_of_packets(action),
             Self::Socket => action == Action::Drop as u32,
-            Self::Attempt => action == Action::Refuse as u32,
         }
     }
 }

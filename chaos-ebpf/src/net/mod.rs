@@ -6,7 +6,6 @@
 
 pub mod act;
 pub mod attempt;
-pub mod bind;
 pub mod carry_out;
 mod checksum;
 pub mod corrupt;

@@ -16,22 +16,22 @@ pub struct Reject {
 pub struct Refuse {
     /// How the call fails; more than 0.
     pub errno: u64,
-    /// 1 when only calls fail that connect, and none that sends without a connection.
-    pub only_connects: u64,
+    /// Which calls fail: bits of [`Operation`](super::super::Operation), of connecting, binding and sending.
+    pub operations: u64,
 }
 
 impl Refuse {
     /// As a rule has them.
     #[must_use]
     pub const fn words(self) -> [u64; PARAMETERS] {
-        [self.errno, self.only_connects, 0, 0, 0, 0]
+        [self.errno, self.operations, 0, 0, 0, 0]
     }
 
     /// From a rule.
     #[inline(always)]
     #[must_use]
     pub const fn of(words: &[u64; PARAMETERS]) -> Self {
-        Self { errno: words[0], only_connects: words[1] }
+        Self { errno: words[0], operations: words[1] }
     }
 }
 

@@ -31,8 +31,8 @@ mod unit;
 
 pub(crate) use agent::{Agent, Socket};
 pub(crate) use calls::{
-    call, fails, file_delay, files, is_open, memory, number, openat, openat_with, outcome, sockets,
-    syscalls, syscalls_with, text, uring, ways_to_open, works,
+    Calls, call, fails, file_delay, files, is_open, memory, number, openat, openat_with, outcome,
+    sockets, syscalls, syscalls_with, text, uring, ways_to_open, works,
 };
 pub(crate) use capabilities::say_capabilities;
 pub(crate) use cgroup::{Cgroup, mount as cgroup_mount};
