@@ -105,6 +105,10 @@ operations! {
         /// `MAY_WRITE` and `MAY_APPEND`.
         const WRITE: u64 = 2 | 8;
         let file = context.number(0)?;
+        // To run a program the kernel itself reads how it begins.
+        if file::is_run(file) {
+            return None;
+        }
         let operation = if context.value(1) & WRITE != 0 {
             Operation::Write
         } else if matches!(file::kind(file), Some(FileKind::Directory)) {

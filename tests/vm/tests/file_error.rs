@@ -12,7 +12,7 @@ use nix::{errno::Errno, libc};
 
 use crate::harness::{
     Agent, Mounted, Place, Stage, balanced, call, fails, files, needs_aspect, number, openat,
-    openat_with, outcome, reason_against, refused, skip, tests, text, uring, works,
+    openat_with, outcome, own_binary, reason_against, refused, skip, tests, text, uring, works,
 };
 use crate::victim::{Arg, Deed, Entry};
 
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 tests![
     each_operation_fails_alone,
     what_is_open_fails_too,
+    running_a_program_is_not_reading_it,
     io_uring_is_no_way_round,
     nothing_is_made_where_making_fails,
     a_container_s_own_paths_count,
@@ -133,6 +134,23 @@ fn what_is_open_fails_too() -> Result<()> {
     for (agent, descriptor) in [(&stage.victim, its), (&stage.bystander, others)] {
         works(agent, &call(libc::SYS_close, [number(descriptor)]))?;
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn running_a_program_is_not_reading_it() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "read")?;
+    let program = own_binary()?.to_string_lossy().into_owned();
+    let injection = client.inject(files(&[&program], &["read"], "EIO").on(&stage.target))?;
+    let agent = Agent::start(Place::default().cgroup(&stage.target)?)?;
+    let descriptor = outcome(&agent, &openat(&program))?.context("the program does not open")?;
+    let read = call(libc::SYS_pread64, [number(descriptor), Arg::Room(4), number(4), number(0)]);
+    fails(&agent, &read, Errno::EIO)?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 1, "{counters:?}");
+    drop(agent);
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
