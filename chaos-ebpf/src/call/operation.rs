@@ -66,7 +66,11 @@ fn on(operation: Operation, file: u64, third: u64) -> Option<Call> {
 /// Something done to what has a `struct path`.
 #[inline(always)]
 fn of_path(operation: Operation, path: u64) -> Option<Call> {
-    at(operation, Place::at(path)?, 0)
+    let place = Place::at(path)?;
+    if place.is_inner() {
+        return None;
+    }
+    at(operation, place, 0)
 }
 
 /// Something done to a name in a directory.

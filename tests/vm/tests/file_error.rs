@@ -12,7 +12,8 @@ use nix::{errno::Errno, libc};
 
 use crate::harness::{
     Agent, Mounted, Place, Stage, balanced, call, fails, files, needs_aspect, number, openat,
-    openat_with, outcome, own_binary, reason_against, refused, skip, tests, text, uring, works,
+    openat_with, outcome, own_binary, reason_against, refused, skip, syscalls, tests, text, uring,
+    works,
 };
 use crate::victim::{Arg, Deed, Entry};
 
@@ -304,6 +305,16 @@ fn below_an_overlay_a_call_is_asked_once() -> Result<()> {
         fails(&victim, &deed, Errno::EIO).context(operation)?;
         let counters = balanced(&client.recover(&injection.id)?)?;
         ensure!(counters.matched == 2, "{operation}: {counters:?}");
+    }
+    // Wherever it is, and of what has no path as well: the victim hears by a pipe.
+    let stat = call(libc::SYS_stat, [text(&path), Arg::Room(256)]);
+    let pipe = call(libc::SYS_fstat, [number(0), Arg::Room(256)]);
+    for deed in [stat, pipe] {
+        let injection = client.inject(syscalls(&["stat"], "EIO").skip(1).on(&stage.target))?;
+        works(&victim, &deed)?;
+        fails(&victim, &deed, Errno::EIO)?;
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.matched == 2, "{deed:?}: {counters:?}");
     }
     drop(victim);
     drop(merged);
