@@ -34,6 +34,7 @@ const SOON: Duration = Duration::from_secs(30);
 tests![
     opening_waits,
     reading_waits,
+    running_a_program_does_not_wait,
     writing_waits_where_the_kernel_asks,
     what_is_made_waits_too,
     directories_that_come_later_are_noticed,
@@ -147,6 +148,24 @@ fn reading_waits() -> Result<()> {
     soon(&stage.victim, &pread(its))?;
     works(&stage.victim, &call(libc::SYS_close, [number(its)]))?;
     works(&stage.bystander, &call(libc::SYS_close, [number(others)]))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// The kernel reads how the program begins, and asks about that too.
+fn running_a_program_does_not_wait() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "read")?;
+    let program = own_binary()?.to_string_lossy().into_owned();
+    let fault = file_delay(&[&program], &["read"], LATENCY, |_| {}).on(&stage.target);
+    let injection = client.inject(fault)?;
+    let agent = Agent::start(Place::default().cgroup(&stage.target)?)?;
+    let descriptor = outcome(&agent, &openat(&program))?.context("the program does not open")?;
+    late(&agent, &pread(descriptor))?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 1 && counters.fired == 1, "{counters:?}");
+    drop(agent);
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

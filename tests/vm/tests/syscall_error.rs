@@ -74,6 +74,12 @@ fn begins(client: &Client) -> Result<bool> {
     Ok(caveats(client, KIND, "open")?.contains("io_uring"))
 }
 
+/// Whether those of 32-bit programs are, which there are with `CONFIG_IA32_EMULATION`.
+fn meets_compat(client: &Client) -> Result<bool> {
+    let are_there = Path::new("/proc/sys/abi/vsyscall32").exists();
+    Ok(are_there && !caveats(client, KIND, "open")?.contains("32-bit programs"))
+}
+
 fn a_command_of_chaos_exec_is_hit() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     needs_aspect(&daemon.client()?, KIND, "open")?;
@@ -144,12 +150,9 @@ fn every_way_to_open_fails() -> Result<()> {
     let client = daemon.client()?;
     needs_aspect(&client, KIND, "open")?;
     let path = file(&stage, "file")?;
-    let caveats = caveats(&client, KIND, "open")?;
-    // CONFIG_IA32_EMULATION.
-    let runs_compat = Path::new("/proc/sys/abi/vsyscall32").exists();
+    let meets_compat = meets_compat(&client)?;
     for (name, deed) in ways_to_open(&path) {
-        let is_compat = name.starts_with("int80");
-        if is_compat && (!runs_compat || caveats.contains("32-bit programs")) {
+        if name.starts_with("int80") && !meets_compat {
             continue;
         }
         works(&stage.victim, &deed)?;
@@ -362,12 +365,33 @@ fn only_the_sizes_and_kinds_that_are_meant() -> Result<()> {
             (read(201), false),
             (readv(&[50, 50]), true),
             (readv(&[50, 49]), false),
+            (readv(&[1; 100]), true),
+            (readv(&[1; 201]), false),
+            // As many as there can be.
+            (readv(&[&[0; 924][..], &[1; 100]].concat()), true),
+            (readv(&[&[0; 925][..], &[1; 99]].concat()), false),
         ] {
             if is_hit {
                 fails(&stage.victim, &deed, Errno::EIO)?;
             } else {
                 works(&stage.victim, &deed)?;
             }
+        }
+        client.recover(&injection.id)?;
+        // Where to begin is two arguments of a 32-bit program.
+        let args = |size| vec![number(descriptor), number(0), number(0), number(size)];
+        let native =
+            |size: i64| call(libc::SYS_readahead, [number(descriptor), number(0), number(size)]);
+        let compat = |size: i64| Deed { entry: Entry::Compat, number: 225, args: args(size) };
+        let fault = syscalls_with(&["readahead"], "EIO", |error| {
+            error.size = Some(SizeRange { least: Some(100), most: Some(200) });
+        });
+        let injection = client.inject(fault.on(&stage.target))?;
+        fails(&stage.victim, &native(150), Errno::EIO)?;
+        works(&stage.victim, &native(50))?;
+        if meets_compat(&client)? {
+            fails(&stage.victim, &compat(150), Errno::EIO)?;
+            works(&stage.victim, &compat(50))?;
         }
         client.recover(&injection.id)?;
     } else {
