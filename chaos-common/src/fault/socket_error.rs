@@ -10,7 +10,7 @@ use crate::{
     abi::Operation,
     invalid::{At, Invalid},
     proto::v1,
-    value::{Errno, Every, Percent, PortRanges, Remotes, SocketFamilies},
+    value::{Cidr, Errno, Every, Percent, PortRanges, Remotes, SocketFamilies},
     wire::list,
 };
 
@@ -67,6 +67,48 @@ impl Sockets {
         *self == Self::default()
     }
 
+    /// Addresses of the families, where these are named: those that are listed, or all. Empty is any.
+    #[must_use]
+    pub fn remotes(&self) -> Vec<Cidr> {
+        let listed: Vec<Cidr> = self.remote.iter().collect();
+        let all = if listed.is_empty() && !self.families.is_any() {
+            Cidr::EVERYTHING.to_vec()
+        } else {
+            listed
+        };
+        all.into_iter().filter(|cidr| self.has_family_of(*cidr)).collect()
+    }
+
+    fn has_family_of(&self, cidr: Cidr) -> bool {
+        self.families.is_any() || self.families.bits() & cidr.family() as u32 != 0
+    }
+
+    /// Whether sockets of IPv4 or IPv6 are among them.
+    fn has_ip(&self) -> bool {
+        Cidr::EVERYTHING.into_iter().any(|cidr| self.has_family_of(cidr))
+    }
+
+    /// Fails where no socket can be what is asked for.
+    fn check(&self) -> Result<(), Invalid> {
+        if !self.has_ip() && (self.asks_end() || !self.protocols.is_empty()) {
+            let problem = "sockets of these have no addresses, ports and protocols; add ipv4 or ipv6, or leave those out";
+            return Err(Invalid::new(problem).at("families"));
+        }
+        if !self.remote.is_empty() && self.remotes().is_empty() {
+            let problem = "none of these is of the families that are asked for";
+            return Err(Invalid::new(problem).at("remote"));
+        }
+        let has_ports = |protocol: &Protocol| *protocol != Protocol::Icmp;
+        if !self.ports.is_empty()
+            && !self.protocols.is_empty()
+            && !self.protocols.iter().any(has_ports)
+        {
+            let problem = "ICMP has no ports; add tcp or udp to `protocols`, or leave `ports` out";
+            return Err(Invalid::new(problem).at("ports"));
+        }
+        Ok(())
+    }
+
     /// Whether it asks for an address or a port.
     #[must_use]
     pub fn asks_end(&self) -> bool {
@@ -89,6 +131,11 @@ impl SocketError {
         if self.reset_open && !protocols.is_empty() && !protocols.iter().any(is_tcp) {
             let problem =
                 "only connections of TCP are reset; add tcp to `protocols`, or leave it out";
+            return Err(Invalid::new(problem).at("resetOpen"));
+        }
+        self.sockets.check()?;
+        if self.reset_open && !self.sockets.has_ip() {
+            let problem = "only connections over IPv4 and IPv6 are reset; add one of these to `families`, or leave it out";
             return Err(Invalid::new(problem).at("resetOpen"));
         }
         Ok(self)
@@ -251,4 +298,51 @@ impl From<&SocketError> for v1::SocketError {
 
 fn remotes(wire: Vec<String>) -> Result<Remotes, Invalid> {
     list(wire, |text| text.parse()).and_then(Remotes::try_from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(fields: &str) -> Result<SocketError, String> {
+        serde_saphyr::from_str(&format!("{{errno: EPERM, {fields}}}"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn sockets_that_cannot_be_are_refused() {
+        for (fields, said) in [
+            ("operations: [connect], families: [unix], ports: [80]", "have no addresses"),
+            (
+                "operations: [connect], families: [unix, other], protocols: [tcp]",
+                "have no addresses",
+            ),
+            ("operations: [connect], families: [ipv4], remote: ['::1']", "none of these"),
+            ("operations: [send], protocols: [icmp], ports: [80]", "ICMP has no ports"),
+            ("operations: [connect], families: [unix], resetOpen: true", "only connections over"),
+            ("operations: [connect], protocols: [udp], resetOpen: true", "only connections of TCP"),
+        ] {
+            let problem = error(fields).unwrap_err();
+            assert!(problem.contains(said), "{fields}: {problem}");
+        }
+        for fields in [
+            "operations: [connect], families: [unix, ipv4], ports: [80]",
+            "operations: [bind], families: [ipv6], remote: ['::1', 127.0.0.1]",
+            "operations: [connect], families: [unix, ipv6], resetOpen: true",
+        ] {
+            error(fields).unwrap();
+        }
+    }
+
+    #[test]
+    fn families_say_which_addresses_are_meant() {
+        let remotes = |fields: &str| {
+            let sockets = error(&format!("operations: [connect], {fields}")).unwrap().sockets;
+            sockets.remotes().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(remotes("ports: [80]").is_empty());
+        assert_eq!(remotes("families: [unix, ipv6]"), ["::/0"]);
+        assert_eq!(remotes("families: [ipv4], remote: ['fd00::1', 10.0.0.5]"), ["10.0.0.5"]);
+        assert!(remotes("families: [unix]").is_empty());
+    }
 }

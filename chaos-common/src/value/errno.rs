@@ -191,11 +191,17 @@ impl Errno {
     }
 }
 
+/// What some are called besides.
+const OTHER_NAMES: [(&str, &str); 3] =
+    [("EWOULDBLOCK", "EAGAIN"), ("EDEADLOCK", "EDEADLK"), ("ENOTSUP", "EOPNOTSUPP")];
+
 impl FromStr for Errno {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::all().find(|errno| errno.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let other = OTHER_NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let name = other.map_or(text, |(_, name)| name);
+        Self::all().find(|errno| errno.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let names: Vec<_> = Self::all().take(HINTS).map(Self::name).collect();
             let problem =
                 format!("{} is no errno; give one of {}, …", shown(text), names.join(", "));

@@ -26,7 +26,7 @@ impl TryFrom<u64> for Every {
     fn try_from(every: u64) -> Result<Self, Invalid> {
         match every {
             0 | 1 => Err(Invalid::new(format!(
-                "one packet in {every} is all of them or none; give at least 2, or a percentage"
+                "one in {every} is all of them or none; give at least 2, or a percentage"
             ))),
             _ => Ok(Self(every)),
         }

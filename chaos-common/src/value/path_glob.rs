@@ -37,6 +37,19 @@ impl FromStr for PathGlob {
                 "{shown} is no pattern of paths; give 1 to {LONGEST} bytes, as /data/**"
             )));
         }
+        // The kernel knows files by their places, in which these do not occur: such a pattern would match nothing.
+        let mut parts = text.split('/').skip(1);
+        let is_empty = text.len() > 1 && text.ends_with('/') || text.contains("//");
+        if is_empty
+            || text.starts_with("./")
+            || text.starts_with("../")
+            || parts.any(|part| part == "." || part == "..")
+        {
+            return Err(Invalid::new(format!(
+                "{} matches no path; write it without `.`, `..`, a doubled `/` and one at the end",
+                shown(text)
+            )));
+        }
         let anywhere = if text.starts_with('/') { text.to_owned() } else { format!("/**/{text}") };
         let glob: Result<Glob, _> = GlobBuilder::new(&anywhere).literal_separator(true).build();
         let glob = glob.map_err(|error| {
@@ -62,6 +75,13 @@ mod tests {
     fn patterns_are_checked() {
         assert!("/data/**".parse::<PathGlob>().is_ok());
         assert!("*.{log,txt}".parse::<PathGlob>().is_ok());
+        for text in ["/.config/**", "..data", "/a/..b/*", "/"] {
+            assert!(text.parse::<PathGlob>().is_ok(), "{text}");
+        }
+        for text in ["/a/../b", "/a//b", "/a/./b", "../b", "./b", "/a/", "/a/.."] {
+            let error = text.parse::<PathGlob>().unwrap_err().to_string();
+            assert!(error.contains("matches no path"), "{error}");
+        }
         for text in ["", "/a[", "/{a", "a\0b", &"a".repeat(600)] {
             assert!(text.parse::<PathGlob>().is_err(), "{text}");
         }

@@ -48,7 +48,10 @@ impl Asked {
 
     /// Something that cannot be done.
     pub(super) fn lacks(&mut self, name: &str, reason: String) {
-        self.missing.entry(reason).or_default().push(name.to_owned());
+        let names = self.missing.entry(reason).or_default();
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
     }
 
     /// All that was asked for; or, if that is enough, what can be done of it.
@@ -99,7 +102,14 @@ pub(super) fn hook(operation: Operation, found: &Found) -> Result<OperationHook,
 /// How a system call is met at its beginning, or why it is not.
 pub(super) fn syscall(call: Syscall, found: &Found) -> Result<SyscallTier, String> {
     has(call, found)?;
-    found.syscalls.clone()
+    let tier = found.syscalls.clone()?;
+    if found.meets_syscall(call) {
+        Ok(tier)
+    } else {
+        Err(format!(
+            "this kernel's types have no function for {call} that a program could be attached to"
+        ))
+    }
 }
 
 /// What the kernel does not have nobody can call.
@@ -141,13 +151,16 @@ impl fmt::Display for Way {
 /// Where a call is met, or why it is not.
 pub(super) fn way(call: Syscall, found: &Found) -> Result<Way, String> {
     has(call, found)?;
-    let beginning = match &found.syscalls {
-        Ok(tier) => return Ok(Way::Beginning(*tier)),
+    let beginning = match syscall(call, found) {
+        Ok(tier) => return Ok(Way::Beginning(tier)),
         Err(reason) => reason,
     };
+    if found.syscalls.is_ok() {
+        return Err(beginning);
+    }
     let operations = operations_of(call);
     if operations.is_empty() {
-        return Err(beginning.clone());
+        return Err(beginning);
     }
     let asked = operations.into_iter().map(|one| Ok((one, hook(one, found)?)));
     asked

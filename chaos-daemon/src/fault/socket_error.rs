@@ -10,7 +10,7 @@ use chaos_common::{
         Sockets,
     },
     invalid::Invalid,
-    value::{Cidr, Errno, Remotes},
+    value::{Errno, Remotes},
 };
 
 use super::{
@@ -174,22 +174,21 @@ fn by_address(error: &SocketError, support: &Support) -> Result<NetworkFilter, S
     if !error.caller.is_anyone() {
         return Err("there nothing tells which program or thread calls; leave `caller` out".into());
     }
-    let Sockets { remote, except, ports, families, protocols } = &error.sockets;
-    let of_ip = |cidr: &Cidr| families.is_any() || families.bits() & cidr.family() as u32 != 0;
-    let remote: Vec<Cidr> = if families.is_any() || !remote.is_empty() {
-        remote.iter().filter(of_ip).collect()
-    } else {
-        Cidr::EVERYTHING.into_iter().filter(of_ip).collect()
-    };
-    if remote.is_empty() && !families.is_any() {
+    let sockets = &error.sockets;
+    if sockets.remotes().is_empty() && !sockets.families.is_any() {
         return Err(NO_SUCH_FAMILY.into());
     }
+    let protocols = sockets.protocols.clone();
+    Ok(NetworkFilter { protocols, ..filter(sockets, Direction::Out)? })
+}
+
+/// The other ends that are meant.
+fn filter(sockets: &Sockets, direction: Direction) -> Result<NetworkFilter, String> {
     Ok(NetworkFilter {
-        direction: Some(Direction::Out),
-        remote: remote.try_into().map_err(|invalid: Invalid| invalid.problem)?,
-        except: except.clone(),
-        remote_ports: ports.clone(),
-        protocols: protocols.clone(),
+        direction: Some(direction),
+        remote: sockets.remotes().try_into().map_err(|invalid: Invalid| invalid.problem)?,
+        except: sockets.except.clone(),
+        remote_ports: sockets.ports.clone(),
         ..NetworkFilter::default()
     })
 }
@@ -214,14 +213,8 @@ fn reset_open(
         return Ok(None);
     }
     support.reset.clone().map_err(|reason| unsupported(RESET_OPEN, reason))?;
-    let sockets = &error.sockets;
-    let filter = NetworkFilter {
-        direction: Some(Direction::Both),
-        remote: sockets.remote.clone(),
-        except: sockets.except.clone(),
-        remote_ports: sockets.ports.clone(),
-        ..NetworkFilter::default()
-    };
+    let filter = filter(&error.sockets, Direction::Both)
+        .map_err(|reason| unsupported(RESET_OPEN, reason))?;
     // Last, so that who notices and connects again meets the rule.
     Ok(Some(Effect::ResetOpen(ResetOpen(Box::new(Wanted { filter, seed: limits.seed })))))
 }

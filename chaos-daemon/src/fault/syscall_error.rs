@@ -250,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_there_and_cannot_be_met_is_named() {
+        let found = || Found::everything().without_types_of("fork");
+        let error = planned("calls: [clone], errno: EAGAIN", found()).unwrap_err();
+        assert!(error.contains("types have no function for fork"), "{error}");
+        assert!(planned("calls: ['=clone'], errno: EAGAIN", found()).is_ok());
+        assert!(planned("calls: [clone], errno: EAGAIN, partial: true", found()).is_ok());
+    }
+
+    #[test]
     fn calls_that_the_kernel_does_not_have_are_left_out() {
         let old = || Found::everything().without("fchmodat2");
         let (rule, ..) = planned("calls: [chmod], errno: EIO", old()).unwrap();

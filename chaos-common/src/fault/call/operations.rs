@@ -17,7 +17,10 @@ impl FromStr for OperationName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let found = Operation::ALL.into_iter().find(|operation| operation.word() == text);
-        found.map(Self).ok_or_else(|| Invalid::new(format!("{} is no operation", shown(text))))
+        found.map(Self).ok_or_else(|| {
+            let words = Operation::ALL.map(Operation::word).join(", ");
+            Invalid::new(format!("{} is no operation; there are {words}", shown(text)))
+        })
     }
 }
 

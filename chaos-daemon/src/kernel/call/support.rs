@@ -1,7 +1,8 @@
 //! What of calls can be made to fail on this kernel, found out by doing it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fs,
     sync::{Arc, OnceLock},
 };
 
@@ -56,6 +57,8 @@ pub struct Found {
     pub compat: Result<(), String>,
     /// Functions of the kernel that programs may be attached to, with their numbers among its types.
     pub(in crate::kernel) functions: BTreeMap<String, u32>,
+    /// Functions of the kernel that carry out system calls. Of some its types say nothing.
+    symbols: BTreeSet<String>,
     pub(in crate::kernel) is_new: bool,
     /// A thread may be interrupted while its call is judged.
     pub is_preemptible: bool,
@@ -83,8 +86,14 @@ impl Found {
     #[must_use]
     pub fn has_syscall(&self, call: Syscall) -> bool {
         let mut functions = signatures::functions(call).into_iter();
-        self.functions.is_empty()
-            || functions.any(|function| self.functions.contains_key(&function.name))
+        self.symbols.is_empty() || functions.any(|function| self.symbols.contains(&function.name))
+    }
+
+    /// Whether a program can be attached to a function that carries out a call.
+    #[must_use]
+    pub fn meets_syscall(&self, call: Syscall) -> bool {
+        let mut functions = signatures::functions(call).into_iter();
+        functions.any(|function| self.functions.contains_key(&function.name))
     }
 
     /// Whether the kernel asks at a hook.
@@ -113,6 +122,16 @@ impl Found {
     pub(crate) fn without(mut self, call: &str) -> Self {
         for function in Syscall::named(call).into_iter().flat_map(signatures::functions) {
             self.functions.remove(&function.name);
+            self.symbols.remove(&function.name);
+        }
+        self
+    }
+
+    /// The same where no program can be attached to it.
+    #[cfg(test)]
+    pub(crate) fn without_types_of(mut self, call: &str) -> Self {
+        for function in Syscall::named(call).into_iter().flat_map(signatures::functions) {
+            self.functions.remove(&function.name);
         }
         self
     }
@@ -132,13 +151,14 @@ impl Found {
     /// Of a kernel that can do everything.
     #[cfg(test)]
     pub(crate) fn everything() -> Self {
-        let calls = Syscall::all().flat_map(signatures::functions).map(|function| function.name);
+        let calls = || Syscall::all().flat_map(signatures::functions).map(|function| function.name);
         let hooks = Hook::ALL.into_iter().map(|hook| hook.function().to_owned());
         Self {
             syscalls: Ok(SyscallTier::Replace),
             operations: Ok(()),
             compat: Ok(()),
-            functions: calls.chain(hooks).map(|name| (name, 1)).collect(),
+            symbols: calls().collect(),
+            functions: calls().chain(hooks).map(|name| (name, 1)).collect(),
             is_new: true,
             is_preemptible: false,
         }
@@ -156,6 +176,7 @@ fn none(reason: String) -> Found {
         operations: Err(reason.clone()),
         compat: Err(reason),
         functions: BTreeMap::new(),
+        symbols: BTreeSet::new(),
         is_new: false,
         is_preemptible: false,
     }
@@ -171,16 +192,15 @@ fn probe() -> Found {
             "this kernel tells nobody which functions it has (CONFIG_DEBUG_INFO_BTF)".into(),
         );
     };
-    let is_wanted = |name: &str| {
-        ["__x64_", "__ia32_", "__x32_", "security_"].iter().any(|start| name.starts_with(start))
-    };
-    let mut functions = types.functions(is_wanted);
+    let mut functions =
+        types.functions(|name| is_of_syscall(name) || name.starts_with("security_"));
     let number = |function: &str| {
         functions.get(function).copied().ok_or_else(|| format!("this kernel has no {function}"))
     };
     let operation = number(OPERATION);
     let is_new = operation.clone().and_then(bpf::try_ancestors).is_ok();
     let operations = withheld(Feature::Operations).and(operation).and_then(bpf::try_replacing);
+    let operations = operations.map_err(|reason| format!("fmod_ret on {OPERATION}: {reason}"));
     let replaced =
         withheld(Feature::Replace).and_then(|()| number(SYSCALL)).and_then(bpf::try_replacing);
     let syscalls = match replaced {
@@ -204,7 +224,18 @@ fn probe() -> Found {
     // As `PREEMPT`, `PREEMPT_DYNAMIC` or `PREEMPT_RT`.
     let is_preemptible =
         uname().is_ok_and(|name| name.version().to_string_lossy().contains("PREEMPT"));
-    Found { syscalls, operations, compat, functions, is_new, is_preemptible }
+    Found { syscalls, operations, compat, functions, symbols: symbols(), is_new, is_preemptible }
+}
+
+fn is_of_syscall(function: &str) -> bool {
+    ["__x64_", "__ia32_", "__x32_"].iter().any(|start| function.starts_with(start))
+}
+
+/// What the kernel calls its functions for system calls; nothing if it does not say.
+fn symbols() -> BTreeSet<String> {
+    let lines = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let names = lines.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
+    names.filter(|name| is_of_syscall(name)).map(str::to_owned).collect()
 }
 
 fn is_hook(function: &str) -> bool {
