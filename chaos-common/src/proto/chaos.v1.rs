@@ -697,7 +697,8 @@ pub struct Injection {
     pub state: i32,
     #[prost(enumeration = "End", tag = "6")]
     pub end: i32,
-    /// For people; set where `state` or `end` needs an explanation.
+    /// For people; set where `state` or `end` needs an explanation, and while it is active where `partial` left something
+    /// out: what, and why.
     #[prost(string, tag = "7")]
     pub message: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "8")]

@@ -153,7 +153,10 @@ fn inject(engine: &Arc<Engine>, faults: &[Untargeted], cgroup: &FreshCgroup) -> 
             times,
             seed,
         };
-        engine.inject(None, spec, WHO)?;
+        let injection = engine.inject(None, spec, WHO)?;
+        if !injection.message.is_empty() {
+            say(format_args!("chaos: left out: {}", injection.message));
+        }
     }
     Ok(())
 }

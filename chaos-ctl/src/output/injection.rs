@@ -245,7 +245,8 @@ pub(crate) fn block(out: &mut Out, injection: &Injection, now: SystemTime) -> Wr
         },
     )?;
     if !injection.because().is_empty() {
-        line("because", injection.because())?;
+        let name = if matches!(state, State::Active) { "left out" } else { "because" };
+        line(name, injection.because())?;
     }
     line("began", &format!("{} ({})", moment(*created_at), ago(*created_at, now)))?;
     let (name, end) = match ended_at {

@@ -268,7 +268,9 @@ fn sentences(injection: &Injection, program: Program) -> Vec<String> {
     let reset = injection
         .connections_reset
         .map(|count| format!("  {count} connections that were open were reset"));
-    [Some(first), reset, Some(format!("  {second}"))].into_iter().flatten().collect()
+    let is_partial = matches!(state, State::Active) && !message.is_empty();
+    let left_out = is_partial.then(|| format!("  left out: {}", clean(message)));
+    [Some(first), left_out, reset, Some(format!("  {second}"))].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

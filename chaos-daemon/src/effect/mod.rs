@@ -216,6 +216,23 @@ impl Effect {
         }
     }
 
+    /// What of what was asked for is left out, and why; empty if nothing is.
+    pub(crate) fn left_out(&self) -> &str {
+        match self {
+            Self::PutRule(rule) => rule.left_out(),
+            Self::PutCallRule(rule) => &rule.0.missing,
+            Self::HoldPackets
+            | Self::SpoilChecksums
+            | Self::HookArrival
+            | Self::HookEgress
+            | Self::HookCgroup(_)
+            | Self::HookCalls(_)
+            | Self::HoldPorts(_)
+            | Self::HoldFiles(_)
+            | Self::ResetOpen(_) => "",
+        }
+    }
+
     /// Why it is not whole any more, if it is not.
     pub(crate) const fn lost(&self) -> &'static str {
         match self {

@@ -5,13 +5,20 @@ use std::fmt;
 use chaos_common::abi::{Chance, Dice, Gate, RuleStats};
 
 use super::Owner;
-use crate::kernel::{Kernel, KernelError, RuleSpec};
+use crate::kernel::{About, Kernel, KernelError, RuleSpec};
 
 /// A rule in the engine's tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PutRule(pub Box<RuleSpec>);
 
 impl PutRule {
+    pub(super) fn left_out(&self) -> &str {
+        match &self.0.about {
+            About::Calls(.., missing) => missing,
+            About::Packets(_) | About::Binding(_) => "",
+        }
+    }
+
     /// Also replaces an earlier version of the same rule, its deadline for one, in one step.
     pub(super) fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         kernel.put_rule(owner.rule, owner.target, &self.0)

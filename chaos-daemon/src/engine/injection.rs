@@ -99,7 +99,10 @@ impl Live {
         let record = &self.record;
         let (state, message) = match &self.phase {
             Phase::Applying => (State::Applying, ""),
-            Phase::Active | Phase::Renewing => (State::Active, ""),
+            Phase::Active | Phase::Renewing => {
+                let mut left_out = self.effects.iter().map(Effect::left_out);
+                (State::Active, left_out.find(|text| !text.is_empty()).unwrap_or_default())
+            }
             Phase::Stuck(stuck) => (State::Stuck(stuck.ending.why), stuck.message.as_str()),
         };
         Injection {

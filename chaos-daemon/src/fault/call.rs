@@ -78,11 +78,6 @@ impl Asked {
     }
 }
 
-/// What is said of what is not done, behind what is.
-pub(super) fn without(missing: &str) -> String {
-    if missing.is_empty() { String::new() } else { format!(" (without {missing})") }
-}
-
 /// The hook at which an operation is asked about, or why there is none.
 pub(super) fn hook(operation: Operation, found: &Found) -> Result<OperationHook, String> {
     let Some((hook, _)) = OperationHook::of(operation) else {
@@ -249,7 +244,8 @@ impl Rule<'_> {
             paths: (self.paths.include.clone(), self.paths.except.clone()),
             programs: self.caller.exe.clone(),
             remotes: self.remotes,
-            about: self.about + &without(&missing),
+            about: self.about,
+            missing,
         };
         vec![
             Effect::PutCallRule(PutCallRule(Box::new(spec))),

@@ -15,7 +15,7 @@ use chaos_common::{
 
 use super::{
     Capability, Limits, Unsupported,
-    call::{self, Asked, Rule, without},
+    call::{self, Asked, Rule},
     network,
     network_reject::EPERM_ONLY,
 };
@@ -136,9 +136,8 @@ fn attempts(
         filter: filter.to_abi(),
         parameters: refuse.words(),
     };
-    let said =
-        format!("{} {}{}{}", error.errno, error.operations, error.sockets, without(&missing));
-    let about = About::Calls(Box::new(filter), said);
+    let said = format!("{} {}{}", error.errno, error.operations, error.sockets);
+    let about = About::Calls(Box::new(filter), said, missing);
     let mut effects =
         vec![Effect::PutRule(PutRule(Box::new(RuleSpec { rule, about, shape: None })))];
     let hooks: BTreeSet<Passing> = chosen.into_iter().map(|(_, passing)| passing).collect();
@@ -294,7 +293,7 @@ mod tests {
         let best = planned(fields, &Support::full()).unwrap();
         assert_eq!(best[1], "attach programs where the kernel asks about connect");
         let (spec, hooks) = rule(fields, &without_hooks());
-        let About::Calls(filter, _) = &spec.about else { panic!("{spec:?}") };
+        let About::Calls(filter, ..) = &spec.about else { panic!("{spec:?}") };
         assert_eq!(filter.remote.to_string(), "10.0.0.5");
         assert_eq!(hooks, [Effect::HookCgroup(Passing::Connecting)]);
         let steps = planned(fields, &without_hooks()).unwrap();
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(steps[0], said);
         let (spec, _) =
             rule("operations: [connect], errno: EPERM, families: [ipv6]", &without_hooks());
-        let About::Calls(filter, _) = &spec.about else { panic!("{spec:?}") };
+        let About::Calls(filter, ..) = &spec.about else { panic!("{spec:?}") };
         assert_eq!(filter.remote.to_string(), "::/0");
     }
 

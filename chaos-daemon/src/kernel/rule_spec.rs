@@ -24,13 +24,19 @@ pub struct RuleSpec {
     pub shape: Option<Box<Shape>>,
 }
 
+/// Says what is done, and what of it is not.
+pub(super) fn without(f: &mut fmt::Formatter<'_>, about: &str, missing: &str) -> fmt::Result {
+    f.write_str(about)?;
+    if missing.is_empty() { Ok(()) } else { write!(f, " (without {missing})") }
+}
+
 /// What a rule is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum About {
     /// Packets, or calls that would send some.
     Packets(Box<NetworkFilter>),
-    /// Calls, with what is said of them.
-    Calls(Box<NetworkFilter>, String),
+    /// Calls, with what is said of them, and what of them is left out and why.
+    Calls(Box<NetworkFilter>, String, String),
     /// Calls that would bind to a port.
     Binding(NetworkOccupy),
 }
@@ -39,7 +45,7 @@ impl About {
     /// What programs have to know of the kernel.
     pub(super) fn parts(&self) -> Vec<Part> {
         match self {
-            Self::Packets(filter) | Self::Calls(filter, _) => {
+            Self::Packets(filter) | Self::Calls(filter, ..) => {
                 let device = filter.interface.as_ref().map(|_| Part::Device);
                 let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
                 device.into_iter().chain(socket).collect()
@@ -64,7 +70,7 @@ impl About {
 
     pub(super) fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
         match self {
-            Self::Packets(filter) | Self::Calls(filter, _) => {
+            Self::Packets(filter) | Self::Calls(filter, ..) => {
                 let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
                 let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
                 let key = |(cidr, verdict): (Cidr, u32)| {
@@ -86,7 +92,7 @@ impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packets(filter) => filter.fmt(f),
-            Self::Calls(_, said) => f.write_str(said),
+            Self::Calls(_, said, missing) => without(f, said, missing),
             Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
                 write!(f, "bind to {protocols} {ports}")?;
                 match address {

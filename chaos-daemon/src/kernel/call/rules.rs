@@ -17,6 +17,7 @@ use crate::{
         KernelError, RuleId,
         ledger::{Ledger, Listing},
         prefixes::{Entry, Prefixes},
+        rule_spec::without,
         tables::{at, gone, strangers, typed},
     },
     target::Cgroup,
@@ -35,11 +36,13 @@ pub struct CallSpec {
     pub remotes: (Remotes, Remotes),
     /// What it is about, for people.
     pub about: String,
+    /// What of that is left out, and why.
+    pub missing: String,
 }
 
 impl fmt::Display for CallSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.about)
+        without(f, &self.about, &self.missing)
     }
 }
 
