@@ -3,10 +3,10 @@
 #[path = "file_error/containers.rs"]
 mod containers;
 
-use std::time::Duration;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::watch_event::Event;
+use anyhow::{Context as _, Result, bail, ensure};
+use chaos_common::{abi::Operation, fault::FILE_OPERATIONS, proto::v1::watch_event::Event};
 use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
@@ -49,33 +49,113 @@ impl Names {
     }
 }
 
-/// Each operation, and a call that does it; what it needs is made before.
-fn deeds(names: &Names) -> Result<Vec<(&'static str, Deed)>> {
-    let make = |name: &str| -> Result<String> {
-        let path = names.of(name);
+/// A call that does an operation, what comes of it where nothing fails, and a descriptor that it needs.
+struct Doing {
+    deed: Deed,
+    comes_to: Option<Errno>,
+    descriptor: Option<i64>,
+}
+
+impl Doing {
+    /// One that works.
+    fn works(deed: Deed) -> Self {
+        Self { deed, comes_to: None, descriptor: None }
+    }
+
+    /// One that works with a descriptor.
+    fn on(descriptor: i64, number_of: i64, others: impl IntoIterator<Item = Arg>) -> Self {
+        let deed = call(number_of, [number(descriptor)].into_iter().chain(others));
+        Self { descriptor: Some(descriptor), ..Self::works(deed) }
+    }
+
+    /// It is done, and nothing fails that would not otherwise.
+    fn is_free(&self, agent: &Agent) -> Result<()> {
+        match self.comes_to {
+            Some(errno) => fails(agent, &self.deed, errno),
+            None => works(agent, &self.deed),
+        }
+    }
+}
+
+/// How an operation is done; what it needs is made before.
+fn doing(operation: Operation, names: &Names, agent: &Agent) -> Result<Doing> {
+    let name = operation.word();
+    let path = names.of(name);
+    let make = || -> Result<String> {
         std::fs::write(&path, "text")?;
-        Ok(path)
+        Ok(path.clone())
     };
-    let folder = |name: &str| -> Result<String> {
-        let path = names.of(name);
+    let folder = || -> Result<String> {
         std::fs::create_dir_all(&path)?;
-        Ok(path)
+        Ok(path.clone())
     };
+    let open = |path: &str, flags| -> Result<i64> {
+        outcome(agent, &openat_with(path, flags))?.with_context(|| format!("cannot open {path}"))
+    };
+    let opened = || open(&make()?, libc::O_RDWR);
+    let other = || text(names.of(&format!("{name}.new")));
     let mode = || number(0o700);
-    Ok(vec![
-        ("open", openat(&make("open")?)),
-        ("create", openat_with(&names.of("create"), libc::O_CREAT | libc::O_WRONLY | libc::O_EXCL)),
-        ("truncate", call(libc::SYS_truncate, [text(make("truncate")?), number(1)])),
-        ("rename", call(libc::SYS_rename, [text(make("rename")?), text(names.of("renamed"))])),
-        ("unlink", call(libc::SYS_unlink, [text(make("unlink")?)])),
-        ("mkdir", call(libc::SYS_mkdir, [text(names.of("mkdir")), mode()])),
-        ("rmdir", call(libc::SYS_rmdir, [text(folder("rmdir")?)])),
-        ("link", call(libc::SYS_link, [text(make("link")?), text(names.of("linked"))])),
-        ("symlink", call(libc::SYS_symlink, [text("anywhere"), text(names.of("symlink"))])),
-        ("stat", call(libc::SYS_stat, [text(make("stat")?), Arg::Room(256)])),
-        ("chmod", call(libc::SYS_chmod, [text(make("chmod")?), mode()])),
-        ("chown", call(libc::SYS_chown, [text(make("chown")?), number(0), number(0)])),
-    ])
+    let of_path = |number_of, path: String, others: &[i64]| {
+        let others = others.iter().map(|other| number(*other));
+        Doing::works(call(number_of, [text(path)].into_iter().chain(others)))
+    };
+    Ok(match operation {
+        Operation::Open => Doing::works(openat(&make()?)),
+        Operation::Create => {
+            let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_EXCL;
+            Doing::works(openat_with(&path, flags))
+        }
+        Operation::Read => Doing::on(opened()?, libc::SYS_read, [Arg::Room(1), number(1)]),
+        Operation::Write => {
+            Doing::on(opened()?, libc::SYS_write, [Arg::Bytes(b"a".to_vec()), number(1)])
+        }
+        Operation::Sync => Doing::on(opened()?, libc::SYS_fsync, []),
+        Operation::Truncate => of_path(libc::SYS_truncate, make()?, &[1]),
+        Operation::Rename => Doing::works(call(libc::SYS_rename, [text(make()?), other()])),
+        Operation::Unlink => of_path(libc::SYS_unlink, make()?, &[]),
+        Operation::Mkdir => Doing::works(call(libc::SYS_mkdir, [text(&path), mode()])),
+        Operation::Rmdir => of_path(libc::SYS_rmdir, folder()?, &[]),
+        Operation::Link => Doing::works(call(libc::SYS_link, [text(make()?), other()])),
+        Operation::Symlink => {
+            Doing::works(call(libc::SYS_symlink, [text("anywhere"), text(&path)]))
+        }
+        Operation::Stat => Doing::works(call(libc::SYS_stat, [text(make()?), Arg::Room(256)])),
+        Operation::Chmod => of_path(libc::SYS_chmod, make()?, &[0o700]),
+        Operation::Chown => of_path(libc::SYS_chown, make()?, &[0, 0]),
+        Operation::Map => {
+            let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+            let descriptor = opened()?;
+            let args = [0, 4096, access.into(), flags.into(), descriptor, 0].map(number);
+            let deed = call(libc::SYS_mmap, args);
+            Doing { descriptor: Some(descriptor), ..Doing::works(deed) }
+        }
+        Operation::Exec => {
+            let path = make()?;
+            std::fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+            // What is asked about before anybody looks what kind of program it is: none.
+            let doing = of_path(libc::SYS_execve, path, &[0, 0]);
+            Doing { comes_to: Some(Errno::ENOEXEC), ..doing }
+        }
+        Operation::Lock => Doing::on(opened()?, libc::SYS_flock, [number(libc::LOCK_EX)]),
+        Operation::Ioctl => {
+            Doing::on(opened()?, libc::SYS_ioctl, [number(libc::FIONREAD as i64), Arg::Room(4)])
+        }
+        Operation::List => {
+            let descriptor = open(&folder()?, libc::O_DIRECTORY)?;
+            Doing::on(descriptor, libc::SYS_getdents64, [Arg::Room(4096), number(4096)])
+        }
+        Operation::Made
+        | Operation::Socket
+        | Operation::Bind
+        | Operation::Connect
+        | Operation::Listen
+        | Operation::Accept
+        | Operation::Send
+        | Operation::Receive
+        | Operation::Allocate
+        | Operation::Fork
+        | Operation::Descriptor => bail!("{name} is not done to files"),
+    })
 }
 
 fn each_operation_fails_alone() -> Result<()> {
@@ -84,22 +164,27 @@ fn each_operation_fails_alone() -> Result<()> {
     needs_aspect(&client, KIND, "open")?;
     let names = Names::new(&stage);
     let glob = names.of("**");
-    for (operation, deed) in deeds(&names)? {
-        if let Some(reason) = reason_against(&client, KIND, |aspect| aspect == operation)? {
-            let refusal = client.inject(files(&[&glob], &[operation], "EIO").on(&stage.target));
+    for operation in FILE_OPERATIONS {
+        let name = operation.word();
+        if let Some(reason) = reason_against(&client, KIND, |aspect| aspect == name)? {
+            let refusal = client.inject(files(&[&glob], &[name], "EIO").on(&stage.target));
             let status = refused(refusal, "UNSUPPORTED")?;
-            ensure!(status.message().contains(operation), "{status:?} but {reason}");
+            ensure!(status.message().contains(name), "{status:?} but {reason}");
             continue;
         }
-        let injection = client.inject(files(&[&glob], &[operation], "EDQUOT").on(&stage.target))?;
-        fails(&stage.victim, &deed, Errno::EDQUOT).context(operation)?;
+        let doing = doing(operation, &names, &stage.victim)?;
+        let injection = client.inject(files(&[&glob], &[name], "EDQUOT").on(&stage.target))?;
+        fails(&stage.victim, &doing.deed, Errno::EDQUOT).context(name)?;
         let counters = balanced(&client.recover(&injection.id)?)?;
-        ensure!(counters.fired == 1 && counters.matched == 1, "{operation}: {counters:?}");
+        ensure!(counters.fired == 1 && counters.matched == 1, "{name}: {counters:?}");
         // Another's fault, and somebody else.
-        let others = if operation == "lock" { "ioctl" } else { "lock" };
-        let injection = client.inject(files(&[&glob], &[others], "EIO").on(&stage.target))?;
-        works(&stage.victim, &deed).context(operation)?;
+        let other = if operation == Operation::Lock { "ioctl" } else { "lock" };
+        let injection = client.inject(files(&[&glob], &[other], "EIO").on(&stage.target))?;
+        doing.is_free(&stage.victim).context(name)?;
         client.recover(&injection.id)?;
+        if let Some(descriptor) = doing.descriptor {
+            works(&stage.victim, &call(libc::SYS_close, [number(descriptor)]))?;
+        }
     }
     stage.idle(&daemon)?;
     stage.finish(daemon)
