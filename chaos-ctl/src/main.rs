@@ -24,7 +24,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = exec::held(&words).or_else(|| chaos_daemon::held(&words)) {
+    if let Some(code) = exec::held(&words).or_else(|| chaos_daemon::holder_main(&words)) {
         return code;
     }
     let format = args::format_of(&words);

@@ -25,4 +25,4 @@ pub mod peer;
 pub mod policy;
 pub mod target;
 
-pub use kernel::held;
+pub use kernel::holder_main;

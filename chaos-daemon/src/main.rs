@@ -9,7 +9,7 @@ const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = chaos_daemon::held(&words) {
+    if let Some(code) = chaos_daemon::holder_main(&words) {
         return code;
     }
     let args = match chaos_daemon::args::Args::try_parse() {

@@ -12,7 +12,7 @@ mod socket;
 pub use event::CallEvent;
 pub use file::FileKind;
 pub use glob::{GLOB_ACCEPTS, GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf};
-pub use hold::{CallHold, HeldCall};
+pub use hold::{CallHold, HeldCall, Wait};
 pub use layout::CallLayout;
 pub use operation::Operation;
 pub use signature::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature};

@@ -24,7 +24,7 @@ pub use action::{
 pub use call::{
     Abi, CALL_WORDS, CallEvent, CallHold, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
     GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf, HeldCall, MAX_CALLS, NO_ARGUMENT, Operation,
-    SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter,
+    SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter, Wait,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -86,9 +86,10 @@ assert_layout!(
 assert_layout!(Signature, 2 * 2 + 8);
 assert_layout!(GlobKey, 2 * 4);
 assert_layout!(Glob, 256 + 2 * 4 + 2 * GLOB_CELLS);
-assert_layout!(CallLayout, 41 * 4);
+assert_layout!(CallLayout, 42 * 4);
 assert_layout!(CallEvent, 3 * 8 + 6 * 4);
 assert_layout!(HeldCall, 2 * 4);
+assert_layout!(Wait, 2 * 8);
 assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
@@ -102,7 +103,7 @@ macro_rules! pod {
 }
 
 #[cfg(feature = "user")]
-pod!(CallRule, Signature, GlobKey, Glob, CallLayout, HeldCall);
+pod!(CallRule, Signature, GlobKey, Glob, CallLayout, HeldCall, Wait);
 
 #[cfg(feature = "user")]
 pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);

@@ -5,6 +5,9 @@ use std::fmt;
 use super::Owner;
 use crate::kernel::{HeldFiles, Kernel, KernelError};
 
+/// Why such a fault ends before its time; the log says more.
+pub(super) const LOST: &str = "its files cannot all be watched any more";
+
 /// A process of ours answers later when the kernel asks it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HoldFiles(pub Box<HeldFiles>);
@@ -18,6 +21,10 @@ impl HoldFiles {
 
 pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) {
     kernel.free_files(owner.rule);
+}
+
+pub(super) fn observe(owner: Owner<'_>, kernel: &Kernel) -> bool {
+    kernel.holds_files(owner.rule)
 }
 
 impl fmt::Display for HoldFiles {

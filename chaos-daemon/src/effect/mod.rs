@@ -208,8 +208,7 @@ impl Effect {
             Self::HookCgroup(passing) => hook_cgroup::observe(*passing, owner, kernel),
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
-            // A process that ended is replaced.
-            Self::HoldFiles(_) => true,
+            Self::HoldFiles(_) => hold_files::observe(owner, kernel),
             Self::ResetOpen(_) => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
             Self::PutCallRule(_) => put_call_rule::observe(owner, kernel),
@@ -228,8 +227,8 @@ impl Effect {
             | Self::HookCalls(_)
             | Self::PutRule(_)
             | Self::PutCallRule(_)
-            | Self::HoldFiles(_)
             | Self::ResetOpen(_) => REMOVED,
+            Self::HoldFiles(_) => hold_files::LOST,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
     }

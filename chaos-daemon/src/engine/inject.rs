@@ -67,7 +67,7 @@ impl Engine {
         spec: &Spec,
         who: &str,
     ) -> Result<Injection, EngineError> {
-        let id = id.unwrap_or_else(|| world::fresh_id(spec));
+        let id = id.unwrap_or_else(|| self.world.lock().fresh_id(spec));
         if let Some(earlier) = self.settled(&mut self.world.lock(), &id) {
             return world::same_request(&earlier, spec).map(|()| earlier);
         }

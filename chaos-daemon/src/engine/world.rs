@@ -224,6 +224,19 @@ impl World {
         }
     }
 
+    /// A name for an injection whose client gave none. Of ten thousand, two draw the same by chance once in a hundred times.
+    pub(super) fn fresh_id(&self, spec: &Spec) -> InjectionId {
+        let (family, kind) = spec.fault.kind().words();
+        loop {
+            let name = format!("{family}-{kind}-{:08x}", random() as u32);
+            // Made of nothing but what an id may hold.
+            let id = name.parse().unwrap_or_else(|_| unreachable!("{name} is an id"));
+            if self.find(&id).is_none() {
+                return id;
+            }
+        }
+    }
+
     /// When the keeper has to act next: the lease while anything is live, a deadline, or a hop that drains.
     pub(super) fn next_due(&self) -> BootTime {
         let drain = self.kernel.drain_due();
@@ -326,14 +339,6 @@ impl World {
 /// Whether an earlier injection answers this request.
 pub(super) fn same_request(earlier: &Injection, spec: &Spec) -> Result<(), EngineError> {
     if earlier.spec == *spec { Ok(()) } else { Err(EngineError::IdTaken(earlier.id.clone())) }
-}
-
-/// A name for an injection whose client gave none.
-pub(super) fn fresh_id(spec: &Spec) -> InjectionId {
-    let (family, kind) = spec.fault.kind().words();
-    let name = format!("{family}-{kind}-{:08x}", random() as u32);
-    // Made of nothing but what an id may hold.
-    name.parse().unwrap_or_else(|_| unreachable!("{name} is an id"))
 }
 
 fn random() -> u64 {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    fmt::{self, Write as _},
 };
 
 use chaos_common::{
     abi::{CallRule, Condition, Operation},
     fault::{Caller, FaultKind, Occasion, Paths},
-    value::{Errno, Remotes, Syscall},
+    value::{Errno, Remotes, Syscall, SyscallName},
 };
 
 use super::{Capability, Limits, Unsupported};
@@ -98,12 +98,62 @@ pub(super) fn hook(operation: Operation, found: &Found) -> Result<OperationHook,
 
 /// How a system call is met at its beginning, or why it is not.
 pub(super) fn syscall(call: Syscall, found: &Found) -> Result<SyscallTier, String> {
-    let tier = found.syscalls.clone()?;
+    has(call, found)?;
+    found.syscalls.clone()
+}
+
+/// What the kernel does not have nobody can call.
+fn has(call: Syscall, found: &Found) -> Result<(), String> {
     if found.has_syscall(call) {
-        Ok(tier)
+        Ok(())
     } else {
-        Err(format!("this kernel has no function for {call} that a program could be attached to"))
+        Err(format!("this kernel has no system call {call}"))
     }
+}
+
+/// What of the calls of a name the kernel has. Of a name of which it has none all of them, to be refused.
+pub(super) fn present(name: &SyscallName, found: &Found) -> Vec<Syscall> {
+    let (here, absent): (Vec<_>, Vec<_>) =
+        name.calls().iter().partition(|call| found.has_syscall(**call));
+    if here.is_empty() { absent } else { here }
+}
+
+/// Where a call is met.
+pub(super) enum Way {
+    /// At its beginning.
+    Beginning(SyscallTier),
+    /// Where security modules are asked about these.
+    Asked(Vec<(Operation, OperationHook)>),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Beginning(tier) => f.write_str(&named(*tier)),
+            Self::Asked(operations) => {
+                let hooks: Vec<_> = operations.iter().map(|(_, hook)| hook.function()).collect();
+                write!(f, "fmod_ret on {}", hooks.join(", "))
+            }
+        }
+    }
+}
+
+/// Where a call is met, or why it is not.
+pub(super) fn way(call: Syscall, found: &Found) -> Result<Way, String> {
+    has(call, found)?;
+    let beginning = match &found.syscalls {
+        Ok(tier) => return Ok(Way::Beginning(*tier)),
+        Err(reason) => reason,
+    };
+    let operations = operations_of(call);
+    if operations.is_empty() {
+        return Err(beginning.clone());
+    }
+    let asked = operations.into_iter().map(|one| Ok((one, hook(one, found)?)));
+    asked
+        .collect::<Result<_, String>>()
+        .map(Way::Asked)
+        .map_err(|hook| format!("{beginning}; {hook}"))
 }
 
 /// What users read of a mechanism.

@@ -1,6 +1,8 @@
 //! `syscall error`: system calls fail where they begin; or, where no program can be attached there, where the kernel
 //! asks its security modules.
 
+use std::collections::BTreeSet;
+
 use chaos_common::{
     abi::{CallRule, Condition, NO_ARGUMENT, Operation},
     fault::{FaultKind, SizeRange, SyscallError},
@@ -9,7 +11,7 @@ use chaos_common::{
 
 use super::{
     Capability, Limits, Unsupported,
-    call::{self, Asked, Rule},
+    call::{self, Asked, Rule, Way},
 };
 use crate::{
     effect::Effect,
@@ -23,11 +25,13 @@ pub(super) fn plan(
 ) -> Result<Vec<Effect>, Unsupported> {
     let found = support.calls.get();
     let mut asked = Asked::default();
-    for call in error.calls.calls() {
+    let calls: BTreeSet<Syscall> =
+        error.calls.names().iter().flat_map(|name| call::present(name, found)).collect();
+    for call in calls {
         match fit(error, call, found) {
-            Ok(None) => asked.syscall(call),
-            Ok(Some(operations)) => {
-                for operation in operations {
+            Ok(Way::Beginning(_)) => asked.syscall(call),
+            Ok(Way::Asked(operations)) => {
+                for (operation, _) in operations {
                     asked.operation(operation, found);
                 }
             }
@@ -57,12 +61,8 @@ pub(super) fn plan(
     Ok(rule.effects(chosen, limits))
 }
 
-/// Where a call is met: at its beginning, or at some operations. Or why the rule can never be about it.
-fn fit(
-    error: &SyscallError,
-    call: Syscall,
-    found: &Found,
-) -> Result<Option<Vec<Operation>>, String> {
+/// Where a call is met, or why the rule can never be about it.
+fn fit(error: &SyscallError, call: Syscall, found: &Found) -> Result<Way, String> {
     let signature = signature(call);
     let has = |argument| argument != NO_ARGUMENT;
     let is_of_sockets = call::operations_of(call)
@@ -78,22 +78,14 @@ fn fit(
     if error.size.is_some() && !has(signature.size) && !has(signature.vector) {
         return Err("says no size; leave `size` out".into());
     }
-    let Err(beginning) = call::syscall(call, found) else { return Ok(None) };
-    if found.syscalls.is_ok() {
-        return Err(beginning);
-    }
-    let operations = call::operations_of(call);
-    if operations.is_empty() {
-        return Err(beginning);
-    }
+    let way = call::way(call, found)?;
     let says_size = |one: &Operation| matches!(one, Operation::Send | Operation::Receive);
-    if error.size.is_some() && !operations.iter().all(says_size) {
+    if let (Way::Asked(operations), Some(_), Err(beginning)) = (&way, error.size, &found.syscalls)
+        && !operations.iter().all(|(one, _)| says_size(one))
+    {
         return Err(format!("{beginning}; and security modules are told no size"));
     }
-    for operation in &operations {
-        call::hook(*operation, found).map_err(|hook| format!("{beginning}; {hook}"))?;
-    }
-    Ok(Some(operations.into_iter().collect()))
+    Ok(way)
 }
 
 /// Names that the doctor answers for.
@@ -114,30 +106,15 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     NAMES.into_iter().map(of).collect()
 }
 
+/// How all calls of a name are met, or why one is not.
 fn mechanism(name: &str, found: &Found) -> Result<String, String> {
     let name: SyscallName =
         name.parse().map_err(|invalid: chaos_common::invalid::Invalid| invalid.problem)?;
-    let mut mechanism = Err(String::new());
-    for call in name.calls() {
-        let beginning = match call::syscall(*call, found) {
-            Ok(tier) => return Ok(call::named(tier)),
-            Err(reason) => reason,
-        };
-        let operations = call::operations_of(*call);
-        let hooks: Result<Vec<String>, String> = operations
-            .iter()
-            .map(|one| call::hook(*one, found).map(|hook| hook.function().to_owned()))
-            .collect();
-        mechanism = match hooks {
-            Ok(hooks) if !hooks.is_empty() => Ok(format!("fmod_ret on {}", hooks.join(", "))),
-            Ok(_) => Err(beginning),
-            Err(hook) => Err(format!("{beginning}; {hook}")),
-        };
-        if mechanism.is_ok() {
-            break;
-        }
-    }
-    mechanism
+    let calls = call::present(&name, found).into_iter();
+    let ways: BTreeSet<String> = calls
+        .map(|call| call::way(call, found).map(|way| way.to_string()))
+        .collect::<Result<_, _>>()?;
+    Ok(ways.into_iter().collect::<Vec<_>>().join("; "))
 }
 
 fn caveats(found: &Found) -> Vec<std::borrow::Cow<'static, str>> {
@@ -246,5 +223,51 @@ mod tests {
             "fmod_ret on security_file_open, security_path_mknod"
         );
         assert_eq!(said(Found::operations_only(), "fsync").unwrap_err(), "no way");
+        assert_eq!(said(Found::nothing(), "open").unwrap_err(), "no types; no types");
+    }
+
+    #[test]
+    fn what_the_doctor_says_of_a_name_is_what_becomes_of_it() {
+        let kernels = [
+            Found::everything(),
+            Found::everything().without("fchmodat2"),
+            Found::operations_only(),
+            Found::operations_only().without("openat2"),
+            Found::no_operations(),
+            Found::nothing(),
+        ];
+        for found in kernels {
+            for name in NAMES {
+                let is_planned = planned(&format!("calls: [{name}], errno: EIO"), found.clone());
+                let is_said = mechanism(name, &found);
+                assert_eq!(
+                    is_said.is_ok(),
+                    is_planned.is_ok(),
+                    "{name}: {is_said:?}, {is_planned:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_the_kernel_does_not_have_are_left_out() {
+        let old = || Found::everything().without("fchmodat2");
+        let (rule, ..) = planned("calls: [chmod], errno: EIO", old()).unwrap();
+        let all = planned("calls: [chmod], errno: EIO", Found::everything()).unwrap().0;
+        assert_eq!((rule.calls[7], all.calls[7]), (0, 1 << (452 % 64)));
+        assert_eq!(rule.calls[..7], all.calls[..7]);
+        assert!(planned("calls: ['@file'], errno: EIO", old()).is_ok());
+        for (calls, found) in [
+            ("=fchmodat2", old()),
+            ("fchmodat2", old()),
+            ("chmod, =fchmodat2", old()),
+            ("=fchmodat2", Found::operations_only().without("fchmodat2")),
+        ] {
+            let error = planned(&format!("calls: [{calls}], errno: EIO"), found).unwrap_err();
+            assert!(
+                error.contains("fchmodat2: this kernel has no system call fchmodat2"),
+                "{error}"
+            );
+        }
     }
 }

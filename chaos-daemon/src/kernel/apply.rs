@@ -3,8 +3,8 @@
 use chaos_common::{abi::RuleStats, fault::NetworkOccupy};
 
 use super::{
-    CallSpec, Calls, HeldFiles, Kernel, KernelError, Need, Passing, RuleId, RuleSpec, Wanted,
-    connections, layout::Part,
+    CallSpec, Calls, HeldFiles, Kernel, KernelError, Lease, Need, Passing, RuleId, RuleSpec,
+    Wanted, connections, layout::Part,
 };
 use crate::target::Cgroup;
 
@@ -277,7 +277,8 @@ impl Kernel {
         target: &Cgroup,
         wanted: &HeldFiles,
     ) -> Result<(), KernelError> {
-        self.files.hold(rule, target, wanted, &self.calls.held_tables()?)
+        let (tables, lease) = (self.calls.held_tables()?, &self.lease);
+        self.files.hold(rule, target, wanted, &tables, &|| stay_alive(lease))
     }
 
     /// Undoes [`Kernel::hold_files`]; whoever waits goes on.
@@ -285,11 +286,18 @@ impl Kernel {
         self.files.free(rule);
     }
 
+    /// Whether everything is watched that should be, as of the last [`Kernel::refresh_hooks`].
+    #[must_use]
+    pub fn holds_files(&self, rule: RuleId) -> bool {
+        self.files.are_held(rule)
+    }
+
     pub(super) fn refresh_files(&mut self) -> Result<(), KernelError> {
         let rules: Vec<RuleId> = self.files.rules().collect();
         let mut result = Ok(());
         for rule in rules {
-            let refreshed = self.files.refresh(rule, &self.calls.held_tables()?);
+            let tables = self.calls.held_tables()?;
+            let refreshed = self.files.refresh(rule, &tables, &|| stay_alive(&self.lease));
             result = result.and(refreshed);
         }
         result
@@ -303,4 +311,9 @@ impl Kernel {
     pub fn reset_connections(&self, target: &Cgroup, wanted: &Wanted) -> Result<u64, KernelError> {
         connections::reset(&self.root, target, wanted)
     }
+}
+
+/// What takes its time must not cost the node's other faults their lease. The keeper tells if this fails.
+fn stay_alive(lease: &Lease) {
+    let _ = lease.extend();
 }

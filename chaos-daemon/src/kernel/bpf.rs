@@ -14,6 +14,7 @@ use aya_obj::generated::bpf_insn;
 
 use super::btf::Btf;
 
+const BPF_MAP_UPDATE_ELEM: i32 = 2;
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_OBJ_PIN: i32 = 6;
 const BPF_OBJ_GET: i32 = 7;
@@ -178,6 +179,23 @@ pub(super) fn attach_replacing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf(BPF_RAW_TRACEPOINT_OPEN, &TracepointOpen { name: 0, prog_fd, padding: 0 }).map(owned)
 }
 
+/// Puts a program into a table of programs.
+pub(super) fn put_program(
+    table: BorrowedFd<'_>,
+    at: u32,
+    program: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let program = program.as_raw_fd() as u32;
+    let request = MapUpdate {
+        map_fd: table.as_raw_fd() as u32,
+        padding: 0,
+        key: (&raw const at) as u64,
+        value: (&raw const program) as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &request).map(drop)
+}
+
 /// Gives the kernel the types of a program.
 pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
     let request = TypesLoad {
@@ -280,6 +298,16 @@ impl ProgramLoad {
             ..Self::default()
         }
     }
+}
+
+/// What `BPF_MAP_UPDATE_ELEM` reads.
+#[repr(C)]
+struct MapUpdate {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 /// What `BPF_RAW_TRACEPOINT_OPEN` reads.

@@ -1,7 +1,8 @@
 //! Engine `call`: calls into the kernel that fail.
 //!
 //! * System calls, where they begin (`__x64_sys_…`, `__ia32_sys_…`): by programs that replace what the function returns
-//!   (`fmod_ret`), or that return in its place (`bpf_override_return`). The same program serves all of them.
+//!   (`fmod_ret`), or that return in its place (`bpf_override_return`). The same program serves all of them. One of the
+//!   first kind is loaded for one function; so each function gets an entrance, which goes on with the program.
 //! * What processes do, where the kernel asks its security modules whether they may (`security_…`): see
 //!   `chaos_ebpf::call::operation`.
 //!
@@ -12,10 +13,16 @@
 #![no_std]
 #![no_main]
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    EbpfContext as _, bindings::pt_regs, helpers::generated::bpf_override_return, macros::kprobe,
-    programs::ProbeContext,
+    EbpfContext as _,
+    bindings::pt_regs,
+    helpers::generated::bpf_override_return,
+    macros::kprobe,
+    programs::{FEntryContext, ProbeContext},
 };
+use chaos_common::abi::Abi;
 use chaos_ebpf::call::{
     caller::{Kernel, New, Old},
     operation::{self, Context},
@@ -36,6 +43,18 @@ macro_rules! replace {
     )*)*};
 }
 
+/// Entrances of programs that replace what a function returns.
+macro_rules! entrances {
+    ($($name:ident = $abi:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("fentry/", stringify!($name)))]
+        extern "C" fn $name(context: *mut c_void) -> i64 {
+            syscall::go_on(&FEntryContext::new(context), Abi::$abi);
+            0
+        }
+    )*};
+}
+
 /// Of operations the programs have the names of the functions of the kernel that they belong to.
 macro_rules! operations {
     ($($name:ident $old:ident = $operation:ident;)*) => {
@@ -53,6 +72,11 @@ replace! {
     Old:
         call_native_old = |context| syscall::errno::<Old, false>(context.pointer(0)),
         call_compat_old = |context| syscall::errno::<Old, true>(context.pointer(0));
+}
+
+entrances! {
+    enter_native = Native;
+    enter_compat = Compat;
 }
 
 operations! {

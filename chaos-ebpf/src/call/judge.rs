@@ -3,16 +3,18 @@
 use core::cell::Cell;
 
 use aya_ebpf::{helpers::generated::bpf_get_current_pid_tgid, macros::map, maps::RingBuf};
-use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES};
+use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Wait};
 
 use super::{
     What,
-    caller::{Kernel, New, Old},
+    caller::{Kernel, New, Old, task},
     condition::Call,
+    layout::offset,
     tables::{CALL_RULES, HELD_CALLS},
 };
 use crate::{
     gate::{self, Firing},
+    memory::read,
     target::{self, Answer},
 };
 
@@ -91,7 +93,16 @@ extern "C" fn call_ask_old(rule: u32, what: u64, first: u64, second: u64, third:
 #[inline(always)]
 fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
     let rule = CALL_RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
-    if !call.what.is_in(rule) || !fits(id, rule.conditions, call) {
+    if !call.what.is_in(rule) {
+        return None;
+    }
+    // Not behind another call: what a function makes no use of the compiler leaves out of its arguments, and the verifier
+    // wants something there all the same.
+    let fits = fits(id, rule.conditions, call);
+    if rule.errno == 0 {
+        call_forget(id);
+    }
+    if !fits {
         return None;
     }
     let firing = gate::pass::<K::Counter>(id, &rule.gate)?;
@@ -107,9 +118,17 @@ fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
 fn hold(rule: &CallRule, firing: &Firing) -> u64 {
     let delay_ns = rule.hold.time(&rule.gate.dice, firing.n);
     let call = HeldCall { rule: rule.id, thread: thread() };
+    let began_ns = read(task(), offset!(task_began)).unwrap_or(0);
     // Where there is no room nobody waits.
-    let _ = HELD_CALLS.insert(&call, &(firing.now_ns + delay_ns), 0);
+    let _ = HELD_CALLS.insert(&call, &Wait { until_ns: firing.now_ns + delay_ns, began_ns }, 0);
     delay_ns
+}
+
+/// Forgets that an earlier call of this thread is to wait, if nobody was asked about that one: this one is another.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn call_forget(rule: u32) -> u32 {
+    u32::from(HELD_CALLS.remove(&HeldCall { rule, thread: thread() }).is_ok())
 }
 
 /// The thread that calls.

@@ -9,6 +9,7 @@ static CALL_LAYOUT: CallLayout = CallLayout {
     task_files: 0,
     task_mm: 0,
     task_cgroups: 0,
+    task_began: 0,
     css_set_dfl_cgrp: 0,
     cgroup_level: 0,
     cgroup_ancestors: 0,

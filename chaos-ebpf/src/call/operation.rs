@@ -66,7 +66,11 @@ fn on(operation: Operation, file: u64, third: u64) -> Option<Call> {
 /// Something done to what has a `struct path`.
 #[inline(always)]
 fn of_path(operation: Operation, path: u64) -> Option<Call> {
-    at(operation, Place::at(path)?, 0)
+    let place = Place::at(path)?;
+    if place.is_inner() {
+        return None;
+    }
+    at(operation, place, 0)
 }
 
 /// Something done to a name in a directory.
@@ -105,6 +109,10 @@ operations! {
         /// `MAY_WRITE` and `MAY_APPEND`.
         const WRITE: u64 = 2 | 8;
         let file = context.number(0)?;
+        // To run a program the kernel itself reads how it begins.
+        if file::is_run(file) {
+            return None;
+        }
         let operation = if context.value(1) & WRITE != 0 {
             Operation::Write
         } else if matches!(file::kind(file), Some(FileKind::Directory)) {

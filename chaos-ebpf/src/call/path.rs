@@ -47,12 +47,32 @@ impl Place {
         Self::of_file(super::file::open(descriptor)?)
     }
 
+    /// Whether it lies on a mount that the kernel has made for its own purposes: `overlay` does, for each of its layers,
+    /// and before Linux 6.7 asks a second time there. So do pipes, sockets and files of `memfd_create`, each of which is
+    /// the top of a tree of its own; those are asked about once.
+    #[inline(always)]
+    pub(super) fn is_inner(self) -> bool {
+        let mount = self.mount - u64::from(offset!(mount_mnt));
+        let tree = read::<u64>(mount, offset!(mount_ns)).unwrap_or(0);
+        let has_parent = || {
+            read::<u64>(self.dentry, offset!(dentry_parent)) != Some(self.dentry)
+                || read::<u64>(self.mount, offset!(vfsmount_root)) == Some(self.dentry)
+        };
+        is_internal(tree) && has_parent()
+    }
+
     /// Whether its path fits the patterns of a rule.
     #[inline(always)]
     pub(super) fn fits(self, patterns: Patterns) -> bool {
         let state = patterns.start();
         Glob::accepts(call_walk(patterns.0, state, self.dentry, self.mount, 1))
     }
+}
+
+/// Whether a mount is in no process's tree (`MNT_NS_INTERNAL`, an error in the place of a pointer).
+#[inline(always)]
+const fn is_internal(tree: u64) -> bool {
+    tree >= (-4095_i64) as u64
 }
 
 /// Whether a path that a process named fits the patterns of a rule, beginning where it says.
@@ -97,9 +117,8 @@ fn walk(patterns: Patterns, mut state: u32, mut place: Place, mut is_bare: bool)
             if parent == mount {
                 // The top of a tree of mounts, not the process's own root; inside of the kernel it is no tree at all.
                 let tree = read::<u64>(mount, offset!(mount_ns))?;
-                let is_a_tree = tree != 0 && tree < (-4095_i64) as u64;
                 let state = if is_bare { patterns.step(state, b'/') } else { state };
-                return is_a_tree.then_some(state);
+                return (tree != 0 && !is_internal(tree)).then_some(state);
             }
             place.dentry = read(mount, offset!(mount_mountpoint))?;
             place.mount = parent + u64::from(offset!(mount_mnt));

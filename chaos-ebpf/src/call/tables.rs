@@ -3,10 +3,10 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, ProgramArray},
 };
 use chaos_common::abi::{
-    CallRule, Glob, GlobKey, HeldCall, MAX_CALLS, MAX_RULES, Prefix, Signature,
+    Abi, CallRule, Glob, GlobKey, HeldCall, MAX_CALLS, MAX_RULES, Prefix, Signature, Wait,
 };
 
 /// Rule id by its remainder → rule.
@@ -26,7 +26,10 @@ pub(super) static CALL_PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entrie
 #[map]
 pub(super) static SIGNATURES: Array<Signature> = Array::with_max_entries(2 * MAX_CALLS as u32, 0);
 
-/// Call that is to wait → until when, on the boot clock. Whoever holds it takes it from here.
+/// Call that is to wait → until when. Whoever holds it takes it from here; of what nobody takes the oldest make room.
 #[map]
-pub(super) static HELD_CALLS: HashMap<HeldCall, u64> =
-    HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
+pub(super) static HELD_CALLS: LruHashMap<HeldCall, Wait> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// [`Abi`] → program that others go on with.
+#[map]
+pub(super) static CALL_BODIES: ProgramArray = ProgramArray::with_max_entries(Abi::COUNT as u32, 0);

@@ -12,7 +12,8 @@ use nix::{errno::Errno, libc};
 
 use crate::harness::{
     Agent, Mounted, Place, Stage, balanced, call, fails, files, needs_aspect, number, openat,
-    openat_with, outcome, reason_against, refused, skip, tests, text, uring, works,
+    openat_with, outcome, own_binary, reason_against, refused, skip, syscalls, tests, text, uring,
+    works,
 };
 use crate::victim::{Arg, Deed, Entry};
 
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 tests![
     each_operation_fails_alone,
     what_is_open_fails_too,
+    running_a_program_is_not_reading_it,
     io_uring_is_no_way_round,
     nothing_is_made_where_making_fails,
     a_container_s_own_paths_count,
@@ -133,6 +135,23 @@ fn what_is_open_fails_too() -> Result<()> {
     for (agent, descriptor) in [(&stage.victim, its), (&stage.bystander, others)] {
         works(agent, &call(libc::SYS_close, [number(descriptor)]))?;
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn running_a_program_is_not_reading_it() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "read")?;
+    let program = own_binary()?.to_string_lossy().into_owned();
+    let injection = client.inject(files(&[&program], &["read"], "EIO").on(&stage.target))?;
+    let agent = Agent::start(Place::default().cgroup(&stage.target)?)?;
+    let descriptor = outcome(&agent, &openat(&program))?.context("the program does not open")?;
+    let read = call(libc::SYS_pread64, [number(descriptor), Arg::Room(4), number(4), number(0)]);
+    fails(&agent, &read, Errno::EIO)?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 1, "{counters:?}");
+    drop(agent);
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
@@ -286,6 +305,16 @@ fn below_an_overlay_a_call_is_asked_once() -> Result<()> {
         fails(&victim, &deed, Errno::EIO).context(operation)?;
         let counters = balanced(&client.recover(&injection.id)?)?;
         ensure!(counters.matched == 2, "{operation}: {counters:?}");
+    }
+    // Wherever it is, and of what has no path as well: the victim hears by a pipe.
+    let stat = call(libc::SYS_stat, [text(&path), Arg::Room(256)]);
+    let pipe = call(libc::SYS_fstat, [number(0), Arg::Room(256)]);
+    for deed in [stat, pipe] {
+        let injection = client.inject(syscalls(&["stat"], "EIO").skip(1).on(&stage.target))?;
+        works(&victim, &deed)?;
+        fails(&victim, &deed, Errno::EIO)?;
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.matched == 2, "{deed:?}: {counters:?}");
     }
     drop(victim);
     drop(merged);

@@ -32,3 +32,13 @@ pub struct HeldCall {
     /// The thread that calls.
     pub thread: u32,
 }
+
+/// How long it is to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Wait {
+    /// Until then.
+    pub until_ns: u64,
+    /// When its thread began: the number of one that has ended is given to another.
+    pub began_ns: u64,
+}

@@ -12,6 +12,8 @@ pub struct CallLayout {
     pub task_mm: u32,
     /// Of `struct task_struct`.
     pub task_cgroups: u32,
+    /// `start_boottime` of `struct task_struct`.
+    pub task_began: u32,
     /// Of `struct css_set`.
     pub css_set_dfl_cgrp: u32,
     /// Of `struct cgroup`.

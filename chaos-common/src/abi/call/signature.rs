@@ -12,6 +12,11 @@ pub enum Abi {
     Compat = 1,
 }
 
+impl Abi {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+}
+
 /// Where [`Signature`] has no such argument.
 pub const NO_ARGUMENT: u8 = 0xff;
 

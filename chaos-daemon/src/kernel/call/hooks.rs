@@ -20,9 +20,12 @@ use super::{
     object::Object,
     operations,
     signatures::{self, Function},
-    support::{Found, SyscallTier},
+    support::{Found, SYSCALL, SyscallTier},
 };
-use chaos_common::{abi::Operation, value::Syscall};
+use chaos_common::{
+    abi::{Abi, Operation},
+    value::Syscall,
+};
 
 /// How the names of their pins begin.
 const PIN: &str = "call-on-";
@@ -209,16 +212,16 @@ impl Hooks {
 }
 
 fn attach(site: &Site, object: &mut Object, found: &Found) -> Result<Attached, String> {
-    let number = || {
-        let number = found.functions.get(site.function()).copied();
-        number.ok_or_else(|| "this kernel has no such function".to_owned())
+    let number = |function: &str| {
+        let number = found.functions.get(function).copied();
+        number.ok_or_else(|| format!("this kernel has no {function}"))
     };
     match site {
-        Site::Operation(hook) => object.replace(hook.program(), number()?),
+        Site::Operation(hook) => object.replace(hook.program(), number(hook.function())?),
         Site::Syscall(function) => match found.syscalls.clone()? {
             SyscallTier::Replace => {
-                let program = if function.is_compat { "call_compat" } else { "call_native" };
-                object.replace(program, number()?)
+                let abi = if function.is_compat { Abi::Compat } else { Abi::Native };
+                object.replace_syscall(abi, number(&function.name)?, number(SYSCALL)?)
             }
             SyscallTier::Override => {
                 let compat = "call_override_compat";

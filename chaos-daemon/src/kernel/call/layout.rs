@@ -21,6 +21,7 @@ pub(in crate::kernel) fn look_up(types: &Parsed<'_>) -> Result<CallLayout, Kerne
         task_files: member("task_struct", "files")?,
         task_mm: member("task_struct", "mm")?,
         task_cgroups: member("task_struct", "cgroups")?,
+        task_began: member("task_struct", "start_boottime")?,
         css_set_dfl_cgrp: member("css_set", "dfl_cgrp")?,
         cgroup_level: member("cgroup", "level")?,
         cgroup_ancestors: ancestors.unwrap_or(0),

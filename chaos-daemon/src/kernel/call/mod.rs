@@ -68,8 +68,8 @@ impl CallEngine {
                 events: Ring::take(object.take_map("CALL_EVENTS")?)?,
                 object,
             };
-            self.loaded = Some(loaded);
             lease.keep_in(typed(lease_table)?)?;
+            self.loaded = Some(loaded);
         }
         self.loaded.as_mut().ok_or(KernelError::Missing("calls"))
     }

@@ -12,7 +12,7 @@ use aya::{
     programs::KProbe,
 };
 use aya_obj::{Function, Object as Parsed, btf::BtfFeature};
-use chaos_common::abi::CallLayout;
+use chaos_common::abi::{Abi, CallLayout};
 
 use crate::kernel::{KernelError, Pins, bpf, error::innermost, link::Attached};
 
@@ -21,7 +21,7 @@ use super::support::Generation;
 static CALL: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/call"));
 
 /// The maps that outlive a daemon: all but the programs' constants.
-const PINNED_MAPS: [&str; 12] = [
+const PINNED_MAPS: [&str; 13] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -31,10 +31,14 @@ const PINNED_MAPS: [&str; 12] = [
     "GLOBS",
     "SIGNATURES",
     "HELD_CALLS",
+    BODIES,
     "STATE",
     "STATS",
     "CALL_EVENTS",
 ];
+
+/// Where programs are that others go on with.
+const BODIES: &str = "CALL_BODIES";
 
 /// How the names of maps begin that hold the programs' constants.
 const CONSTANTS: &str = ".rodata";
@@ -45,6 +49,8 @@ pub(in crate::kernel) struct Object {
     /// The programs' types, in the kernel.
     types: OwnedFd,
     generation: Generation,
+    /// Which of the programs that others go on with were loaded.
+    bodies: [bool; Abi::COUNT],
     /// Second handles of the maps that are pinned, by the names of their pins.
     pinned: Vec<(String, MapData)>,
 }
@@ -70,7 +76,8 @@ impl Object {
         }
         let pinned = pins.map_or(Ok(Vec::new()), |pins| pins.maps(PINNED_MAPS.map(pin_name)))?;
         let (parsed, types) = relocated(&ebpf)?;
-        Ok(Self { ebpf, parsed, types, generation, pinned })
+        let bodies = [false; Abi::COUNT];
+        Ok(Self { ebpf, parsed, types, generation, bodies, pinned })
     }
 
     /// Whether every map that should be is pinned.
@@ -88,22 +95,53 @@ impl Object {
         self.ebpf.take_map(name).ok_or(KernelError::Missing(name))
     }
 
-    /// Attaches a program that replaces what a function of the kernel returns, which is number so many among the
-    /// kernel's types.
+    /// Attaches the program for what the kernel asks its security modules at a function, which is number so many among
+    /// the kernel's types.
     pub(super) fn replace(&self, program: &str, function: u32) -> Result<Attached, String> {
-        let name = self.generation.name(program);
-        let code = self.function(&name).ok_or_else(|| format!("there is no program {name}"))?;
+        attached(&self.load_replacing(&self.generation.name(program), function)?)
+    }
+
+    /// Attaches the program for system calls to a function that carries out one. `model` is another such function, whose
+    /// arguments most of them have.
+    pub(super) fn replace_syscall(
+        &mut self,
+        abi: Abi,
+        function: u32,
+        model: u32,
+    ) -> Result<Attached, String> {
+        let (entrance, program) = match abi {
+            Abi::Native => ("enter_native", "call_native"),
+            Abi::Compat => ("enter_compat", "call_compat"),
+        };
+        let program = self.generation.name(program);
+        if !self.bodies[abi as usize] {
+            let loaded = self.load_replacing(&program, model)?;
+            let table =
+                self.ebpf.map(BODIES).and_then(descriptor).ok_or("there is no such table")?;
+            let put = bpf::put_program(table, abi as u32, loaded.as_fd());
+            put.map_err(|error| error.to_string())?;
+            self.bodies[abi as usize] = true;
+        }
+        let loaded = self.load_replacing(entrance, function).or_else(|reason| {
+            // Programs go on with each other only where arguments have the same names.
+            tracing::debug!(reason, "a function has a program of its own");
+            self.load_replacing(&program, function)
+        })?;
+        attached(&loaded)
+    }
+
+    fn load_replacing(&self, name: &str, function: u32) -> Result<OwnedFd, String> {
+        let code = self.function(name).ok_or_else(|| format!("there is no program {name}"))?;
         let license = &self.parsed.license;
         let (functions, record) = (code.func_info.func_info_bytes(), code.func_info_rec_size);
         let program = bpf::Program {
-            name: program,
+            name,
             instructions: &code.instructions,
             license,
             types: Some(self.types.as_fd()),
             functions: (&functions, record),
         };
-        let loaded = bpf::load_replacing(&program, function)?;
-        bpf::attach_replacing(loaded.as_fd()).map(Attached::Own).map_err(|error| error.to_string())
+        bpf::load_replacing(&program, function)
     }
 
     /// Attaches the program that returns in the place of a function.
@@ -130,6 +168,10 @@ impl Object {
         let program = self.parsed.programs.get(name)?;
         self.parsed.functions.get(&program.function_key())
     }
+}
+
+fn attached(program: &OwnedFd) -> Result<Attached, String> {
+    bpf::attach_replacing(program.as_fd()).map(Attached::Own).map_err(|error| error.to_string())
 }
 
 fn broken(error: &(dyn Error + 'static)) -> KernelError {
@@ -165,7 +207,9 @@ pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     if let Map::Array(data)
     | Map::HashMap(data)
     | Map::PerCpuHashMap(data)
+    | Map::LruHashMap(data)
     | Map::LpmTrie(data)
+    | Map::ProgramArray(data)
     | Map::RingBuf(data) = map
     {
         Some(data.fd().as_fd())

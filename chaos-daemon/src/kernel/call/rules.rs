@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, Map, MapData, lpm_trie::Key};
 use chaos_common::{
     abi::{
         CallRule, Glob, GlobKey, GlobOf, HeldCall, PREFIX_EXCEPT, PREFIX_INCLUDE, RuleStats,
-        Signature,
+        Signature, Wait,
     },
     value::{Cidr, PathGlob, Remotes},
 };
@@ -83,7 +83,7 @@ pub(in crate::kernel) struct Rules {
     prefixes: Prefixes,
     globs: HashMap<MapData, GlobKey, Glob>,
     /// What is to wait, until when.
-    held: HashMap<MapData, HeldCall, u64>,
+    held: HashMap<MapData, HeldCall, Wait>,
     _signatures: Array<MapData, Signature>,
 }
 

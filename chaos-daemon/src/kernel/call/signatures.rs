@@ -162,6 +162,19 @@ pub(crate) fn signature(call: Syscall) -> Signature {
     Signature { native: call.number() + 1, ..signature }
 }
 
+/// The same where a 32-bit program makes it, by the name that it has there.
+fn compat_signature(name: &str, call: Syscall) -> Signature {
+    let signature = signature(call);
+    match name {
+        // All arguments of the old one lie in memory.
+        "mmap" => Signature { native: signature.native, ..NOTHING },
+        // Numbers of 64 bits take two arguments, the lower half first.
+        "readahead" | "sync_file_range" => Signature { size: 3, ..signature },
+        "fallocate" => Signature { size: 4, ..signature },
+        _ => signature,
+    }
+}
+
 /// Where signatures lie in the programs' table: of each way to enter each call.
 pub(in crate::kernel) fn table() -> Vec<(u32, Signature)> {
     let native = Syscall::all().map(|call| (u32::from(call.number()), signature(call)));
@@ -170,14 +183,7 @@ pub(in crate::kernel) fn table() -> Vec<(u32, Signature)> {
         .zip(names)
         .filter_map(|(number, name)| Some((number, signature(Syscall::named(name)?))));
     let compat = COMPAT_CALLS.iter().map(|&(number, name, call)| {
-        // Of the old `mmap` all arguments lie in memory.
-        let hides = name == "mmap";
-        let signature = if hides {
-            Signature { native: call.number() + 1, ..NOTHING }
-        } else {
-            signature(call)
-        };
-        (Abi::Compat as u32 * MAX_CALLS as u32 + number, signature)
+        (Abi::Compat as u32 * MAX_CALLS as u32 + number, compat_signature(name, call))
     });
     let fits = |(at, _): &(u32, Signature)| *at < 2 * MAX_CALLS as u32;
     native.chain(x32).chain(compat).filter(fits).collect()
@@ -244,6 +250,11 @@ mod tests {
         assert_eq!((at(257).at, at(257).path), (0, 1));
         // stat64 is 195.
         assert_eq!(at(MAX_CALLS as u32 + 195).native, call("stat").number() + 1);
+        // fallocate is 324, readahead 225 and sync_file_range 314: numbers of 64 bits are two arguments.
+        let compat = [324, 225, 314].map(|number| at(MAX_CALLS as u32 + number).size);
+        assert_eq!(compat, [4, 3, 3]);
+        let native = ["fallocate", "readahead", "sync_file_range"];
+        assert_eq!(native.map(|name| signature(call(name)).size), [3, 2, 2]);
         // The x32 readv.
         assert_eq!(at(515).native, call("readv").number() + 1);
         let mut places: Vec<u32> = table.iter().map(|(at, _)| *at).collect();

@@ -78,12 +78,13 @@ impl CallSupport {
 }
 
 impl Found {
-    /// Whether some function carries out a call here that a program can be attached to.
+    /// Whether the kernel has a system call: whether some function carries it out. One that tells of no functions at all
+    /// may have any.
     #[must_use]
     pub fn has_syscall(&self, call: Syscall) -> bool {
-        signatures::functions(call)
-            .iter()
-            .any(|function| self.functions.contains_key(&function.name))
+        let mut functions = signatures::functions(call).into_iter();
+        self.functions.is_empty()
+            || functions.any(|function| self.functions.contains_key(&function.name))
     }
 
     /// Whether the kernel asks at a hook.
@@ -105,6 +106,21 @@ impl Found {
     #[cfg(test)]
     pub(crate) fn operations_only() -> Self {
         Self { syscalls: Err("no way".into()), ..Self::everything() }
+    }
+
+    /// The same of a kernel without a system call.
+    #[cfg(test)]
+    pub(crate) fn without(mut self, call: &str) -> Self {
+        for function in Syscall::named(call).into_iter().flat_map(signatures::functions) {
+            self.functions.remove(&function.name);
+        }
+        self
+    }
+
+    /// Of a kernel that tells nobody which functions it has.
+    #[cfg(test)]
+    pub(crate) fn nothing() -> Self {
+        none("no types".into())
     }
 
     /// Of a kernel that lets nobody answer where it asks its security modules.
@@ -130,19 +146,22 @@ impl Found {
 }
 
 /// A function that carries out a call, by which it is tried whether those can be made to fail.
-const SYSCALL: &str = "__x64_sys_openat";
+pub(super) const SYSCALL: &str = "__x64_sys_openat";
 /// A function that asks security modules, likewise.
 const OPERATION: &str = "security_file_open";
 
-fn probe() -> Found {
-    let none = |reason: String| Found {
+fn none(reason: String) -> Found {
+    Found {
         syscalls: Err(reason.clone()),
         operations: Err(reason.clone()),
         compat: Err(reason),
         functions: BTreeMap::new(),
         is_new: false,
         is_preemptible: false,
-    };
+    }
+}
+
+fn probe() -> Found {
     if !cfg!(target_arch = "x86_64") {
         return none("only x86-64 is known here".into());
     }

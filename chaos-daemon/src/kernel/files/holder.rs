@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice, Read as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt as _},
+        unix::{fs::MetadataExt as _, net::UnixStream, process::CommandExt as _},
     },
     process::{Child, Command, Stdio},
     thread,
@@ -13,18 +13,17 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{Signal, kill},
-        socket::{ControlMessage, MsgFlags, sendmsg},
-    },
-    unistd::Pid,
+    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use super::{
     HeldFiles, Tables,
-    marks::{Place, Scope},
+    places::{Place, Scope},
     process::{NAME, Request},
 };
 use crate::kernel::RuleId;
@@ -39,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Holder {
     child: Child,
     socket: UnixStream,
+    /// It did not answer.
+    is_mute: bool,
 }
 
 impl Holder {
@@ -61,7 +62,7 @@ impl Holder {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        let mut holder = Self { child, socket };
+        let mut holder = Self { child, socket, is_mute: false };
         let handles = [tables.calls.as_raw_fd(), tables.lease.as_raw_fd()];
         holder.ask(&Request::begin(rule, &wanted.operations), &handles)?;
         Ok(holder)
@@ -77,11 +78,28 @@ impl Holder {
         self.ask(&Request::mark(scope), &[place.handle.as_raw_fd()])
     }
 
-    pub(super) fn has_ended(&mut self) -> bool {
+    /// Whether nothing is to be expected of it any more.
+    pub(super) fn is_lost(&mut self) -> bool {
+        self.is_mute || self.has_ended()
+    }
+
+    fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
     fn ask(&mut self, request: &Request, handles: &[i32]) -> io::Result<()> {
+        match self.answer(request, handles) {
+            Ok(0) => Ok(()),
+            Ok(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Err(error) => {
+                self.is_mute = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Says what an errno says, or 0.
+    fn answer(&mut self, request: &Request, handles: &[i32]) -> io::Result<i32> {
         let bytes = request.bytes();
         let rights = [ControlMessage::ScmRights(handles)];
         let flags = MsgFlags::MSG_NOSIGNAL;
@@ -95,10 +113,7 @@ impl Holder {
         self.socket
             .read_exact(&mut answer)
             .map_err(|_| io::Error::other("the process that holds files has ended"))?;
-        match i32::from_ne_bytes(answer) {
-            0 => Ok(()),
-            errno => Err(io::Error::from_raw_os_error(errno)),
-        }
+        Ok(i32::from_ne_bytes(answer))
     }
 }
 
@@ -109,27 +124,38 @@ impl Holder {
 pub(super) fn end_all() -> io::Result<()> {
     let processes = fs::read_dir("/proc")?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ended = pids.filter(|pid| is_holder(*pid)).map(|pid| {
-        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    });
-    ended.fold(Ok(()), io::Result::and)
+    pids.map(end).fold(Ok(()), io::Result::and)
 }
 
-/// By its words, which anybody could have, and by the group that it answers for, which root alone has.
-fn is_holder(pid: i32) -> bool {
+/// Ends a process if it is one.
+fn end(pid: i32) -> io::Result<()> {
+    let Some(pid) = Pid::from_raw(pid).filter(|pid| is_named(*pid)) else { return Ok(()) };
+    // From here on it is no other, even if its number is given again.
+    let ended = pidfd_open(pid, PidfdFlags::empty()).and_then(|process| {
+        if is_holder(pid) { pidfd_send_signal(&process, Signal::KILL) } else { Ok(()) }
+    });
+    match ended {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// By its words, which anybody could have.
+fn is_named(pid: Pid) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut words = words.split(|byte| *byte == 0);
-    let is_named = words.next() == Some(NAME.as_bytes());
-    if !is_named || words.nth(1) != Some(OF_DAEMON.as_bytes()) {
-        return false;
-    }
+    words.next() == Some(NAME.as_bytes()) && words.nth(1) == Some(OF_DAEMON.as_bytes())
+}
+
+/// By the group that it answers for besides, and as it is root's.
+fn is_holder(pid: Pid) -> bool {
+    let is_of_root = fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == 0);
     let mut open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    open.any(|entry| {
-        fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[fanotify]")
-    })
+    is_of_root
+        && is_named(pid)
+        && open.any(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[fanotify]")
+        })
 }
 
 impl Drop for Holder {

@@ -3,23 +3,30 @@
 //! Which calls wait, and how long, is said by the programs of the engine `call`, in a table. A process of its own
 //! answers, one for each rule: when it ends, however it does, the kernel lets everybody go on.
 
+mod cover;
+mod filesystem;
 mod holder;
-mod marks;
+mod places;
 mod process;
 mod support;
+mod view;
 
-pub use process::held;
+pub use process::main as holder_main;
 pub use support::FileSupport;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs,
-    os::{fd::BorrowedFd, unix::fs::MetadataExt as _},
+    mem,
+    os::fd::BorrowedFd,
 };
 
 use chaos_common::{abi::Operation, value::PathGlob};
 
-use self::{holder::Holder, marks::Place};
+use self::{
+    holder::Holder,
+    places::{Mark, Place},
+    view::View,
+};
 use super::{KernelError, RuleId};
 use crate::target::{self, Cgroup, CgroupRoot};
 
@@ -32,7 +39,11 @@ pub struct HeldFiles {
     pub operations: BTreeSet<Operation>,
 }
 
+/// As many places stay watched that nothing is about any more. The kernel asks about them, and keeps them in memory.
+const MOST_STALE: usize = 512;
+
 /// The tables that a holder reads.
+#[derive(Clone, Copy)]
 pub(super) struct Tables<'a> {
     /// What is to wait, and until when.
     pub(super) calls: BorrowedFd<'a>,
@@ -52,6 +63,20 @@ struct Held {
     target: Cgroup,
     wanted: HeldFiles,
     holder: Holder,
+    /// What the holder was told to watch.
+    marked: BTreeSet<Mark>,
+    /// Whether all is watched that should be.
+    is_whole: bool,
+}
+
+/// With what files are held.
+struct Means<'a> {
+    rule: RuleId,
+    tables: &'a Tables<'a>,
+    root: &'a CgroupRoot,
+    is_run: bool,
+    /// To be called again and again: what is looked for may take its time.
+    alive: &'a dyn Fn(),
 }
 
 /// Lets everybody go on who waits for a daemon of this node.
@@ -61,9 +86,6 @@ struct Held {
 pub(super) fn sweep_node() -> Result<(), KernelError> {
     holder::end_all().map_err(failed("end", &"every daemon"))
 }
-
-/// A mount namespace, and a root directory in it: the device and inode of each.
-type View = [(u64, u64); 2];
 
 impl Files {
     pub(super) fn new(root: CgroupRoot, is_run: bool) -> Self {
@@ -77,19 +99,22 @@ impl Files {
         target: &Cgroup,
         wanted: &HeldFiles,
         tables: &Tables<'_>,
+        alive: &dyn Fn(),
     ) -> Result<(), KernelError> {
         if self.held.contains_key(&rule) {
             return Ok(());
         }
-        let holder = Holder::start(rule, wanted, tables, self.is_run)
-            .map_err(failed("start", &target.path))?;
-        let held = Held { target: target.clone(), wanted: wanted.clone(), holder };
-        let held = self.held.entry(rule).or_insert(held);
-        let marked = held.follow(&self.root, self.is_run);
-        if marked.is_err() {
-            self.free(rule);
-        }
-        marked
+        let means = Means { rule, tables, root: &self.root, is_run: self.is_run, alive };
+        let mut held = Held {
+            holder: means.holder(target, wanted)?,
+            target: target.clone(),
+            wanted: wanted.clone(),
+            marked: BTreeSet::new(),
+            is_whole: true,
+        };
+        held.follow(&means)?;
+        self.held.insert(rule, held);
+        Ok(())
     }
 
     /// Lets everybody go on.
@@ -101,60 +126,112 @@ impl Files {
         self.held.keys().copied()
     }
 
+    /// Whether everything was watched that should be when somebody last looked. Of what is yet to be held after an earlier
+    /// process nobody looked.
+    pub(super) fn are_held(&self, rule: RuleId) -> bool {
+        self.held.get(&rule).is_none_or(|held| held.is_whole)
+    }
+
     /// Follows a target's processes into the mount namespaces that they use now, and their mounts and directories that
     /// are new. A holder that has ended is replaced.
-    pub(super) fn refresh(&mut self, rule: RuleId, tables: &Tables<'_>) -> Result<(), KernelError> {
+    pub(super) fn refresh(
+        &mut self,
+        rule: RuleId,
+        tables: &Tables<'_>,
+        alive: &dyn Fn(),
+    ) -> Result<(), KernelError> {
         let Some(held) = self.held.get_mut(&rule) else { return Ok(()) };
-        if held.holder.has_ended() {
-            let restarted = Holder::start(rule, &held.wanted, tables, self.is_run);
-            held.holder = restarted.map_err(failed("start", &held.target.path))?;
-        }
-        held.follow(&self.root, self.is_run)
+        let followed =
+            held.follow(&Means { rule, tables, root: &self.root, is_run: self.is_run, alive });
+        held.is_whole = followed.is_ok();
+        followed
+    }
+}
+
+impl Means<'_> {
+    fn holder(&self, target: &Cgroup, wanted: &HeldFiles) -> Result<Holder, KernelError> {
+        Holder::start(self.rule, wanted, self.tables, self.is_run)
+            .map_err(failed("start", &target.path))
     }
 }
 
 impl Held {
-    fn follow(&mut self, root: &CgroupRoot, is_run: bool) -> Result<(), KernelError> {
+    fn follow(&mut self, means: &Means<'_>) -> Result<(), KernelError> {
+        let (places, found) = self.places(means);
+        let marks: BTreeSet<Mark> = places.iter().map(Place::mark).collect();
+        let is_new = self.holder.is_lost() || self.marked.difference(&marks).count() > MOST_STALE;
+        // It goes on until the new one has been told everything.
+        let former = if is_new {
+            let holder = means.holder(&self.target, &self.wanted)?;
+            self.marked.clear();
+            Some(mem::replace(&mut self.holder, holder))
+        } else {
+            None
+        };
+        let marked = self.mark(&places, means.alive);
+        self.marked.extend(marks);
+        drop(former);
+        found.and(marked)
+    }
+
+    /// What is to be watched, as far as it was found.
+    fn places(&self, means: &Means<'_>) -> (Vec<Place>, Result<(), KernelError>) {
+        let mut places = Vec::new();
+        let found = self.find(means, &mut places);
+        (places, found)
+    }
+
+    fn find(&self, means: &Means<'_>, places: &mut Vec<Place>) -> Result<(), KernelError> {
         let path = &self.target.path;
-        let mut pids = target::pids_below(root, path).map_err(failed("find", path))?;
-        if pids.is_empty() && is_run {
+        let mut pids = target::pids_below(means.root, path).map_err(failed("find", path))?;
+        if pids.is_empty() && means.is_run {
             // What will be run begins where this process is.
             pids.push(std::process::id());
         }
+        let own = [1, std::process::id()].map(View::identity);
         let mut seen = BTreeSet::new();
         let mut result = Ok(());
         for pid in pids {
             // A process that ends meanwhile needs nothing any more.
-            let Some(view) = view(pid) else { continue };
+            let view = match View::identity(pid) {
+                Ok(Some(view)) => view,
+                Ok(None) => continue,
+                Err(error) => {
+                    result = result.and(Err(error));
+                    continue;
+                }
+            };
             if !seen.insert(view) {
                 continue;
             }
-            let sees = |pid| self::view(pid).is_none_or(|other| other[0] == view[0]);
-            let is_shared = sees(1) || sees(std::process::id());
-            let marked = marks::places(pid, is_shared, &self.wanted).and_then(|places| {
-                places.into_iter().map(|place| self.mark(&place)).fold(Ok(()), Result::and)
-            });
-            result = result.and(marked);
+            let shares = |other: &Result<Option<view::Identity>, _>| match other {
+                Ok(Some(other)) => other[0] == view[0],
+                Ok(None) | Err(_) => true,
+            };
+            let is_shared = own.iter().any(shares);
+            let found = places::find(pid, is_shared, &self.wanted, places, means.alive);
+            result = result.and(found);
         }
         result
     }
 
     /// Each time anew: the kernel forgets a mark with what it was on, and what comes in its place may look the same.
-    fn mark(&mut self, place: &Place) -> Result<(), KernelError> {
-        self.holder.mark(place).map_err(|error| KernelError::Hook {
-            what: "watch",
-            place: place.path.display().to_string(),
-            reason: place.reason(&error, &self.wanted),
-        })
+    fn mark(&mut self, places: &[Place], alive: &dyn Fn()) -> Result<(), KernelError> {
+        let mut result = Ok(());
+        for place in places {
+            alive();
+            let marked = self.holder.mark(place).map_err(|error| KernelError::Hook {
+                what: "watch",
+                place: place.path.display().to_string(),
+                reason: place.reason(&error, &self.wanted),
+            });
+            result = result.and(marked);
+            if self.holder.is_lost() {
+                break;
+            }
+        }
+        result
     }
-}
-
-fn view(pid: u32) -> Option<View> {
-    let look = |name: &str| {
-        let seen = fs::metadata(format!("/proc/{pid}/{name}")).ok()?;
-        Some((seen.dev(), seen.ino()))
-    };
-    Some([look("ns/mnt")?, look("root")?])
 }
 
 fn failed<E: std::fmt::Display, P: ToString>(

@@ -1,6 +1,6 @@
 //! The process that answers for one rule, from the inside.
 //!
-//! It opens nothing by a path, so that it never waits for itself. It ends with the daemon, with the daemon's lease, and,
+//! It opens nothing by a path but in `/proc`, which nobody watches, so that it never waits for itself. It ends with the daemon, with the daemon's lease, and,
 //! should it be stopped or stuck, by a timer of the kernel's that it has to wind up again and again.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, Map, MapData};
-use chaos_common::abi::{HeldCall, Operation};
+use chaos_common::abi::{HeldCall, Operation, Wait};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -32,7 +32,7 @@ use nix::{
     unistd::write,
 };
 
-use super::marks::by_descriptor;
+use super::view::by_descriptor;
 use crate::{boot_clock::BootTime, kernel::RuleId};
 
 /// By this name of its program a process knows that it is one.
@@ -91,7 +91,7 @@ impl Request {
 
 /// The whole life of a process that was started for this; none in any other. To be asked first in `main`.
 #[must_use]
-pub fn held(words: &[OsString]) -> Option<ExitCode> {
+pub fn main(words: &[OsString]) -> Option<ExitCode> {
     if words.first().is_none_or(|word| word != NAME) {
         return None;
     }
@@ -105,7 +105,7 @@ struct Process {
     group: Fanotify,
     events: MaskFlags,
     rule: u32,
-    calls: HashMap<MapData, HeldCall, u64>,
+    calls: HashMap<MapData, HeldCall, Wait>,
     lease: Array<MapData, u64>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     /// The most that wait: each takes a descriptor.
@@ -161,7 +161,7 @@ impl Process {
             group,
             events,
             rule: request.rule,
-            calls: Map::HashMap(map(calls)?).try_into().map_err(io::Error::other)?,
+            calls: Map::LruHashMap(map(calls)?).try_into().map_err(io::Error::other)?,
             lease: Map::Array(map(lease)?).try_into().map_err(io::Error::other)?,
             waiting: BinaryHeap::new(),
             most,
@@ -202,17 +202,21 @@ impl Process {
         let events = match self.group.read_events() {
             Ok(events) => events,
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
-            // A file that this process may not open: the kernel has answered by itself.
+            // There is no such group any more, or this is a bug.
+            Err(errno @ (Errno::EBADF | Errno::EFAULT | Errno::EINVAL)) => return Err(errno.into()),
+            // A file that this process cannot open, as one that somebody has a lease on. The kernel has answered by itself,
+            // and let nobody open it.
             Err(_) => return Ok(()),
         };
         for event in events {
             let call = HeldCall { rule: self.rule, thread: event.pid() as u32 };
             // Of others, and of what does not fire, nothing is in the table.
-            let until = self.calls.get(&call, 0).ok();
-            if until.is_some() {
+            let wait = self.calls.get(&call, 0).ok();
+            if wait.is_some() {
                 let _ = self.calls.remove(&call);
             }
-            let until = until.map(BootTime::from_nanos);
+            let wait = wait.filter(|wait| is_of(call.thread, wait));
+            let until = wait.map(|wait| BootTime::from_nanos(wait.until_ns));
             let has_room = self.waiting.len() < self.most;
             match until.filter(|until| has_room && *until > BootTime::now()) {
                 Some(until) => self.waiting.push(Reverse(Waiting { until, event })),
@@ -289,6 +293,13 @@ pub(super) fn group(opens: bool, reads: bool, writes: bool) -> nix::Result<(Fano
     ];
     let events = events.into_iter().filter(|(wanted, _)| *wanted).map(|(_, event)| event).collect();
     Ok((Fanotify::init(flags, files)?, events))
+}
+
+/// Whether it is of the thread that has this number now. If that cannot be told it goes on.
+fn is_of(thread: u32, wait: &Wait) -> bool {
+    let second = Duration::from_secs(1).as_nanos() as u64;
+    let began = procfs::process::Process::new(thread as i32).and_then(|thread| thread.stat());
+    began.is_ok_and(|stat| stat.starttime == wait.began_ns / (second / procfs::ticks_per_second()))
 }
 
 fn wind(timer: &mut Timer) -> nix::Result<()> {

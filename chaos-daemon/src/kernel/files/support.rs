@@ -14,7 +14,7 @@ use nix::{
     },
 };
 
-use super::{marks::by_descriptor, process::group};
+use super::{process::group, view::by_descriptor};
 
 /// The first PID namespace, in which the programs know threads by their ids.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;

@@ -18,11 +18,18 @@ pub(super) fn open_and_close(path: &str, times: u32) -> Result<f64> {
 /// The same of opening one that fails.
 pub(super) fn open_in_vain(path: &str, times: u32) -> Result<f64> {
     let path = CString::new(path)?;
-    timed(times, || match open(path.as_c_str(), OFlag::O_RDONLY, Mode::empty()) {
+    let mut opened = 0;
+    let time = timed(times, || match open(path.as_c_str(), OFlag::O_RDONLY, Mode::empty()) {
         Err(Errno::EIO) => Ok(()),
-        Ok(_) => Err(Errno::UnknownErrno),
+        // A kernel that preempts itself does not ask about each: see the page of `syscall error`.
+        Ok(_) => {
+            opened += 1;
+            Ok(())
+        }
         Err(other) => Err(other),
-    })
+    })?;
+    ensure!(opened <= times / 20, "{opened} of {times} calls worked");
+    Ok(time)
 }
 
 /// The same of `umask`, the cheapest call that has a function of the kernel to itself.

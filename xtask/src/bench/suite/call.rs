@@ -1,6 +1,6 @@
 //! What faults of calls cost, beside a program that does nothing at the same function, and beside `strace`.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use chaos_common::proto::v1::{self, fault::Fault};
@@ -27,6 +27,8 @@ const TIMES: u32 = 2000;
 const TRACED: u32 = 200;
 /// Of which each tenth fails.
 const THROWS: u32 = 10_000;
+/// Longer than programs stay attached that no rule needs.
+const DETACHED: Duration = Duration::from_secs(3);
 
 /// A call, and a function of the kernel where a fault of it has its program.
 struct Call {
@@ -115,8 +117,11 @@ fn beside(
 ) -> Result<Vec<Row>> {
     let few = Daemon::start(subjects)?;
     let rule = |cgroup: &Cgroup| spec(cgroup, (call.fault)(false));
-    let mut conditions: [Condition<'_>; 3] =
-        [nothing(), Box::new(|| empty(call.function)), Box::new(|| few.during(rule(target)))];
+    let mut conditions: [Condition<'_>; 3] = [
+        nothing(),
+        Box::new(|| empty(call.function)),
+        Box::new(|| detached(few.during(rule(target))?)),
+    ];
     let one = compare(ROUNDS, &mut conditions, || {
         Ok(vec![(call.time)(bystander, FILE)?, (call.time)(victim, FILE)?])
     })?;
@@ -138,6 +143,15 @@ fn beside(
         Row::ratio(name("target, no match"), one.ratio(2, 1, 1), baseline()).goal(call.goal),
         Row::ratio(name("target, no match, to none"), one.ratio(2, 0, 1), nothing_there),
     ])
+}
+
+/// Ends a condition when nothing of it is attached any more.
+fn detached(leave: Leave<'_>) -> Result<Leave<'_>> {
+    Ok(Box::new(move || {
+        leave()?;
+        thread::sleep(DETACHED);
+        Ok(())
+    }))
 }
 
 /// A program that does nothing, as a condition.
