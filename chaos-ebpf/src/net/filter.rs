@@ -11,7 +11,7 @@ use chaos_common::abi::{
 use super::{flow, hook::Hook, socket::net_ancestor};
 use crate::{packet::Packet, ports::has_port};
 
-/// Remote addresses of all rules, and ports to bind to.
+/// Addresses that rules are about, and ports to bind to.
 #[map]
 pub static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0);
 
