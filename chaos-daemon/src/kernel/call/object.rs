@@ -221,3 +221,34 @@ pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
 fn pin_name(map: &str) -> String {
     format!("call-map-{}", map.to_lowercase().trim_start_matches("call_"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chaos_common::abi::Operation;
+
+    use super::*;
+    use crate::kernel::call::Hook;
+
+    #[test]
+    fn every_hook_has_its_programs() {
+        let parsed = Parsed::parse(CALL).unwrap();
+        for hook in Hook::ALL {
+            for generation in [Generation::New, Generation::Old] {
+                let name = generation.name(hook.program());
+                assert!(parsed.programs.contains_key(&name), "there is no {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_hook_at_which_something_is_asked_is_listed() {
+        let asked: BTreeSet<Hook> = Operation::ALL
+            .into_iter()
+            .filter_map(Hook::of)
+            .flat_map(|(first, others)| std::iter::once(first).chain(others.iter().copied()))
+            .collect();
+        assert_eq!(asked, BTreeSet::from(Hook::ALL));
+    }
+}
