@@ -43,6 +43,7 @@ tests![
     it_strays_as_far_as_asked,
     a_budget_is_exact,
     what_fails_does_not_wait,
+    of_two_on_one_call_the_longer_counts,
     what_nobody_was_asked_about_is_forgotten,
     a_command_of_chaos_exec_waits,
     a_firing_says_how_long,
@@ -352,6 +353,25 @@ fn what_fails_does_not_wait() -> Result<()> {
     client.recover(&broken.id)?;
     let counters = balanced(&client.recover(&slow.id)?)?;
     ensure!(counters.matched == 1 && counters.fired == 1, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Both are told when the call begins.
+fn of_two_on_one_call_the_longer_counts() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    let long = 5 * LATENCY;
+    for latency in [long, LATENCY, long] {
+        client.inject(file_delay(&[&path], &["open"], latency, |_| {}).on(&stage.target))?;
+    }
+    let time = time(&stage.victim, &openat(&path))?;
+    ensure!(time >= long && time < 2 * long, "{time:?}");
+    soon(&stage.bystander, &openat(&path))?;
+    client.recover_all()?;
+    soon(&stage.victim, &openat(&path))?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

@@ -525,6 +525,7 @@ fn what_a_node_cannot_do_is_refused_by_name() -> Result<()> {
     if reason_against(&client, KIND, |aspect| aspect == "open")?.is_none() {
         let path = file(&stage, "file")?;
         let injection = client.inject(fault(true).on(&stage.target))?;
+        ensure!(injection.message.contains("futex: "), "{injection:?}");
         fails(&stage.victim, &openat(&path), Errno::EAGAIN)?;
         client.recover(&injection.id)?;
     }
