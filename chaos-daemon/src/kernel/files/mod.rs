@@ -150,6 +150,8 @@ impl Files {
 
 impl Means<'_> {
     fn holder(&self, target: &Cgroup, wanted: &HeldFiles) -> Result<Holder, KernelError> {
+        // It ends with the lease, of which an earlier process may have left little.
+        (self.alive)();
         Holder::start(self.rule, wanted, self.tables, self.is_run)
             .map_err(failed("start", &target.path))
     }

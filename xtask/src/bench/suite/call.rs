@@ -21,7 +21,7 @@ const CGROUPS: usize = 1000;
 const RULES: usize = 10;
 const CLIENTS: usize = 4;
 /// The clock counts instructions: what is left of noise is interrupts.
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 4;
 const TIMES: u32 = 2000;
 /// `strace` is slow.
 const TRACED: u32 = 200;
