@@ -6,6 +6,7 @@ mod glob;
 mod hold;
 mod layout;
 mod operation;
+mod prefilter;
 mod signature;
 mod socket;
 
@@ -15,6 +16,7 @@ pub use glob::{GLOB_ACCEPTS, GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf};
 pub use hold::{CallHold, HeldCall, Wait};
 pub use layout::CallLayout;
 pub use operation::Operation;
+pub use prefilter::{PREFILTERS, Prefilter, Start};
 pub use signature::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature};
 pub use socket::{SocketFamily, SocketFilter};
 

@@ -30,4 +30,8 @@ pub struct NetEvent {
     pub local: [u8; 16],
     /// The other end's address, likewise.
     pub remote: [u8; 16],
+    /// Of a call that failed before there was a packet: with what. Otherwise 0.
+    pub errno: u32,
+    /// Which [`Operation`](super::Operation) that call was.
+    pub operation: u32,
 }

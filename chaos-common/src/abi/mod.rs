@@ -24,7 +24,7 @@ pub use action::{
 pub use call::{
     Abi, CALL_WORDS, CallEvent, CallHold, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
     GLOB_CELLS, GLOB_DEAD, Glob, GlobKey, GlobOf, HeldCall, MAX_CALLS, NO_ARGUMENT, Operation,
-    SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter, Wait,
+    PREFILTERS, Prefilter, SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter, Start, Wait,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
 pub use event::NetEvent;
@@ -83,6 +83,7 @@ assert_layout!(
     CallRule,
     size_of::<Gate>() + 4 * 4 + 8 * CALL_WORDS + 5 * 8 + 16 + size_of::<SocketFilter>() + 4
 );
+assert_layout!(Prefilter, 8 + 8 * CALL_WORDS + 4 * 8);
 assert_layout!(Signature, 2 * 2 + 8);
 assert_layout!(GlobKey, 2 * 4);
 assert_layout!(Glob, 256 + 2 * 4 + 2 * GLOB_CELLS);
@@ -90,7 +91,7 @@ assert_layout!(CallLayout, 42 * 4);
 assert_layout!(CallEvent, 3 * 8 + 6 * 4);
 assert_layout!(HeldCall, 2 * 4);
 assert_layout!(Wait, 2 * 8);
-assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16);
+assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16 + 2 * 4);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
 #[cfg(feature = "user")]
@@ -103,7 +104,7 @@ macro_rules! pod {
 }
 
 #[cfg(feature = "user")]
-pod!(CallRule, Signature, GlobKey, Glob, CallLayout, HeldCall, Wait);
+pod!(CallRule, Prefilter, Signature, GlobKey, Glob, CallLayout, HeldCall, Wait);
 
 #[cfg(feature = "user")]
 pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);

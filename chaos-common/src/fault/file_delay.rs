@@ -57,6 +57,11 @@ impl FileDelay {
             latency.above_zero().at("latency")?;
         }
         let paths = paths.some()?;
+        if let Some(glob) = paths.include.iter().find(|glob| is_of_kernel(glob)) {
+            let problem =
+                format!("{glob} is about files of the kernel's own, for which nobody waits");
+            return Err(Invalid::new(problem).at("paths"));
+        }
         Ok(Self { paths, operations, latency, jitter, caller, occasion, partial: false })
     }
 
@@ -75,6 +80,17 @@ impl FileDelay {
     fn some_jitter(&self) -> Option<Wait> {
         (self.jitter > Wait::NONE).then_some(self.jitter)
     }
+}
+
+/// Whether all files of a pattern are what the kernel shows of itself, or devices.
+fn is_of_kernel(glob: &PathGlob) -> bool {
+    let start = glob.start();
+    let is_below = |directory: &str| {
+        start
+            .strip_prefix(directory.as_bytes())
+            .is_some_and(|rest| matches!(rest.first(), Some(b'/' | 0)))
+    };
+    ["/proc", "/sys", "/dev"].into_iter().any(is_below) && !start.starts_with(b"/dev/shm")
 }
 
 impl fmt::Display for FileDelay {
@@ -164,6 +180,26 @@ impl From<&FileDelay> for v1::FileDelay {
             caller: (!delay.caller.is_anyone()).then(|| (&delay.caller).into()),
             occasion: Some((&delay.occasion).into()),
             partial: delay.partial,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::{Spec, from_yaml};
+
+    #[test]
+    fn what_the_kernel_shows_of_itself_is_refused() {
+        let refused = |path: &str| {
+            let fault = format!("fileDelay: {{paths: ['{path}'], latency: 1s}}");
+            from_yaml::<Spec>(&format!("{{target: {{pid: 1}}, fault: {{{fault}}}}}")).err()
+        };
+        for path in ["/proc/**", "/proc", "/sys/fs/*", "/dev/sda"] {
+            let text = refused(path).unwrap().to_string();
+            assert!(text.contains("the kernel's own"), "{path}: {text}");
+        }
+        for path in ["/**", "/procs/*", "/dev/shm/**", "/d*/x", "*.log"] {
+            assert!(refused(path).is_none(), "{path}");
         }
     }
 }

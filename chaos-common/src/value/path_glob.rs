@@ -25,6 +25,18 @@ impl PathGlob {
     pub fn regex(&self) -> &str {
         &self.regex
     }
+
+    /// What all its paths begin with; if there is only one, a zero ends it.
+    #[must_use]
+    pub fn start(&self) -> Vec<u8> {
+        if !self.text.starts_with('/') {
+            return b"/".to_vec();
+        }
+        match self.text.find(['*', '?', '[', ']', '{', '}', '\\']) {
+            Some(end) => self.text.as_bytes()[..end].to_vec(),
+            None => [self.text.as_bytes(), b"\0"].concat(),
+        }
+    }
 }
 
 impl FromStr for PathGlob {
@@ -70,6 +82,23 @@ super::serde_as_text!(PathGlob, "a pattern of paths, as /data/** or *.log");
 #[cfg(test)]
 mod tests {
     use super::PathGlob;
+
+    #[test]
+    fn what_paths_begin_with_is_known() {
+        for (text, start) in [
+            ("/data/**", "/data/"),
+            ("/data/a?", "/data/a"),
+            ("/data", "/data\0"),
+            ("/{a,b}/c", "/"),
+            ("/a\\*b", "/a"),
+            ("*.log", "/"),
+            ("data", "/"),
+            ("**", "/"),
+            ("/", "/\0"),
+        ] {
+            assert_eq!(text.parse::<PathGlob>().unwrap().start(), start.as_bytes(), "{text}");
+        }
+    }
 
     #[test]
     fn patterns_are_checked() {

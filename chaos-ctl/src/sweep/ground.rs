@@ -280,9 +280,12 @@ impl Ground {
 
 impl Call {
     fn of(firing: &Firing) -> Option<Self> {
-        let Hit::Call(hit) = firing.event.what else { return None };
-        let errno = Errno::of_number(hit.errno);
-        let errno = errno.map_or_else(|| hit.errno.to_string(), |errno| errno.name().to_owned());
-        Some(Self { name: hit.name, errno, process: firing.process.clone() })
+        let (name, number) = match firing.event.what {
+            Hit::Call(hit) => (hit.name, hit.errno),
+            Hit::Packet(hit) => hit.refused?,
+        };
+        let errno = Errno::of_number(number);
+        let errno = errno.map_or_else(|| number.to_string(), |errno| errno.name().to_owned());
+        Some(Self { name, errno, process: firing.process.clone() })
     }
 }

@@ -51,7 +51,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn remove_call_rule(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
-        self.calls.remove(id)
+        self.calls.remove(id, &self.lease)
     }
 
     /// Takes a rule about calls that is in the kernel already for that of a target. False when it is not there.

@@ -53,6 +53,8 @@ pub struct HitPacket {
     pub remote: (IpAddr, u16),
     /// In bytes; outgoing, with the link header where the device has one.
     pub length: u32,
+    /// The call that failed before there was one: its name, and with what.
+    pub refused: Option<(&'static str, u32)>,
 }
 
 /// A call.
@@ -99,6 +101,13 @@ impl Ring {
     }
 }
 
+/// Stands for a name that a newer program may have.
+const UNKNOWN: &str = "?";
+
+fn operation(number: u32) -> &'static str {
+    Operation::of_number(number).map_or(UNKNOWN, Operation::word)
+}
+
 impl From<NetEvent> for Event {
     fn from(event: NetEvent) -> Self {
         let address = |bytes: [u8; 16]| match event.family {
@@ -116,6 +125,7 @@ impl From<NetEvent> for Event {
                 local: (address(event.local), event.local_port),
                 remote: (address(event.remote), event.remote_port),
                 length: event.length,
+                refused: (event.errno != 0).then(|| (operation(event.operation), event.errno)),
             }),
         }
     }
@@ -123,16 +133,15 @@ impl From<NetEvent> for Event {
 
 impl From<CallEvent> for Event {
     fn from(event: CallEvent) -> Self {
-        let operation = || Operation::of_number(event.number).map(Operation::word);
-        let syscall = || Syscall::of_number(event.number).map(Syscall::name);
-        let name = if event.is_operation == 0 { syscall() } else { operation() };
+        let syscall = || Syscall::of_number(event.number).map_or(UNKNOWN, Syscall::name);
+        let name = if event.is_operation == 0 { syscall() } else { operation(event.number) };
         Self {
             rule: RuleId(event.rule),
             time: BootTime::from_nanos(event.time_ns),
             n: event.n,
             pid: Some(event.pid),
             what: Hit::Call(HitCall {
-                name: name.unwrap_or("?"),
+                name,
                 thread: event.thread,
                 errno: event.errno,
                 delay: Duration::from_nanos(event.delay_ns),

@@ -24,7 +24,8 @@ use aya_ebpf::{
 };
 use chaos_common::abi::Abi;
 use chaos_ebpf::call::{
-    caller::{Kernel, New, Old},
+    generation::{New, Old},
+    judge::Judge,
     operation::{self, Context},
     syscall,
 };
@@ -43,13 +44,21 @@ macro_rules! replace {
     )*)*};
 }
 
-/// Entrances of programs that replace what a function returns.
+/// Entrances of programs that replace what a function returns: they go on for calls that a rule may be about.
 macro_rules! entrances {
-    ($($name:ident = $abi:ident;)*) => {$(
+    ($($name:ident = $kernel:ty, $abi:ident;)*) => {$(
         #[unsafe(no_mangle)]
         #[unsafe(link_section = concat!("fentry/", stringify!($name)))]
         extern "C" fn $name(context: *mut c_void) -> i64 {
-            syscall::go_on(&FEntryContext::new(context), Abi::$abi);
+            const IS_COMPAT: bool = matches!(Abi::$abi, Abi::Compat);
+            // SAFETY: the loader attaches the program to a function whose argument points to registers.
+            let may_fail = unsafe {
+                let registers = Context::new(context.cast()).pointer(0);
+                syscall::may_fail::<$kernel, IS_COMPAT>(registers)
+            };
+            if may_fail {
+                syscall::go_on(&FEntryContext::new(context), Abi::$abi);
+            }
             0
         }
     )*};
@@ -75,8 +84,10 @@ replace! {
 }
 
 entrances! {
-    enter_native = Native;
-    enter_compat = Compat;
+    enter_native = New, Native;
+    enter_compat = New, Compat;
+    enter_native_old = Old, Native;
+    enter_compat_old = Old, Compat;
 }
 
 operations! {
@@ -132,9 +143,9 @@ fn call_override_compat_old(ctx: ProbeContext) -> u32 {
 
 /// Lets the function that is about to begin return at once.
 #[inline(always)]
-fn instead<K: Kernel, const IS_COMPAT: bool>(ctx: &ProbeContext) -> u32 {
+fn instead<K: Judge, const IS_COMPAT: bool>(ctx: &ProbeContext) -> u32 {
     let registers: Option<*const u8> = ctx.arg(0);
-    let errno = registers.map_or(0, |registers| syscall::errno::<K, IS_COMPAT>(registers));
+    let errno = registers.map_or(0, |registers| syscall::errno_at_once::<K, IS_COMPAT>(registers));
     if errno != 0 {
         // SAFETY: the context is valid while the program runs.
         unsafe {

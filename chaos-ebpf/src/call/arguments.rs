@@ -3,7 +3,7 @@
 use chaos_common::abi::{Abi, MAX_CALLS, NO_ARGUMENT, SIZE_OF_BREAK, Signature};
 
 use super::{caller, tables::SIGNATURES};
-use crate::memory::{read, read_user};
+use crate::memory::{follow, read, read_user};
 
 /// Where `struct pt_regs` of x86-64 has the arguments of a 64-bit program: rdi, rsi, rdx, r10, r8, r9. Two more make a
 /// number of which the verifier sees that it is within.
@@ -34,14 +34,7 @@ impl Arguments {
     /// What is known of the call; `None` for one that nothing is known of.
     #[inline(always)]
     pub(super) fn signature(self) -> Option<&'static Signature> {
-        let number = read::<u64>(self.registers, NUMBER)? & !X32;
-        let number = if self.is_compat { number & 0xffff_ffff } else { number };
-        if number >= MAX_CALLS as u64 {
-            return None;
-        }
-        let abi = if self.is_compat { Abi::Compat } else { Abi::Native };
-        let at = abi as u32 * MAX_CALLS as u32 + number as u32;
-        SIGNATURES.get(at).filter(|signature| signature.native != 0)
+        signature(read(self.registers, NUMBER)?, self.is_compat)
     }
 
     /// An argument, counted from 0.
@@ -71,6 +64,55 @@ impl Arguments {
         let (at, count) = (self.get(signature.vector)?, self.get(signature.vector + 1)?);
         let size = call_total(at, count, u32::from(self.has_short_words));
         (size != UNREADABLE).then_some(size)
+    }
+}
+
+/// What is known of the call with a number, as the kernel keeps that.
+#[inline(always)]
+fn signature(number: u64, is_compat: bool) -> Option<&'static Signature> {
+    let number = number & !X32;
+    let number = if is_compat { number & 0xffff_ffff } else { number };
+    if number >= MAX_CALLS as u64 {
+        return None;
+    }
+    let abi = if is_compat { Abi::Compat } else { Abi::Native };
+    let at = abi as u32 * MAX_CALLS as u32 + number as u32;
+    SIGNATURES.get(at).filter(|signature| signature.native != 0)
+}
+
+/// What an entrance knows of a system call: what is known of it, and its first three arguments.
+pub(super) struct First {
+    pub(super) signature: &'static Signature,
+    registers: *const u8,
+    is_compat: bool,
+}
+
+impl First {
+    /// # Safety
+    /// The verifier knows the pointer as one to a `struct pt_regs`.
+    #[inline(always)]
+    pub(super) unsafe fn follow(registers: *const u8, is_compat: bool) -> Option<Self> {
+        // SAFETY: as above, and that is a member of it.
+        let number = unsafe { follow(registers, NUMBER) };
+        Some(Self { signature: signature(number, is_compat)?, registers, is_compat })
+    }
+
+    /// One of the arguments. All are loaded: the verifier follows a pointer by known steps only.
+    #[inline(always)]
+    pub(super) fn argument(&self, at: u8) -> Option<u64> {
+        let places = if self.is_compat { COMPAT } else { NATIVE };
+        let load = |at: usize| {
+            // SAFETY: as `follow` demands, and these are members of it.
+            let word: u64 = unsafe { follow(self.registers, places[at]) };
+            if self.is_compat { word & 0xffff_ffff } else { word }
+        };
+        let all = [load(0), load(1), load(2)];
+        match at {
+            0 => Some(all[0]),
+            1 => Some(all[1]),
+            2 => Some(all[2]),
+            _ => None,
+        }
     }
 }
 

@@ -1,63 +1,13 @@
 //! Who calls.
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_current_task,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_task};
 
 use super::layout::offset;
-use crate::{
-    counter::{Close, Exact, Interrupted},
-    memory::read,
-};
+use crate::memory::read;
 
-/// What a kernel offers to programs.
-pub trait Kernel {
-    /// How events are counted.
-    type Counter: crate::counter::Counter;
-
-    /// The id of the ancestor at a level of the running task's cgroup, or 0.
-    fn ancestor(level: u32) -> u64;
-
-    /// What the rules of a cgroup say of a call; see [`judge`](super::judge).
-    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32;
-}
-
-/// One that tells of ancestors, and counts (Linux 5.18).
-pub struct New;
-
-/// One where both has to be made do without.
-pub struct Old;
-
-impl Kernel for New {
-    type Counter = Interrupted<Exact>;
-
-    #[inline(always)]
-    fn ancestor(level: u32) -> u64 {
-        // SAFETY: takes a number, and returns 0 where there is no such ancestor.
-        unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) }
-    }
-
-    #[inline(always)]
-    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
-        super::judge::call_judge(cgroup, what, first, second, third)
-    }
-}
-
-impl Kernel for Old {
-    type Counter = Interrupted<Close>;
-
-    #[inline(always)]
-    fn ancestor(level: u32) -> u64 {
-        ancestor(level).unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
-        super::judge::call_judge_old(cgroup, what, first, second, third)
-    }
-}
-
-fn ancestor(level: u32) -> Option<u64> {
+/// The id of the ancestor at a level of its cgroup, where the kernel has no function that tells.
+#[inline(always)]
+pub(super) fn ancestor(level: u32) -> Option<u64> {
     let groups = read::<u64>(task(), offset!(task_cgroups))?;
     let cgroup = read::<u64>(groups, offset!(css_set_dfl_cgrp))?;
     if level > read::<u32>(cgroup, offset!(cgroup_level))? {
@@ -85,6 +35,15 @@ pub(super) fn has_comm(wanted: &[u8; 16]) -> bool {
     // SAFETY: the helper writes as many bytes as it is told.
     let status = unsafe { bpf_get_current_comm((&raw mut comm).cast(), comm.len() as u32) };
     status == 0 && u128::from_ne_bytes(comm) == u128::from_ne_bytes(*wanted)
+}
+
+/// How the running thread's name begins: seven bytes, and zeroes behind its end.
+#[inline(always)]
+pub(super) fn comm_start() -> Option<u64> {
+    let mut start = 0_u64;
+    // SAFETY: as above. It cuts what is longer, and ends it with a zero.
+    let status = unsafe { bpf_get_current_comm((&raw mut start).cast(), size_of::<u64>() as u32) };
+    (status == 0).then_some(start)
 }
 
 /// The file of the program that runs; 0 in a thread of the kernel.

@@ -2,8 +2,8 @@
 
 use chaos_common::abi::FileKind;
 
-use super::{caller::task, layout::offset};
-use crate::memory::read;
+use super::{caller::task, layout::offset, path::Seen};
+use crate::memory::{follow, read};
 
 /// The file behind a descriptor of the running process.
 #[inline(always)]
@@ -38,32 +38,67 @@ fn of_inode(inode: u64) -> Option<FileKind> {
     read::<u16>(inode, offset!(inode_mode)).map(|mode| FileKind::of_mode(mode.into()))
 }
 
-/// Whether the kernel has opened a file for its own purposes: `overlay` does, below each of its files, and asks a
-/// second time.
-#[inline(always)]
-pub(super) fn is_inner(file: u64) -> bool {
-    /// `FMODE_NOACCOUNT`.
-    const NO_ACCOUNT: u32 = 1 << 29;
-    has_mode(file, NO_ACCOUNT)
-}
+/// A file that the kernel gives to a program; what is none is none of all this.
+#[derive(Clone, Copy)]
+pub(super) struct Given(*const u8);
 
-/// Whether opening a file has made it.
-#[inline(always)]
-pub(super) fn is_new(file: u64) -> bool {
-    /// `FMODE_CREATED`.
-    const CREATED: u32 = 1 << 20;
-    has_mode(file, CREATED)
-}
+impl Given {
+    /// # Safety
+    /// The verifier knows the pointer as one to a `struct file`.
+    #[inline(always)]
+    pub(super) const unsafe fn new(file: *const u8) -> Self {
+        Self(file)
+    }
 
-/// Whether a file is opened to be run.
-#[inline(always)]
-pub(super) fn is_run(file: u64) -> bool {
-    /// `__FMODE_EXEC`, which is a flag.
-    const EXEC: u32 = 1 << 5;
-    read::<u32>(file, offset!(file_flags)).is_some_and(|flags| flags & EXEC != 0)
-}
+    /// Where it lies.
+    #[inline(always)]
+    pub(super) fn place(self) -> Seen {
+        // SAFETY: as `new` demands.
+        unsafe { Seen::at(self.0, offset!(file_path)) }
+    }
 
-#[inline(always)]
-fn has_mode(file: u64, mode: u32) -> bool {
-    read::<u32>(file, offset!(file_mode)).is_some_and(|has| has & mode != 0)
+    /// Whether the kernel has opened it for its own purposes: `overlay` does, below each of its files, and asks a
+    /// second time.
+    #[inline(always)]
+    pub(super) fn is_inner(self) -> bool {
+        /// `FMODE_NOACCOUNT`.
+        const NO_ACCOUNT: u32 = 1 << 29;
+        self.has_mode(NO_ACCOUNT)
+    }
+
+    /// Whether opening it has made it.
+    #[inline(always)]
+    pub(super) fn is_new(self) -> bool {
+        /// `FMODE_CREATED`.
+        const CREATED: u32 = 1 << 20;
+        self.has_mode(CREATED)
+    }
+
+    /// Whether it is opened to be run.
+    #[inline(always)]
+    pub(super) fn is_run(self) -> bool {
+        /// `__FMODE_EXEC`, which is a flag.
+        const EXEC: u32 = 1 << 5;
+        // SAFETY: as `new` demands.
+        let flags: u32 = unsafe { follow(self.0, offset!(file_flags)) };
+        flags & EXEC != 0
+    }
+
+    /// Whether it is a directory.
+    #[inline(always)]
+    pub(super) fn is_directory(self) -> bool {
+        // SAFETY: as `new` demands.
+        let mode: u16 = unsafe {
+            let inode: *const u8 = follow(self.0, offset!(file_inode));
+            follow(inode, offset!(inode_mode))
+        };
+        FileKind::of_mode(mode.into()) as u32 == FileKind::Directory as u32
+    }
+
+    #[inline(always)]
+    fn has_mode(self, mode: u32) -> bool {
+        // SAFETY: as `new` demands.
+        let has: u32 = unsafe { follow(self.0, offset!(file_mode)) };
+        has & mode != 0
+    }
 }

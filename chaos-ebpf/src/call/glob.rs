@@ -89,6 +89,9 @@ impl Patterns {
     }
 }
 
+/// Added to a [`Memory`] by whoever wants the slash read too that is before the text.
+const SLASH: u32 = 2;
+
 /// The state after a name in the kernel's memory, and the slash before it. A global function, which the verifier looks
 /// at once.
 #[unsafe(no_mangle)]
@@ -103,8 +106,7 @@ extern "C" fn call_name(patterns: u64, state: u32, name: u64, length: u32) -> u3
             let at = name + u64::from(left);
             state = call_read(patterns, state, at, CHUNK as u32, Memory::Kernel as u32);
         } else {
-            let state = call_read(patterns, state, name, left, Memory::Kernel as u32);
-            return Patterns(patterns).step(state, b'/');
+            return call_read(patterns, state, name, left, Memory::Kernel as u32 | SLASH);
         }
     }
     GLOB_DEAD
@@ -124,7 +126,7 @@ extern "C" fn call_read(patterns: u64, state: u32, address: u64, length: u32, me
     let status = unsafe {
         let to = room.at(CHUNK - length as usize).cast();
         let from = address as *const _;
-        if memory == Memory::User as u32 {
+        if memory & Memory::User as u32 != 0 {
             bpf_probe_read_user(to, length, from)
         } else {
             bpf_probe_read_kernel(to, length, from)
@@ -141,7 +143,7 @@ extern "C" fn call_read(patterns: u64, state: u32, address: u64, length: u32, me
         // SAFETY: within the room, all of which was written.
         state = glob.step(state, unsafe { room.at(CHUNK - 1 - behind).read() });
     }
-    state
+    if memory & SLASH != 0 { glob.step(state, b'/') } else { state }
 }
 
 /// The state after a text of the process that ends with a zero; [`GLOB_DEAD`] for one that cannot be read. A global

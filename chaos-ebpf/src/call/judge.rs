@@ -3,13 +3,15 @@
 use core::cell::Cell;
 
 use aya_ebpf::{helpers::generated::bpf_get_current_pid_tgid, macros::map, maps::RingBuf};
-use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Wait};
+use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Prefilter, Wait};
 
 use super::{
     What,
-    caller::{Kernel, New, Old, task},
+    caller::task,
     condition::Call,
+    generation::{Kernel, New, Old},
     layout::offset,
+    prefilter,
     tables::{CALL_RULES, HELD_CALLS},
 };
 use crate::{
@@ -22,12 +24,38 @@ use crate::{
 #[map]
 pub static CALL_EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// What a call fails with, or 0. `find` says what it is about, once somebody wants to know; `None` for what is not
-/// judged.
+/// A kernel with its global function.
+pub trait Judge: Kernel {
+    /// What a call fails with by the rules of a cgroup, or 0.
+    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32;
+}
+
+impl Judge for New {
+    #[inline(always)]
+    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
+        call_judge(cgroup, what, first, second, third)
+    }
+}
+
+impl Judge for Old {
+    #[inline(always)]
+    fn judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
+        call_judge_old(cgroup, what, first, second, third)
+    }
+}
+
+/// What a call fails with, or 0. `admits` says whether a target may have rules about it. `find` says what it is about,
+/// once somebody wants to know; `None` for what is not judged.
 #[inline(always)]
-pub(super) fn errno<K: Kernel>(find: impl Fn() -> Option<Call>) -> u32 {
+pub(super) fn errno<K: Judge>(
+    admits: impl Fn(&Prefilter) -> bool,
+    find: impl Fn() -> Option<Call>,
+) -> u32 {
     let errno = Cell::new(0);
     let ask = |cgroup| {
+        if prefilter::leaves_out(cgroup, &admits) {
+            return Answer::Passed as u32;
+        }
         let Some(call) = find() else { return Answer::NoTarget as u32 };
         let said = K::judge(cgroup, call.what.0, call.first, call.second, call.third);
         errno.set(said);
@@ -42,26 +70,14 @@ pub(super) fn errno<K: Kernel>(find: impl Fn() -> Option<Call>) -> u32 {
 /// What a call fails with by the rules of a cgroup, or 0. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn call_judge(
-    cgroup: u64,
-    what: u64,
-    first: u64,
-    second: u64,
-    third: u64,
-) -> u32 {
+extern "C" fn call_judge(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
     judge(cgroup, |rule| call_ask(rule, what, first, second, third))
 }
 
 /// The same on an old kernel.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn call_judge_old(
-    cgroup: u64,
-    what: u64,
-    first: u64,
-    second: u64,
-    third: u64,
-) -> u32 {
+extern "C" fn call_judge_old(cgroup: u64, what: u64, first: u64, second: u64, third: u64) -> u32 {
     judge(cgroup, |rule| call_ask_old(rule, what, first, second, third))
 }
 
@@ -93,7 +109,7 @@ extern "C" fn call_ask_old(rule: u32, what: u64, first: u64, second: u64, third:
 #[inline(always)]
 fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
     let rule = CALL_RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
-    if !call.what.is_in(rule) {
+    if !call.what.is_in(&rule.calls, rule.operations) {
         return None;
     }
     // Not behind another call: what a function makes no use of the compiler leaves out of its arguments, and the verifier

@@ -51,11 +51,9 @@ static CALL_LAYOUT: CallLayout = CallLayout {
 
 /// One of its numbers, as the loader set it.
 macro_rules! offset {
-    ($field:ident) => {{
-        let field = &raw const $crate::call::layout::layout().$field;
-        // SAFETY: points into a constant; volatile, since it is not the one that the compiler sees.
-        unsafe { field.read_volatile() }
-    }};
+    ($field:ident) => {
+        $crate::call::layout::as_set(&$crate::call::layout::layout().$field)
+    };
 }
 pub(super) use offset;
 
@@ -63,4 +61,10 @@ pub(super) use offset;
 #[inline(always)]
 pub(super) fn layout() -> &'static CallLayout {
     &CALL_LAYOUT
+}
+
+#[inline(always)]
+pub(super) fn as_set(field: &'static u32) -> u32 {
+    // SAFETY: a reference can be read; volatile, since the constant is not the one that the compiler sees.
+    unsafe { core::ptr::from_ref(field).read_volatile() }
 }

@@ -1,19 +1,21 @@
 //! What the engine `call` has besides its programs: which call it is, of whom, on what, and whether it fails.
 
 mod arguments;
-pub mod caller;
+mod caller;
 mod condition;
 mod file;
+pub mod generation;
 mod glob;
 pub mod judge;
 mod layout;
 pub mod operation;
 mod path;
+mod prefilter;
 mod socket;
 pub mod syscall;
 mod tables;
 
-use chaos_common::abi::{CallRule, Operation};
+use chaos_common::abi::{CALL_WORDS, Operation};
 
 /// What call it is: its number, or an [`Operation`]; and how it was entered.
 #[derive(Clone, Copy)]
@@ -60,15 +62,12 @@ impl What {
             && self.number() <= Operation::Receive as u32
     }
 
-    /// Whether a rule is about it.
+    /// Whether it is among these system calls and operations.
     #[inline(always)]
-    fn is_in(self, rule: &CallRule) -> bool {
+    fn is_in(self, calls: &[u64; CALL_WORDS], operations: u64) -> bool {
         let number = self.number();
-        let set = if self.is_operation() {
-            rule.operations
-        } else {
-            rule.calls[number as usize / 64 % rule.calls.len()]
-        };
+        let set =
+            if self.is_operation() { operations } else { calls[number as usize / 64 % CALL_WORDS] };
         set & 1 << (number % 64) != 0
     }
 }

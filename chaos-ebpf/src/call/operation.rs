@@ -1,10 +1,18 @@
 //! What processes do, where the kernel asks its security modules whether they may: one function for each of these
 //! `security_…` functions, with the arguments of that. Those of system calls are covered, and those of `io_uring` too.
 
-use chaos_common::abi::{FileKind, Operation};
+use chaos_common::abi::Operation;
 
-use super::{What, caller::Kernel, condition::Call, file, judge, layout::offset, path::Place};
-use crate::memory::{number, read};
+use super::{
+    What,
+    condition::Call,
+    file::Given,
+    judge::{self, Judge},
+    layout::offset,
+    path::{Place, Seen},
+    prefilter,
+};
+use crate::memory::{follow, number, read};
 
 /// The arguments of a function of the kernel, as its programs get them.
 #[derive(Clone, Copy)]
@@ -35,6 +43,20 @@ impl Context {
         number(self.pointer(at))
     }
 
+    /// An argument that is an open file.
+    #[inline(always)]
+    fn file(self, at: usize) -> Given {
+        // SAFETY: as `new` demands, with the order of the arguments.
+        unsafe { Given::new(self.pointer(at)) }
+    }
+
+    /// An argument that is a `struct path`.
+    #[inline(always)]
+    fn place(self, at: usize) -> Seen {
+        // SAFETY: as above.
+        unsafe { Seen::at(self.pointer(at), 0) }
+    }
+
     /// An argument that is no pointer.
     #[inline(always)]
     fn value(self, at: usize) -> u64 {
@@ -50,27 +72,27 @@ fn call(operation: Operation, first: u64, second: u64, third: u64) -> Option<Cal
 
 /// Something done to what lies at a place.
 #[inline(always)]
-fn at(operation: Operation, place: Place, third: u64) -> Option<Call> {
-    call(operation, place.dentry, place.mount, third)
+fn at(operation: Operation, place: Place) -> Option<Call> {
+    call(operation, place.dentry, place.mount, 0)
 }
 
 /// Something done to an open file.
 #[inline(always)]
-fn on(operation: Operation, file: u64, third: u64) -> Option<Call> {
-    if file == 0 || file::is_inner(file) {
+fn on(operation: Operation, file: Given) -> Option<Call> {
+    if file.is_inner() {
         return None;
     }
-    at(operation, Place::of_file(file)?, third)
+    at(operation, file.place().place()?)
 }
 
 /// Something done to what has a `struct path`.
 #[inline(always)]
-fn of_path(operation: Operation, path: u64) -> Option<Call> {
-    let place = Place::at(path)?;
+fn of_path(operation: Operation, path: Seen) -> Option<Call> {
+    let place = path.place()?;
     if place.is_inner() {
         return None;
     }
-    at(operation, place, 0)
+    at(operation, place)
 }
 
 /// Something done to a name in a directory.
@@ -80,96 +102,109 @@ fn in_directory(operation: Operation, directory: u64, dentry: u64, third: u64) -
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = |$context:ident| $find:expr;)*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($context:ident): $($operation:ident)|+ $(, at $place:expr)? => $find:expr;
+    )*) => {$(
         $(#[$doc])*
         #[inline(always)]
-        pub fn $name<K: Kernel>($context: Context) -> u32 {
-            judge::errno::<K>(|| $find)
+        pub fn $name<K: Judge>($context: Context) -> u32 {
+            const OPERATIONS: u64 = $(Operation::$operation.bit())|+;
+            let place = || operations!(@place $($place)?);
+            judge::errno::<K>(
+                |filter| prefilter::admits_operation::<K>(filter, OPERATIONS, place),
+                || $find,
+            )
         }
     )*};
+    (@place) => { None };
+    (@place $place:expr) => { Some($place) };
 }
 
 operations! {
     /// `security_file_open(file)`
-    file_open = |context| {
-        let file = context.number(0)?;
+    file_open(context): Open | Made, at context.file(0).place() => {
+        let file = context.file(0);
         // What is run is asked about later.
-        if file::is_run(file) {
+        if file.is_run() {
             return None;
         }
         // What is made was asked about when there was nothing yet.
-        on(if file::is_new(file) { Operation::Made } else { Operation::Open }, file, 0)
+        on(if file.is_new() { Operation::Made } else { Operation::Open }, file)
     };
     /// `security_path_mknod(dir, dentry, mode, dev)`
-    path_mknod = |context| {
+    path_mknod(context): Create => {
         in_directory(Operation::Create, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_file_permission(file, mask)`
-    file_permission = |context| {
+    file_permission(context): Read | Write | List, at context.file(0).place() => {
         /// `MAY_WRITE` and `MAY_APPEND`.
         const WRITE: u64 = 2 | 8;
-        let file = context.number(0)?;
+        let file = context.file(0);
         // To run a program the kernel itself reads how it begins.
-        if file::is_run(file) {
+        if file.is_run() {
             return None;
         }
         let operation = if context.value(1) & WRITE != 0 {
             Operation::Write
-        } else if matches!(file::kind(file), Some(FileKind::Directory)) {
+        } else if file.is_directory() {
             Operation::List
         } else {
             Operation::Read
         };
-        on(operation, file, 0)
+        on(operation, file)
     };
     /// `security_path_truncate(path)`
-    path_truncate = |context| of_path(Operation::Truncate, context.number(0)?);
+    path_truncate(context): Truncate, at context.place(0) => of_path(Operation::Truncate, context.place(0));
     /// `security_file_truncate(file)`
-    file_truncate = |context| on(Operation::Truncate, context.number(0)?, 0);
+    file_truncate(context): Truncate, at context.file(0).place() => on(Operation::Truncate, context.file(0));
     /// `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`
-    path_rename = |context| {
+    path_rename(context): Rename => {
         let (directory, old, new) = (context.number(0)?, context.number(1)?, context.number(3)?);
         in_directory(Operation::Rename, directory, old, new)
     };
     /// `security_path_unlink(dir, dentry)`
-    path_unlink = |context| {
+    path_unlink(context): Unlink => {
         in_directory(Operation::Unlink, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_path_mkdir(dir, dentry, mode)`
-    path_mkdir = |context| {
+    path_mkdir(context): Mkdir => {
         in_directory(Operation::Mkdir, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_path_rmdir(dir, dentry)`
-    path_rmdir = |context| {
+    path_rmdir(context): Rmdir => {
         in_directory(Operation::Rmdir, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_path_link(old_dentry, new_dir, new_dentry)`
-    path_link = |context| {
+    path_link(context): Link => {
         let (old, directory, new) = (context.number(0)?, context.number(1)?, context.number(2)?);
         in_directory(Operation::Link, directory, new, old)
     };
     /// `security_path_symlink(dir, dentry, old_name)`
-    path_symlink = |context| {
+    path_symlink(context): Symlink => {
         in_directory(Operation::Symlink, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_inode_getattr(path)`
-    inode_getattr = |context| of_path(Operation::Stat, context.number(0)?);
+    inode_getattr(context): Stat, at context.place(0) => of_path(Operation::Stat, context.place(0));
     /// `security_path_chmod(path, mode)`
-    path_chmod = |context| of_path(Operation::Chmod, context.number(0)?);
+    path_chmod(context): Chmod, at context.place(0) => of_path(Operation::Chmod, context.place(0));
     /// `security_path_chown(path, uid, gid)`
-    path_chown = |context| of_path(Operation::Chown, context.number(0)?);
+    path_chown(context): Chown, at context.place(0) => of_path(Operation::Chown, context.place(0));
     /// `security_mmap_file(file, prot, flags)`
-    mmap_file = |context| on(Operation::Map, context.number(0)?, 0);
+    mmap_file(context): Map, at context.file(0).place() => on(Operation::Map, context.file(0));
     /// `security_bprm_check(bprm)`
-    bprm_check = |context| {
-        on(Operation::Exec, read(context.number(0)?, offset!(binprm_file))?, 0)
+    bprm_check(context): Exec => {
+        // SAFETY: a `struct file`, says the kernel.
+        on(Operation::Exec, unsafe {
+            Given::new(follow(context.pointer(0), offset!(binprm_file)))
+        })
     };
     /// `security_file_lock(file, cmd)`
-    file_lock = |context| on(Operation::Lock, context.number(0)?, 0);
+    file_lock(context): Lock, at context.file(0).place() => on(Operation::Lock, context.file(0));
     /// `security_file_ioctl(file, cmd, arg)`
-    file_ioctl = |context| on(Operation::Ioctl, context.number(0)?, 0);
+    file_ioctl(context): Ioctl, at context.file(0).place() => on(Operation::Ioctl, context.file(0));
     /// `security_socket_create(family, type, protocol, kern)`
-    socket_create = |context| {
+    socket_create(context): Socket => {
         if context.value(3) as u32 != 0 {
             return None;
         }
@@ -177,35 +212,35 @@ operations! {
         call(Operation::Socket, family, kind, protocol)
     };
     /// `security_socket_bind(sock, address, addrlen)`
-    socket_bind = |context| {
+    socket_bind(context): Bind => {
         call(Operation::Bind, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_socket_connect(sock, address, addrlen)`
-    socket_connect = |context| {
+    socket_connect(context): Connect => {
         call(Operation::Connect, context.number(0)?, context.number(1)?, 0)
     };
     /// `security_socket_listen(sock, backlog)`
-    socket_listen = |context| call(Operation::Listen, context.number(0)?, 0, 0);
+    socket_listen(context): Listen => call(Operation::Listen, context.number(0)?, 0, 0);
     /// `security_socket_accept(sock, newsock)`
-    socket_accept = |context| call(Operation::Accept, context.number(0)?, 0, 0);
+    socket_accept(context): Accept => call(Operation::Accept, context.number(0)?, 0, 0);
     /// `security_socket_sendmsg(sock, msg, size)`
-    socket_sendmsg = |context| {
+    socket_sendmsg(context): Send => {
         // `msg_name`, with which `struct msghdr` begins.
         let name = read(context.number(1)?, 0)?;
         call(Operation::Send, context.number(0)?, name, u64::from(context.value(2) as u32))
     };
     /// `security_socket_recvmsg(sock, msg, size, flags)`
-    socket_recvmsg = |context| {
+    socket_recvmsg(context): Receive => {
         call(Operation::Receive, context.number(0)?, 0, u64::from(context.value(2) as u32))
     };
     /// `security_vm_enough_memory_mm(mm, pages)`
-    vm_enough_memory_mm = |context| {
+    vm_enough_memory_mm(context): Allocate => {
         /// Of x86-64.
         const PAGE: u64 = 4096;
         call(Operation::Allocate, 0, 0, context.value(1).wrapping_mul(PAGE))
     };
     /// `security_task_alloc(task, clone_flags)`
-    task_alloc = |_context| call(Operation::Fork, 0, 0, 0);
+    task_alloc(_context): Fork => call(Operation::Fork, 0, 0, 0);
     /// `security_file_alloc(file)`
-    file_alloc = |_context| call(Operation::Descriptor, 0, 0, 0);
+    file_alloc(_context): Descriptor => call(Operation::Descriptor, 0, 0, 0);
 }

@@ -7,7 +7,7 @@ use super::{
     glob::{Patterns, call_text},
     layout::offset,
 };
-use crate::memory::{read, read_user};
+use crate::memory::{follow, number, read, read_user};
 
 /// Names and mounts that a path can have.
 const MAX_STEPS: usize = 48;
@@ -19,6 +19,35 @@ const HERE: i32 = -100;
 pub(super) struct Place {
     pub(super) dentry: u64,
     pub(super) mount: u64,
+}
+
+/// The same by pointers to be followed.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) dentry: *const u8,
+    pub(super) mount: *const u8,
+}
+
+impl Seen {
+    /// # Safety
+    /// The verifier knows the pointer as one to a structure that has a `struct path` so many bytes from its beginning.
+    #[inline(always)]
+    pub(super) unsafe fn at(holder: *const u8, path: u32) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            Self {
+                dentry: follow(holder, path + offset!(path_dentry)),
+                mount: follow(holder, path + offset!(path_mnt)),
+            }
+        }
+    }
+
+    /// As others take it; `None` for none.
+    #[inline(always)]
+    pub(super) fn place(self) -> Option<Place> {
+        let dentry = number(self.dentry).filter(|dentry| *dentry != 0)?;
+        Some(Place { dentry, mount: number(self.mount)? })
+    }
 }
 
 impl Place {

@@ -4,14 +4,56 @@ use aya_ebpf::EbpfContext;
 use chaos_common::abi::Abi;
 
 use super::{
-    What, arguments::Arguments, caller::Kernel, condition::Call, judge, tables::CALL_BODIES,
+    What,
+    arguments::{Arguments, First},
+    condition::Call,
+    generation::Kernel,
+    judge::{self, Judge},
+    prefilter,
+    tables::CALL_BODIES,
 };
-use crate::memory::number;
+use crate::{
+    memory::number,
+    target::{self, Answer},
+};
 
-/// What a system call fails with, or 0. `registers` points to what the kernel keeps of whoever made it.
+/// Whether a system call may be one that a rule is about: what costs little is asked first. `registers` points to what
+/// the kernel keeps of whoever made it.
+///
+/// # Safety
+/// The verifier knows the pointer as one to a `struct pt_regs`.
 #[inline(always)]
-pub fn errno<K: Kernel, const IS_COMPAT: bool>(registers: *const u8) -> u32 {
-    judge::errno::<K>(|| find(number(registers)?, IS_COMPAT))
+pub unsafe fn may_fail<K: Kernel, const IS_COMPAT: bool>(registers: *const u8) -> bool {
+    let ask = |cgroup| {
+        let is_out = prefilter::leaves_out(cgroup, |filter| {
+            // SAFETY: as above.
+            let call = unsafe { First::follow(registers, IS_COMPAT) };
+            call.is_some_and(|call| {
+                prefilter::admits_syscall(filter, call.signature, |at| call.argument(at))
+            })
+        });
+        if is_out { Answer::Passed as u32 } else { Answer::Fired as u32 }
+    };
+    target::any_rule(K::ancestor, || true, || (), ask) == Answer::Fired
+}
+
+/// What a system call fails with, or 0.
+#[inline(always)]
+pub fn errno<K: Judge, const IS_COMPAT: bool>(registers: *const u8) -> u32 {
+    judge::errno::<K>(|_| true, || find(number(registers)?, IS_COMPAT))
+}
+
+/// The same without an entrance before it.
+#[inline(always)]
+pub fn errno_at_once<K: Judge, const IS_COMPAT: bool>(registers: *const u8) -> u32 {
+    let admits = |filter: &_| {
+        let arguments = number(registers).map(|registers| Arguments::new(registers, IS_COMPAT));
+        let call = arguments.and_then(|arguments| Some((arguments, arguments.signature()?)));
+        call.is_some_and(|(arguments, signature)| {
+            prefilter::admits_syscall(filter, signature, |at| arguments.get(at))
+        })
+    };
+    judge::errno::<K>(admits, || find(number(registers)?, IS_COMPAT))
 }
 
 /// Goes on with a program that was loaded for another function with the same arguments; comes back if there is none.

@@ -257,18 +257,19 @@ fn ask<C: Counter>(id: u32, call: Call) -> Option<u32> {
         return None;
     }
     let firing = gate::pass::<Interrupted<C>>(id, &rule.gate)?;
-    if firing.report {
-        report(id, call, &firing);
-    }
-    Some(if rule.action == Action::Refuse as u32 {
+    let errno = if rule.action == Action::Refuse as u32 {
         Refuse::of(&rule.parameters).errno as u32
     } else {
         ADDRESS_IN_USE
-    })
+    };
+    if firing.report {
+        report(id, call, errno, &firing);
+    }
+    Some(errno)
 }
 
 #[inline(always)]
-fn report(rule: u32, call: Call, firing: &Firing) {
+fn report(rule: u32, call: Call, errno: u32, firing: &Firing) {
     let (this, other) = ((call.bytes(), call.port()), ([0; 16], 0));
     let (local, remote) = if call.binds() { (this, other) } else { (other, this) };
     report::submit(|| NetEvent {
@@ -284,6 +285,8 @@ fn report(rule: u32, call: Call, firing: &Firing) {
         direction: Direction::Out as u16,
         local: local.0,
         remote: remote.0,
+        errno,
+        operation: call.operation(),
     });
 }
 

@@ -29,6 +29,8 @@ pub fn report(rule: u32, direction: Direction, packet: &Packet, firing: &Firing)
         direction: direction as u16,
         local: packet.local,
         remote: packet.remote,
+        errno: 0,
+        operation: 0,
     });
 }
 

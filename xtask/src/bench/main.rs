@@ -30,8 +30,7 @@ use nix::{
 
 use document::Section;
 use report::Report;
-use row::Row;
-use suite::Suite;
+use suite::{Suite, Wanted};
 
 #[derive(Parser)]
 struct Cli {
@@ -99,12 +98,13 @@ fn measure(run: &Run) -> Result<()> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .context("cannot keep mounts private")?;
     let mut rows = Vec::new();
+    let wanted = Wanted(&run.names);
     for suite in chosen(&run.names)? {
         eprintln!("bench: {}", suite.name());
         let measured = suite
-            .run(&run.subjects)
+            .run(&run.subjects, &wanted)
             .with_context(|| format!("the suite {} did not end", suite.name()))?;
-        rows.extend(measured.into_iter().filter(|row| is_wanted(row, &run.names)));
+        rows.extend(measured.into_iter().filter(|row| wanted.has(&row.name)));
     }
     let report = Report::of(rows);
     if run.hand_over {
@@ -135,10 +135,6 @@ fn keep(report: &Report, json: Option<&Path>, page: Option<&Path>, section: Sect
 
 fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn is_wanted(row: &Row, names: &[String]) -> bool {
-    names.is_empty() || names.iter().any(|name| row.name.starts_with(name.as_str()))
 }
 
 /// The suites that may have rows which begin so.

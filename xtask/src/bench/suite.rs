@@ -113,8 +113,8 @@ impl Suite {
         }
     }
 
-    /// Measures.
-    pub(crate) fn run(self, subjects: &Subjects) -> Result<Vec<Row>> {
+    /// Measures. What takes long is left out where no row is wanted of it.
+    pub(crate) fn run(self, subjects: &Subjects, wanted: &Wanted<'_>) -> Result<Vec<Row>> {
         match self {
             Self::Neighbour => neighbour::run(subjects),
             Self::Target => target::run(subjects),
@@ -132,8 +132,23 @@ impl Suite {
             Self::NetworkLine => network::line::run(subjects),
             Self::NetworkNeighbour => network::neighbour::run(subjects),
             Self::NetworkEffect => network::effect::run(subjects),
-            Self::Call => call::run(subjects),
+            Self::Call => call::run(subjects, wanted),
         }
+    }
+}
+
+/// Which rows are wanted.
+pub(crate) struct Wanted<'a>(pub(crate) &'a [String]);
+
+impl Wanted<'_> {
+    /// Whether a row is.
+    pub(crate) fn has(&self, row: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|name| row.starts_with(name.as_str()))
+    }
+
+    /// Whether one is whose name begins so.
+    fn may_have(&self, start: &str) -> bool {
+        self.has(start) || self.0.iter().any(|name| name.starts_with(start))
     }
 }
 

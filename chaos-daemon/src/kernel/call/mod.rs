@@ -5,6 +5,7 @@ mod hooks;
 mod layout;
 mod object;
 mod operations;
+mod prefilters;
 mod rules;
 mod signatures;
 mod support;
@@ -104,8 +105,24 @@ impl CallEngine {
         Ok(files::Tables { calls: calls.as_fd(), lease: lease.as_fd() })
     }
 
-    pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
-        self.loaded.as_mut().map_or(Ok(None), |loaded| loaded.rules.remove(id))
+    /// Says what the rule saw in its life, if it was there; also one that an earlier process put and nobody took over.
+    pub(super) fn remove(
+        &mut self,
+        id: RuleId,
+        lease: &Lease,
+    ) -> Result<Option<RuleStats>, KernelError> {
+        let is_left = || self.pins.as_ref().is_some_and(|pins| !pins.names(PINS).is_empty());
+        if self.loaded.is_none() && !is_left() {
+            return Ok(None);
+        }
+        match self.load(lease) {
+            Ok(loaded) => loaded.rules.remove(id),
+            Err(error) => {
+                // Then nothing of it is asked any more, and a sweep removes it.
+                tracing::warn!(%error, "what an ended fault of calls saw is lost");
+                Ok(None)
+            }
+        }
     }
 
     /// Of what an earlier process put nobody knows before the engine is loaded; taking it over tells.

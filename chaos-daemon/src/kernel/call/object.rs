@@ -21,7 +21,7 @@ use super::support::Generation;
 static CALL: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/call"));
 
 /// The maps that outlive a daemon: all but the programs' constants.
-const PINNED_MAPS: [&str; 13] = [
+const PINNED_MAPS: [&str; 14] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -29,6 +29,7 @@ const PINNED_MAPS: [&str; 13] = [
     "CALL_RULES",
     "CALL_PREFIXES",
     "GLOBS",
+    "PREFILTERS",
     "SIGNATURES",
     "HELD_CALLS",
     BODIES,
@@ -122,7 +123,8 @@ impl Object {
             put.map_err(|error| error.to_string())?;
             self.bodies[abi as usize] = true;
         }
-        let loaded = self.load_replacing(entrance, function).or_else(|reason| {
+        let entrance = self.generation.name(entrance);
+        let loaded = self.load_replacing(&entrance, function).or_else(|reason| {
             // Programs go on with each other only where arguments have the same names.
             tracing::debug!(reason, "a function has a program of its own");
             self.load_replacing(&program, function)

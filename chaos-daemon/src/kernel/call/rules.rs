@@ -11,7 +11,7 @@ use chaos_common::{
     value::{Cidr, PathGlob, Remotes},
 };
 
-use super::{glob, object::Object, signatures};
+use super::{glob, object::Object, prefilters::Prefilters, signatures};
 use crate::{
     kernel::{
         KernelError, RuleId,
@@ -83,6 +83,7 @@ impl CallSpec {
 
 pub(in crate::kernel) struct Rules {
     ledger: Ledger<CallRule>,
+    prefilters: Prefilters,
     prefixes: Prefixes,
     globs: HashMap<MapData, GlobKey, Glob>,
     /// What is to wait, until when.
@@ -103,6 +104,7 @@ impl Rules {
         }
         Ok(Self {
             ledger: Ledger::take(|name| object.take_map(name), "CALL_RULES")?,
+            prefilters: Prefilters::new(typed(object.take_map("PREFILTERS")?)?),
             prefixes: Prefixes::take(object.take_map("CALL_PREFIXES")?)?,
             globs: typed(object.take_map("GLOBS")?)?,
             held: typed(held)?,
@@ -128,17 +130,23 @@ impl Rules {
             let key = GlobKey { rule: id.0, of: of as u32 };
             self.globs.insert(&key, &*glob, 0).map_err(at("write patterns of paths"))?;
         }
+        self.prefilters.put(id, target.id, spec)?;
         self.ledger.put(id, target, spec.rule, listing(&spec.rule))
     }
 
     /// Takes over a rule that an earlier process put, with all that belongs to it.
     pub(super) fn adopt(&mut self, id: RuleId, target: &Cgroup, spec: &CallSpec) -> bool {
-        self.ledger.adopt(id, target, listing(&spec.rule))
+        let is_whole = self.ledger.adopt(id, target, listing(&spec.rule));
+        if is_whole {
+            self.prefilters.adopt(id, target.id, spec);
+        }
+        is_whole
     }
 
     /// Says what the rule saw in its life, if it was there.
     pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
         let seen = self.ledger.hide(id)?;
+        self.prefilters.remove(id)?;
         self.prefixes.remove(id)?;
         for of in [GlobOf::File, GlobOf::Program] {
             let key = GlobKey { rule: id.0, of: of as u32 };
@@ -171,6 +179,7 @@ impl Rules {
 
     /// Makes the tables say what is put or adopted here, and nothing else.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        self.prefilters.sweep()?;
         self.ledger.sweep()?;
         self.prefixes.sweep(|id| self.ledger.owns(id))?;
         let is_owned = |key: &GlobKey| self.ledger.owns(RuleId(key.rule));

@@ -5,6 +5,7 @@
 
 mod cover;
 mod filesystem;
+mod finder;
 mod holder;
 mod places;
 mod process;
@@ -23,6 +24,7 @@ use std::{
 use chaos_common::{abi::Operation, value::PathGlob};
 
 use self::{
+    finder::Finder,
     holder::Holder,
     places::{Mark, Place},
     view::View,
@@ -67,6 +69,19 @@ struct Held {
     marked: BTreeSet<Mark>,
     /// Whether all is watched that should be.
     is_whole: bool,
+    /// Who looked last, and has not come back.
+    late: Option<Finder<Found>>,
+}
+
+/// What is to be watched, as far as it was found.
+type Found = (Vec<Place>, Result<(), KernelError>);
+
+/// What is looked for.
+struct Search {
+    target: Cgroup,
+    wanted: HeldFiles,
+    root: CgroupRoot,
+    is_run: bool,
 }
 
 /// With what files are held.
@@ -75,7 +90,7 @@ struct Means<'a> {
     tables: &'a Tables<'a>,
     root: &'a CgroupRoot,
     is_run: bool,
-    /// To be called again and again: what is looked for may take its time.
+    /// To be called again and again while something takes its time.
     alive: &'a dyn Fn(),
 }
 
@@ -111,6 +126,7 @@ impl Files {
             wanted: wanted.clone(),
             marked: BTreeSet::new(),
             is_whole: true,
+            late: None,
         };
         held.follow(&means)?;
         self.held.insert(rule, held);
@@ -177,16 +193,68 @@ impl Held {
     }
 
     /// What is to be watched, as far as it was found.
-    fn places(&self, means: &Means<'_>) -> (Vec<Place>, Result<(), KernelError>) {
+    fn places(&mut self, means: &Means<'_>) -> Found {
+        let failed = |reason: &str| {
+            let place = format!("what is to be held for {}", self.target.path);
+            Err(KernelError::Hook { what: "find", place, reason: reason.to_owned() })
+        };
+        let is_late = "a file system does not answer; see which by `cat /proc/mounts` and `dmesg`";
+        if self.late.as_ref().is_some_and(|finder| !finder.is_over()) {
+            return (Vec::new(), failed(is_late));
+        }
+        let search = Search {
+            target: self.target.clone(),
+            wanted: self.wanted.clone(),
+            root: means.root.clone(),
+            is_run: means.is_run,
+        };
+        let finder = match Finder::start(move || search.run()) {
+            Ok(finder) => finder,
+            Err(error) => return (Vec::new(), failed(&error.to_string())),
+        };
+        match finder.wait(means.alive) {
+            Some(found) => {
+                self.late = None;
+                found
+            }
+            None => {
+                let found = (Vec::new(), failed(is_late));
+                self.late = Some(finder);
+                found
+            }
+        }
+    }
+
+    /// Each time anew: the kernel forgets a mark with what it was on, and what comes in its place may look the same.
+    fn mark(&mut self, places: &[Place], alive: &dyn Fn()) -> Result<(), KernelError> {
+        let mut result = Ok(());
+        for place in places {
+            alive();
+            let marked = self.holder.mark(place).map_err(|error| KernelError::Hook {
+                what: "watch",
+                place: place.path.display().to_string(),
+                reason: place.reason(&error, &self.wanted),
+            });
+            result = result.and(marked);
+            if self.holder.is_lost() {
+                break;
+            }
+        }
+        result
+    }
+}
+
+impl Search {
+    fn run(self) -> Found {
         let mut places = Vec::new();
-        let found = self.find(means, &mut places);
+        let found = self.find(&mut places);
         (places, found)
     }
 
-    fn find(&self, means: &Means<'_>, places: &mut Vec<Place>) -> Result<(), KernelError> {
+    fn find(&self, places: &mut Vec<Place>) -> Result<(), KernelError> {
         let path = &self.target.path;
-        let mut pids = target::pids_below(means.root, path).map_err(failed("find", path))?;
-        if pids.is_empty() && means.is_run {
+        let mut pids = target::pids_below(&self.root, path).map_err(failed("find", path))?;
+        if pids.is_empty() && self.is_run {
             // What will be run begins where this process is.
             pids.push(std::process::id());
         }
@@ -211,26 +279,8 @@ impl Held {
                 Ok(None) | Err(_) => true,
             };
             let is_shared = own.iter().any(shares);
-            let found = places::find(pid, is_shared, &self.wanted, places, means.alive);
+            let found = places::find(pid, is_shared, &self.wanted, places);
             result = result.and(found);
-        }
-        result
-    }
-
-    /// Each time anew: the kernel forgets a mark with what it was on, and what comes in its place may look the same.
-    fn mark(&mut self, places: &[Place], alive: &dyn Fn()) -> Result<(), KernelError> {
-        let mut result = Ok(());
-        for place in places {
-            alive();
-            let marked = self.holder.mark(place).map_err(|error| KernelError::Hook {
-                what: "watch",
-                place: place.path.display().to_string(),
-                reason: place.reason(&error, &self.wanted),
-            });
-            result = result.and(marked);
-            if self.holder.is_lost() {
-                break;
-            }
         }
         result
     }

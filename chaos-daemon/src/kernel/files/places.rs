@@ -58,14 +58,12 @@ impl Place {
     }
 }
 
-/// The places that cover some paths as a process sees them, beside those that are known already. `alive` is called again
-/// and again, since this may take its time.
+/// The places that cover some paths as a process sees them, beside those that are known already.
 pub(super) fn find(
     pid: u32,
     is_shared: bool,
     wanted: &HeldFiles,
     found: &mut Vec<Place>,
-    alive: &dyn Fn(),
 ) -> Result<(), KernelError> {
     let Some(view) = View::of(pid)? else { return Ok(()) };
     let mut paths = BTreeSet::new();
@@ -73,13 +71,12 @@ pub(super) fn find(
         match cover {
             Cover::Scope(scope) => drop(paths.insert((path, scope))),
             Cover::Tree => {
-                let tree = view.tree(path, alive)?;
+                let tree = view.tree(path)?;
                 paths.extend(tree.into_iter().map(|path| (path, Scope::Directory)));
             }
         }
     }
     for (path, scope) in paths {
-        alive();
         // Before anything there is touched.
         let Some(mount) = view.watchable(&path)? else { continue };
         let Some(handle) = view.open(&path)? else { continue };

@@ -134,6 +134,8 @@ fn it_is_inert_after_the_lease() -> Result<()> {
     let daemon = stage.daemon()?;
     let found = daemon.client()?.get(ID)?;
     ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
+    let fired = found.counters.map(|counters| counters.fired);
+    ensure!(fired == Some(2), "what it did is not forgotten: {found:?}");
     works(&stage.victim, &open)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)

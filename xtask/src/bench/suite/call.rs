@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use chaos_common::proto::v1::{self, fault::Fault};
 use chaos_daemon::kernel::attach_nothing;
 
+use super::Wanted;
 use crate::{
     compare::{Condition, Leave, compare, nothing},
     daemon::{Daemon, spec},
@@ -89,7 +90,7 @@ fn file(path: &str) -> Fault {
     })
 }
 
-pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
+pub(super) fn run(subjects: &Subjects, wanted: &Wanted<'_>) -> Result<Vec<Row>> {
     fs::write(FILE, "text").context("cannot make a file to open")?;
     let netns = NetNs::new()?;
     let (target, other, parent) = (Cgroup::new()?, Cgroup::new()?, Cgroup::new()?);
@@ -97,11 +98,13 @@ pub(super) fn run(subjects: &Subjects) -> Result<Vec<Row>> {
     let mut bystander = Worker::start(&other, &netns)?;
     let crowd = parent.children(CGROUPS)?;
     let mut rows = Vec::new();
-    for call in &CALLS {
+    for call in CALLS.iter().filter(|call| wanted.may_have(&format!("call, {}: ", call.name))) {
         rows.extend(beside(subjects, call, &target, &crowd, &mut victim, &mut bystander)?);
     }
-    rows.extend(traced(subjects, &target, &mut victim)?);
-    rows.push(share(subjects, &target, &mut victim)?);
+    if wanted.may_have("call, openat: ") {
+        rows.extend(traced(subjects, &target, &mut victim)?);
+        rows.push(share(subjects, &target, &mut victim)?);
+    }
     fs::remove_file(FILE)?;
     Ok(rows)
 }

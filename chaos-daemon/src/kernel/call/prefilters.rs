@@ -1,0 +1,226 @@
+//! What the rules of each target have in common: what the programs ask first, before they look any rule up.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{Array, MapData};
+use chaos_common::abi::{Condition, PREFILTERS, Prefilter, Start};
+
+use super::rules::CallSpec;
+use crate::kernel::{KernelError, RuleId, tables::at};
+
+/// What each rule of a target is about.
+type Parts = BTreeMap<RuleId, Prefilter>;
+
+pub(super) struct Prefilters {
+    table: Array<MapData, Prefilter>,
+    /// By place in the table and target. Of several at one place the programs know one.
+    targets: BTreeMap<(u32, u64), Parts>,
+    /// Whose rules they are.
+    cgroups: BTreeMap<RuleId, u64>,
+}
+
+impl Prefilters {
+    pub(super) fn new(table: Array<MapData, Prefilter>) -> Self {
+        Self { table, targets: BTreeMap::new(), cgroups: BTreeMap::new() }
+    }
+
+    /// Lets calls through that a rule may be about; to be called before the programs find it.
+    pub(super) fn put(
+        &mut self,
+        rule: RuleId,
+        cgroup: u64,
+        spec: &CallSpec,
+    ) -> Result<(), KernelError> {
+        self.adopt(rule, cgroup, spec);
+        self.update(place(cgroup))
+    }
+
+    /// The same of a rule that an earlier process put. Nothing is written before [`Self::sweep`].
+    pub(super) fn adopt(&mut self, rule: RuleId, cgroup: u64, spec: &CallSpec) {
+        let parts = self.targets.entry((place(cgroup), cgroup)).or_default();
+        parts.insert(rule, part(cgroup, spec));
+        self.cgroups.insert(rule, cgroup);
+    }
+
+    /// Forgets a rule; to be called when the programs do not find it any more.
+    pub(super) fn remove(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        let Some(cgroup) = self.cgroups.get(&rule).copied() else { return Ok(()) };
+        let key = (place(cgroup), cgroup);
+        if let Some(parts) = self.targets.get_mut(&key) {
+            parts.remove(&rule);
+            if parts.is_empty() {
+                self.targets.remove(&key);
+            }
+        }
+        self.update(place(cgroup))?;
+        self.cgroups.remove(&rule);
+        Ok(())
+    }
+
+    /// Makes the table say what is put or adopted here, and nothing else.
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        (0..PREFILTERS).try_for_each(|place| self.update(place))
+    }
+
+    fn update(&mut self, place: u32) -> Result<(), KernelError> {
+        let present = self.table.get(&place, 0).map_err(at("read what rules have in common"))?;
+        let wanted = self.wanted(place, present.cgroup);
+        let mut write = |filter: Prefilter| {
+            self.table.set(place, &filter, 0).map_err(at("write what rules have in common"))
+        };
+        if present == wanted {
+            return Ok(());
+        }
+        if present.cgroup != wanted.cgroup {
+            // Or programs might for a moment take what is known of one target for another's.
+            write(Prefilter { cgroup: 0, ..wanted })?;
+        }
+        write(wanted)
+    }
+
+    /// What a place is to say. A target whose place it is keeps it.
+    fn wanted(&self, place: u32, holder: u64) -> Prefilter {
+        let mut here = self.targets.range((place, 0)..=(place, u64::MAX));
+        let kept = self.targets.get_key_value(&(place, holder)).or_else(|| here.next());
+        kept.and_then(|(_, parts)| parts.values().copied().reduce(both)).unwrap_or_default()
+    }
+}
+
+const fn place(cgroup: u64) -> u32 {
+    cgroup as u32 % PREFILTERS
+}
+
+/// What admits the calls of both.
+fn both(one: Prefilter, other: Prefilter) -> Prefilter {
+    Prefilter {
+        cgroup: one.cgroup,
+        calls: std::array::from_fn(|at| one.calls[at] | other.calls[at]),
+        operations: one.operations | other.operations,
+        path: one.path.or(other.path),
+        top: one.top.or(other.top),
+        comm: one.comm.or(other.comm),
+    }
+}
+
+/// What a rule is about, as far as programs ask it first.
+fn part(cgroup: u64, spec: &CallSpec) -> Prefilter {
+    let rule = &spec.rule;
+    let all =
+        Prefilter { cgroup, calls: rule.calls, operations: rule.operations, ..Default::default() };
+    // A call that is not to wait has to be seen too: it ends what is known of the thread's last one.
+    if rule.errno == 0 {
+        return all;
+    }
+    let (paths, _) = &spec.paths;
+    let starts = || paths.iter().map(chaos_common::value::PathGlob::start);
+    let any = |starts: Option<Start>| starts.unwrap_or(Start::ANY);
+    let comm = rule.comm.split_inclusive(|byte| *byte == 0).next();
+    Prefilter {
+        path: any(starts().map(|start| Start::of(&start)).reduce(Start::or)),
+        top: any(starts().map(|start| Start::of(&first_name(&start))).reduce(Start::or)),
+        comm: any(comm.filter(|_| Condition::Comm.is_in(rule.conditions)).map(Start::of)),
+        ..all
+    }
+}
+
+/// How the first name of paths begins that begin so.
+fn first_name(start: &[u8]) -> Vec<u8> {
+    let names = start.get(1..).unwrap_or_default();
+    match names.split(|byte| *byte == b'/').next() {
+        Some(first) if first.len() < names.len() => [first, b"\0"].concat(),
+        _ => names.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_common::{
+        abi::{CallRule, Glob},
+        value::PathGlob,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernel::call::glob;
+
+    fn spec(paths: Vec<PathGlob>) -> CallSpec {
+        CallSpec {
+            rule: CallRule { errno: 5, conditions: Condition::Path as u32, ..Default::default() },
+            paths: (paths, Vec::new()),
+            programs: Vec::new(),
+            remotes: Default::default(),
+            about: String::new(),
+            missing: String::new(),
+        }
+    }
+
+    fn word(text: &[u8]) -> u64 {
+        let bytes = text.iter().copied().chain([0; 8]).take(8);
+        u64::from_ne_bytes(bytes.collect::<Vec<_>>().try_into().unwrap())
+    }
+
+    #[test]
+    fn first_names_are_found() {
+        for (start, name) in [
+            ("/data/", "data\0"),
+            ("/data/x", "data\0"),
+            ("/data\0", "data\0"),
+            ("/da", "da"),
+            ("/", ""),
+        ] {
+            assert_eq!(first_name(start.as_bytes()), name.as_bytes(), "{start}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_may_wait_is_seen_whatever_it_is_about() {
+        let mut waits = spec(vec!["/data/**".parse().unwrap()]);
+        assert!(!part(1, &waits).path.is_any());
+        waits.rule.errno = 0;
+        assert!(part(1, &waits).path.is_any() && part(1, &waits).top.is_any());
+    }
+
+    #[test]
+    fn a_thread_s_name_counts_only_where_it_is_asked() {
+        let mut named = spec(Vec::new());
+        named.rule.comm[..2].copy_from_slice(b"ab");
+        assert!(part(1, &named).comm.is_any());
+        named.rule.conditions = Condition::Comm as u32;
+        let comm = part(1, &named).comm;
+        assert!(comm.admits(word(b"ab")) && !comm.admits(word(b"abc")));
+    }
+
+    proptest! {
+        /// What a pattern matches is never left out.
+        #[test]
+        fn matches_are_admitted(
+            globs in prop::collection::vec("(/|)[ab*?/.{},\\[\\]]{1,8}", 1..3),
+            path in "(/[abc.]{1,3}){1,4}",
+        ) {
+            let parsed: Result<Vec<PathGlob>, _> = globs.iter().map(|text| text.parse()).collect();
+            let Ok(parsed) = parsed else { return Ok(()) };
+            let Ok(compiled) = glob::compile(&parsed, &[]) else { return Ok(()) };
+            let step = |state, byte| compiled.step(state, byte);
+            if !Glob::accepts(path.bytes().rev().fold(compiled.start, step)) {
+                return Ok(());
+            }
+            let filter = part(1, &spec(parsed));
+            let first = path[1..].split('/').next().unwrap();
+            prop_assert!(filter.path.admits(word(path.as_bytes())));
+            prop_assert!(filter.top.admits(word(first.as_bytes())));
+        }
+
+        /// What one of two rules is about is never left out.
+        #[test]
+        fn both_are_admitted(
+            starts in prop::array::uniform2("[ab]{0,8}"),
+            text in "[ab]{0,8}",
+        ) {
+            let [one, other] = starts.map(|start| Prefilter { path: Start::of(start.as_bytes()), ..Default::default() });
+            let text = word(text.as_bytes());
+            if one.path.admits(text) || other.path.admits(text) {
+                prop_assert!(both(one, other).path.admits(text));
+            }
+        }
+    }
+}
