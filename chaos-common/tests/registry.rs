@@ -45,6 +45,7 @@ const PLACES: [Place; 6] = [
             "bad_input",
             "call_cells",
             "call_programs",
+            "call_rules",
             "crash",
             "exec",
             "harness_itself",

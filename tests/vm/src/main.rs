@@ -12,6 +12,8 @@ mod bad_input;
 mod call_cells;
 #[path = "../tests/call_programs.rs"]
 mod call_programs;
+#[path = "../tests/call_rules.rs"]
+mod call_rules;
 #[path = "../tests/crash.rs"]
 mod crash;
 #[path = "../tests/exec.rs"]
@@ -99,13 +101,15 @@ fn main() -> Result<ExitCode> {
                 syscall_error::trials(),
                 harness::Tier::Override.trials(syscall_error::overriding),
                 file_error::all_trials(),
-                file_delay::trials(),
+                file_delay::all_trials(),
                 socket_error::trials(),
                 harness::Tier::Address.trials(socket_error::by_address),
                 memory_error::trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
                 call_programs::trials(),
+                call_rules::trials(),
+                harness::Tier::Override.trials(call_rules::trials),
                 targets::trials(),
                 lifecycle::trials(),
                 crash::trials(),

@@ -1,25 +1,26 @@
 //! `file delay`: what is done to files waits, by whatever way, and never for ever.
 
+#[path = "file_delay/ending.rs"]
+mod ending;
+#[path = "file_delay/holder.rs"]
+mod holder;
+
+pub(crate) use ending::{HOUR, while_waiting};
+
 use std::{
     fs,
-    path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use chaos_common::proto::v1::{End, State, firing::What, watch_event::Event};
-use nix::{
-    errno::Errno,
-    libc,
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1::{firing::What, watch_event::Event};
+use libtest_mimic::Trial;
+use nix::{errno::Errno, libc};
 
 use crate::harness::{
-    Agent, Daemon, Mounted, Place, Settings, Stage, active, balanced, call, chaos, disk_folder,
-    fails, file_delay, files, is_open, needs_aspect, number, openat, openat_with, outcome,
-    own_binary, poll, reason_against, refused, skip, tests, text, uring, wire, works,
+    Agent, Mounted, Place, Stage, active, balanced, call, chaos, disk_folder, fails, file_delay,
+    files, is_open, needs_aspect, number, openat, openat_with, outcome, own_binary, poll,
+    reason_against, refused, skip, tests, text, uring, wire, works,
 };
 use crate::victim::{Arg, Deed, Entry};
 
@@ -47,14 +48,11 @@ tests![
     what_nobody_was_asked_about_is_forgotten,
     a_command_of_chaos_exec_waits,
     a_firing_says_how_long,
-    recovery_lets_everybody_go_on,
-    the_end_lets_everybody_go_on,
-    whoever_waits_can_be_killed,
-    a_daemon_that_dies_lets_everybody_go_on,
-    a_daemon_that_comes_back_goes_on,
-    a_holder_that_is_stuck_is_ended_by_the_kernel,
-    a_holder_that_is_killed_is_replaced,
 ];
+
+pub(crate) fn all_trials() -> Vec<Trial> {
+    [trials(), ending::trials(), holder::trials()].into_iter().flatten().collect()
+}
 
 /// How long a call takes that works.
 fn time(agent: &Agent, deed: &Deed) -> Result<Duration> {
@@ -439,195 +437,6 @@ fn a_firing_says_how_long() -> Result<()> {
     ensure!(hit.name == "open" && hit.errno.is_empty(), "{}", hit.name);
     ensure!(delay.nanos == 700_000_000 && delay.seconds == 0, "{delay:?}");
     client.recover(&injection.id)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-/// Opens a file in a process of the target that then waits for an hour, and does something meanwhile. How long it was
-/// after that until the file was open.
-pub(crate) fn while_waiting(
-    stage: &Stage,
-    path: &str,
-    act: impl FnOnce() -> Result<()>,
-) -> Result<Duration> {
-    let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
-    let pid = waiting.pid();
-    let deed = openat(path);
-    thread::scope(|scope| {
-        let opened = scope.spawn(|| time(&waiting, &deed).map(|_| Instant::now()));
-        poll::until_ok("a process to wait", SOON, || {
-            let place = fs::read_to_string(format!("/proc/{pid}/wchan"))?;
-            ensure!(place.contains("fanotify") || is_asleep(pid)?, "it is at {place:?}");
-            ensure!(!opened.is_finished(), "it did not wait");
-            Ok(())
-        })?;
-        let acted = act();
-        let begin = Instant::now();
-        let opened = opened.join().map_err(|_| anyhow!("the thread panicked"))??;
-        acted?;
-        Ok(opened.saturating_duration_since(begin))
-    })
-}
-
-/// Whether a process is inside of `openat`.
-fn is_asleep(pid: u32) -> Result<bool> {
-    let state = fs::read_to_string(format!("/proc/{pid}/syscall"))?;
-    Ok(state.starts_with(&format!("{} ", libc::SYS_openat)))
-}
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-
-fn recovery_lets_everybody_go_on() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let injection =
-        client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
-    let after = while_waiting(&stage, &path, || Ok(client.recover(&injection.id).map(drop)?))?;
-    ensure!(after < Duration::from_secs(2), "it went on after {after:?}");
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn the_end_lets_everybody_go_on() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).lasting(Duration::from_secs(3));
-    let injection = client.inject(fault.on(&stage.target))?;
-    let after = while_waiting(&stage, &path, || Ok(()))?;
-    ensure!(after < Duration::from_secs(8), "it went on after {after:?}");
-    let found = client.get(&injection.id)?;
-    ensure!(found.state() == State::Ended && found.end() == End::Expired, "{found:?}");
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn whoever_waits_can_be_killed() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let injection =
-        client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
-    let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
-    thread::scope(|scope| {
-        let asked = scope.spawn(|| waiting.deed(&openat(&path)));
-        poll::until("a process to wait", SOON, || Ok(is_asleep(waiting.pid())?.then_some(())))?;
-        waiting.kill()?;
-        ensure!(asked.join().is_ok_and(|came| came.is_err()), "it went on");
-        Ok(())
-    })?;
-    // What it left behind is in nobody's way.
-    soon(&stage.bystander, &openat(&path))?;
-    client.recover(&injection.id)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn a_daemon_that_dies_lets_everybody_go_on() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
-    let after = while_waiting(&stage, &path, || daemon.kill())?;
-    ensure!(after < Duration::from_secs(3), "it went on after {after:?}");
-    let daemon = stage.daemon()?;
-    daemon.client()?.recover_all()?;
-    soon(&stage.victim, &openat(&path))?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn a_daemon_that_comes_back_goes_on() -> Result<()> {
-    let stage = Stage::new()?;
-    let settings = || Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
-    let daemon = stage.daemon_with(settings())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
-    let injection = client.inject(fault)?;
-    late(&stage.victim, &openat(&path))?;
-    daemon.kill()?;
-    let daemon = stage.daemon_with(settings())?;
-    let client = daemon.client()?;
-    active(&client.get(&injection.id)?)?;
-    late(&stage.victim, &openat(&path))?;
-    soon(&stage.bystander, &openat(&path))?;
-    client.recover(&injection.id)?;
-    soon(&stage.victim, &openat(&path))?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-/// The process that holds files for a daemon.
-fn holder(daemon: &Daemon) -> Result<u32> {
-    let of_daemon = |pid: u32| -> Option<()> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-        (parent.trim().parse() == Ok(daemon.pid())).then_some(())?;
-        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        words.starts_with(b"chaos-file-holder").then_some(())
-    };
-    let mut pids = fs::read_dir("/proc")?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.find(|pid| of_daemon(*pid).is_some()).context("nobody holds files")
-}
-
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    Ok(kill(Pid::from_raw(pid as i32), signal)?)
-}
-
-/// Nobody waits for ever because it does not answer, neither the target nor others who open the same file.
-fn a_holder_that_is_stuck_is_ended_by_the_kernel() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
-    let injection = client.inject(fault)?;
-    late(&stage.victim, &openat(&path))?;
-    let first = holder(&daemon)?;
-    signal(first, Signal::SIGSTOP)?;
-    let stuck = time(&stage.bystander, &openat(&path))?;
-    let (least, most) = (Duration::from_millis(500), Duration::from_secs(8));
-    ensure!(least < stuck && stuck < most, "a bystander waited for {stuck:?}");
-    // The daemon makes a new one.
-    poll::until_ok("a new one", SOON, || {
-        ensure!(holder(&daemon)? != first, "it is the old one");
-        late(&stage.victim, &openat(&path))
-    })?;
-    client.recover(&injection.id)?;
-    stage.idle(&daemon)?;
-    stage.finish(daemon)
-}
-
-fn a_holder_that_is_killed_is_replaced() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
-    let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target);
-    let injection = client.inject(fault)?;
-    let first = holder(&daemon)?;
-    let after = while_waiting(&stage, &path, || signal(first, Signal::SIGKILL))?;
-    ensure!(after < Duration::from_secs(2), "it went on after {after:?}");
-    let second = poll::until_ok("a new one", SOON, || {
-        let now = holder(&daemon)?;
-        ensure!(now != first, "it is the old one");
-        Ok(now)
-    })?;
-    ensure!(Path::new(&format!("/proc/{second}")).exists(), "{second} is gone");
-    client.recover(&injection.id)?;
-    ensure!(holder(&daemon).is_err(), "somebody still holds files");
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

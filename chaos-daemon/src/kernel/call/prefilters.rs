@@ -8,20 +8,14 @@ use chaos_common::abi::{Condition, PREFILTERS, Prefilter, Start};
 use super::rules::CallSpec;
 use crate::kernel::{KernelError, RuleId, tables::at};
 
-/// What each rule of a target is about.
-type Parts = BTreeMap<RuleId, Prefilter>;
-
 pub(super) struct Prefilters {
     table: Array<MapData, Prefilter>,
-    /// By place in the table and target. Of several at one place the programs know one.
-    targets: BTreeMap<(u32, u64), Parts>,
-    /// Whose rules they are.
-    cgroups: BTreeMap<RuleId, u64>,
+    known: Known,
 }
 
 impl Prefilters {
     pub(super) fn new(table: Array<MapData, Prefilter>) -> Self {
-        Self { table, targets: BTreeMap::new(), cgroups: BTreeMap::new() }
+        Self { table, known: Known::default() }
     }
 
     /// Lets calls through that a rule may be about; to be called before the programs find it.
@@ -37,24 +31,12 @@ impl Prefilters {
 
     /// The same of a rule that an earlier process put. Nothing is written before [`Self::sweep`].
     pub(super) fn adopt(&mut self, rule: RuleId, cgroup: u64, spec: &CallSpec) {
-        let parts = self.targets.entry((place(cgroup), cgroup)).or_default();
-        parts.insert(rule, part(cgroup, spec));
-        self.cgroups.insert(rule, cgroup);
+        self.known.add(rule, part(cgroup, spec));
     }
 
     /// Forgets a rule; to be called when the programs do not find it any more.
     pub(super) fn remove(&mut self, rule: RuleId) -> Result<(), KernelError> {
-        let Some(cgroup) = self.cgroups.get(&rule).copied() else { return Ok(()) };
-        let key = (place(cgroup), cgroup);
-        if let Some(parts) = self.targets.get_mut(&key) {
-            parts.remove(&rule);
-            if parts.is_empty() {
-                self.targets.remove(&key);
-            }
-        }
-        self.update(place(cgroup))?;
-        self.cgroups.remove(&rule);
-        Ok(())
+        self.known.remove(rule).map_or(Ok(()), |cgroup| self.update(place(cgroup)))
     }
 
     /// Makes the table say what is put or adopted here, and nothing else.
@@ -64,7 +46,7 @@ impl Prefilters {
 
     fn update(&mut self, place: u32) -> Result<(), KernelError> {
         let present = self.table.get(&place, 0).map_err(at("read what rules have in common"))?;
-        let wanted = self.wanted(place, present.cgroup);
+        let wanted = self.known.at(place, present.cgroup);
         let mut write = |filter: Prefilter| {
             self.table.set(place, &filter, 0).map_err(at("write what rules have in common"))
         };
@@ -77,9 +59,38 @@ impl Prefilters {
         }
         write(wanted)
     }
+}
+
+/// Which rules there are, and what each is about.
+#[derive(Default)]
+struct Known {
+    /// By place in the table and target. Of several at one place the programs know one.
+    targets: BTreeMap<(u32, u64), BTreeMap<RuleId, Prefilter>>,
+    /// Whose they are.
+    cgroups: BTreeMap<RuleId, u64>,
+}
+
+impl Known {
+    fn add(&mut self, rule: RuleId, part: Prefilter) {
+        let parts = self.targets.entry((place(part.cgroup), part.cgroup)).or_default();
+        parts.insert(rule, part);
+        self.cgroups.insert(rule, part.cgroup);
+    }
+
+    /// Says whose it was.
+    fn remove(&mut self, rule: RuleId) -> Option<u64> {
+        let cgroup = self.cgroups.remove(&rule)?;
+        let key = (place(cgroup), cgroup);
+        let parts = self.targets.get_mut(&key)?;
+        parts.remove(&rule);
+        if parts.is_empty() {
+            self.targets.remove(&key);
+        }
+        Some(cgroup)
+    }
 
     /// What a place is to say. A target whose place it is keeps it.
-    fn wanted(&self, place: u32, holder: u64) -> Prefilter {
+    fn at(&self, place: u32, holder: u64) -> Prefilter {
         let mut here = self.targets.range((place, 0)..=(place, u64::MAX));
         let kept = self.targets.get_key_value(&(place, holder)).or_else(|| here.next());
         kept.and_then(|(_, parts)| parts.values().copied().reduce(both)).unwrap_or_default()
@@ -188,6 +199,26 @@ mod tests {
         named.rule.conditions = Condition::Comm as u32;
         let comm = part(1, &named).comm;
         assert!(comm.admits(word(b"ab")) && !comm.admits(word(b"abc")));
+    }
+
+    #[test]
+    fn of_targets_that_share_a_place_one_is_known() {
+        let (first, other) = (7, 7 + u64::from(PREFILTERS));
+        let part = |cgroup, operations| Prefilter { cgroup, operations, ..Default::default() };
+        let mut known = Known::default();
+        known.add(RuleId(1), part(other, 1));
+        assert_eq!(known.at(7, 0).cgroup, other);
+        known.add(RuleId(2), part(first, 2));
+        known.add(RuleId(3), part(other, 4));
+        assert_eq!(known.at(7, other), part(other, 1 | 4));
+        assert_eq!(known.remove(RuleId(1)), Some(other));
+        assert_eq!(known.at(7, other), part(other, 4));
+        assert_eq!(known.remove(RuleId(3)), Some(other));
+        assert_eq!(known.at(7, other), part(first, 2));
+        assert_eq!(known.remove(RuleId(2)), Some(first));
+        assert_eq!(known.at(7, first), Prefilter::default());
+        assert_eq!(known.remove(RuleId(2)), None);
+        assert!(known.targets.is_empty() && known.cgroups.is_empty());
     }
 
     proptest! {
