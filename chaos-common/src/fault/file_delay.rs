@@ -82,15 +82,18 @@ impl FileDelay {
     }
 }
 
-/// Whether all files of a pattern are what the kernel shows of itself, or devices.
+/// Where the kernel shows what it has of its own, and devices.
+pub const KERNEL_DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
+/// Where there are files of processes below one of these.
+pub const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Whether all files of a pattern are the kernel's.
 fn is_of_kernel(glob: &PathGlob) -> bool {
     let start = glob.start();
-    let is_below = |directory: &str| {
-        start
-            .strip_prefix(directory.as_bytes())
-            .is_some_and(|rest| matches!(rest.first(), Some(b'/' | 0)))
-    };
-    ["/proc", "/sys", "/dev"].into_iter().any(is_below) && !start.starts_with(b"/dev/shm")
+    let ends = |rest: &[u8]| matches!(rest.first(), Some(b'/' | 0));
+    let is_below = |directory: &str| start.strip_prefix(directory.as_bytes()).is_some_and(ends);
+    let may_be_shared = is_below(SHARED_MEMORY) || SHARED_MEMORY.as_bytes().starts_with(&start);
+    KERNEL_DIRECTORIES.into_iter().any(is_below) && !may_be_shared
 }
 
 impl fmt::Display for FileDelay {
@@ -194,11 +197,22 @@ mod tests {
             let fault = format!("fileDelay: {{paths: ['{path}'], latency: 1s}}");
             from_yaml::<Spec>(&format!("{{target: {{pid: 1}}, fault: {{{fault}}}}}")).err()
         };
-        for path in ["/proc/**", "/proc", "/sys/fs/*", "/dev/sda"] {
+        for path in
+            ["/proc/**", "/proc", "/sys/fs/*", "/dev/sda", "/dev", "/dev/shmfoo", "/dev/sd*"]
+        {
             let text = refused(path).unwrap().to_string();
             assert!(text.contains("the kernel's own"), "{path}: {text}");
         }
-        for path in ["/**", "/procs/*", "/dev/shm/**", "/d*/x", "*.log"] {
+        for path in [
+            "/**",
+            "/procs/*",
+            "/dev/shm/**",
+            "/dev/**",
+            "/dev/{shm,x}/*",
+            "/dev/s*",
+            "/d*/x",
+            "*.log",
+        ] {
             assert!(refused(path).is_none(), "{path}");
         }
     }

@@ -18,7 +18,7 @@ mod socket_error;
 mod syscall_error;
 
 pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
-pub use file_delay::{DELAY_OPERATIONS, FileDelay};
+pub use file_delay::{DELAY_OPERATIONS, FileDelay, KERNEL_DIRECTORIES, SHARED_MEMORY};
 pub use file_error::{FILE_OPERATIONS, FileError};
 pub use memory_error::{MEMORY_OPERATIONS, MemoryError};
 pub use network_corrupt::{Bits, Checksum, NetworkCorrupt, Region};

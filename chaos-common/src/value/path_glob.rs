@@ -32,10 +32,21 @@ impl PathGlob {
         if !self.text.starts_with('/') {
             return b"/".to_vec();
         }
-        match self.text.find(['*', '?', '[', ']', '{', '}', '\\']) {
-            Some(end) => self.text.as_bytes()[..end].to_vec(),
-            None => [self.text.as_bytes(), b"\0"].concat(),
-        }
+        let literal = self.literal().as_bytes();
+        if self.is_literal() { [literal, b"\0"].concat() } else { literal.to_vec() }
+    }
+
+    /// What it says before its first letter that stands for others.
+    #[must_use]
+    pub fn literal(&self) -> &str {
+        let end = self.text.find(['*', '?', '[', ']', '{', '}', '\\']);
+        end.map_or(&self.text, |end| &self.text[..end])
+    }
+
+    /// Whether no letter stands for others.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        self.literal().len() == self.text.len()
     }
 }
 

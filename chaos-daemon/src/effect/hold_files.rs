@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::Owner;
-use crate::kernel::{HeldFiles, Kernel, KernelError};
+use crate::{
+    kernel::{HeldFiles, Kernel, KernelError, look_for_files},
+    target::{Cgroup, CgroupRoot},
+};
 
 /// Why such a fault ends before its time; the log says more.
 pub(super) const LOST: &str = "its files cannot all be watched any more";
@@ -13,6 +16,19 @@ pub(super) const LOST: &str = "its files cannot all be watched any more";
 pub struct HoldFiles(pub Box<HeldFiles>);
 
 impl HoldFiles {
+    /// Looks for what is to be watched. That may take its time, so it is done before anybody has to wait for it.
+    ///
+    /// # Errors
+    /// When something does not answer, or cannot be watched.
+    pub fn look(
+        &self,
+        target: &Cgroup,
+        root: &CgroupRoot,
+        is_run: bool,
+    ) -> Result<(), KernelError> {
+        look_for_files(root, is_run, target, &self.0)
+    }
+
     /// Also after an earlier process, whose holder ended with it.
     pub(super) fn apply(&self, owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
         kernel.hold_files(owner.rule, owner.target, &self.0)

@@ -11,6 +11,7 @@ use chaos_common::{
 use super::{Engine, EngineError, Plan, aim::Aim, audit, world};
 use crate::{
     boot_clock::BootTime,
+    effect::Effect,
     fail_point::{FailPoint, reached},
     fault,
     policy::Protected,
@@ -74,6 +75,7 @@ impl Engine {
         let target = target::resolve(&self.root, &spec.target)?;
         let protected = self.policy.protected_around(&self.root, &target.path)?;
         let others = self.others(spec, &target, &protected)?;
+        self.look_ahead(spec, &target, &protected, &others)?;
         let record = {
             let mut world = self.world.lock();
             // Somebody may have been quicker with the same id. The lock is held from here to the
@@ -126,6 +128,28 @@ impl Engine {
     }
 
     /// Those whom a fault's filter names. Nobody is asked for what the policy will refuse.
+    /// Does without the lock what may take its time.
+    fn look_ahead(
+        &self,
+        spec: &Spec,
+        target: &Cgroup,
+        protected: &Protected,
+        others: &Others,
+    ) -> Result<(), EngineError> {
+        let limits = fault::Limits { deadline: BootTime::NEVER, times: None, seed: 0 };
+        let effects = {
+            let world = self.world.lock();
+            self.policy.check(spec, target, protected, world.live.len())?;
+            world.plan_fault(&spec.fault, others, &limits)?
+        };
+        for effect in effects {
+            if let Effect::HoldFiles(files) = effect {
+                files.look(target, &self.root, self.journal.is_none())?;
+            }
+        }
+        Ok(())
+    }
+
     fn others(
         &self,
         spec: &Spec,

@@ -48,7 +48,7 @@ pub use cgroup_hooks::Passing;
 pub use connections::Wanted;
 pub use error::KernelError;
 pub use events::{Event, Hit, HitCall, HitPacket};
-pub use files::{FileSupport, HeldFiles, holder_main};
+pub use files::{FileSupport, HeldFiles, holder_main, look as look_for_files};
 pub use holder::HeldPackets;
 pub use instance::Instance;
 pub use lease::Lease;

@@ -8,7 +8,8 @@ use super::{
     caller, file,
     glob::{Memory, Patterns},
     layout::offset,
-    path::{Place, named_fits},
+    path::{fits, named_fits},
+    place::Place,
     socket::Socket,
 };
 use crate::memory::read;
@@ -103,7 +104,7 @@ impl Call {
         };
         names(signature.path, signature.at)
             || names(signature.second_path, signature.second_at)
-            || self.file().and_then(Place::of_file).is_some_and(|place| place.fits(patterns))
+            || self.file().and_then(Place::of_file).is_some_and(|place| fits(place, patterns))
     }
 
     #[inline(always)]
@@ -113,7 +114,7 @@ impl Call {
             return false;
         }
         let has_second = self.what.is(Operation::Rename) || self.what.is(Operation::Link);
-        place.fits(patterns) || has_second && Place { dentry: self.third, ..place }.fits(patterns)
+        fits(place, patterns) || has_second && fits(Place { dentry: self.third, ..place }, patterns)
     }
 
     #[inline(always)]
@@ -147,5 +148,5 @@ impl Call {
 fn has_program(id: u32) -> bool {
     let program = caller::program();
     let place = if program == 0 { None } else { Place::of_file(program) };
-    place.is_some_and(|place| place.fits(Patterns::new(id, GlobOf::Program as u32)))
+    place.is_some_and(|place| fits(place, Patterns::new(id, GlobOf::Program as u32)))
 }

@@ -2,7 +2,7 @@
 
 use chaos_common::abi::FileKind;
 
-use super::{caller::task, layout::offset, path::Seen};
+use super::{caller::task, layout::offset, place::Seen};
 use crate::memory::{follow, read};
 
 /// The file behind a descriptor of the running process.

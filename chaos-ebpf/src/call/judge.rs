@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use aya_ebpf::{helpers::generated::bpf_get_current_pid_tgid, macros::map, maps::RingBuf};
-use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Prefilter, Wait};
+use chaos_common::abi::{CallEvent, CallRule, Condition, HeldCall, MAX_RULES, Wait};
 
 use super::{
     What,
@@ -11,7 +11,6 @@ use super::{
     condition::Call,
     generation::{Kernel, New, Old},
     layout::offset,
-    prefilter,
     tables::{CALL_RULES, HELD_CALLS},
 };
 use crate::{
@@ -44,16 +43,16 @@ impl Judge for Old {
     }
 }
 
-/// What a call fails with, or 0. `admits` says whether a target may have rules about it. `find` says what it is about,
+/// What a call fails with, or 0. `leaves_out` says which targets surely have no rule about it. `find` says what it is about,
 /// once somebody wants to know; `None` for what is not judged.
 #[inline(always)]
 pub(super) fn errno<K: Judge>(
-    admits: impl Fn(&Prefilter) -> bool,
+    leaves_out: impl Fn(u64) -> bool,
     find: impl Fn() -> Option<Call>,
 ) -> u32 {
     let errno = Cell::new(0);
     let ask = |cgroup| {
-        if prefilter::leaves_out(cgroup, &admits) {
+        if leaves_out(cgroup) {
             return Answer::Passed as u32;
         }
         let Some(call) = find() else { return Answer::NoTarget as u32 };
@@ -61,7 +60,7 @@ pub(super) fn errno<K: Judge>(
         errno.set(said);
         if said == 0 { Answer::Passed as u32 } else { Answer::Fired as u32 }
     };
-    match target::any_rule(K::ancestor, || true, || (), ask) {
+    match target::any_rule(|level| K::ancestor(level), || true, || (), ask) {
         Answer::Fired => errno.get(),
         Answer::NoTarget | Answer::Passed | Answer::NeedsPeer => 0,
     }
@@ -109,7 +108,7 @@ extern "C" fn call_ask_old(rule: u32, what: u64, first: u64, second: u64, third:
 #[inline(always)]
 fn ask<K: Kernel>(id: u32, call: Call) -> Option<u32> {
     let rule = CALL_RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
-    if !call.what.is_in(&rule.calls, rule.operations) {
+    if !call.what.is_in(rule) {
         return None;
     }
     // Not behind another call: what a function makes no use of the compiler leaves out of its arguments, and the verifier

@@ -10,12 +10,13 @@ pub mod judge;
 mod layout;
 pub mod operation;
 mod path;
+mod place;
 mod prefilter;
 mod socket;
 pub mod syscall;
 mod tables;
 
-use chaos_common::abi::{CALL_WORDS, Operation};
+use chaos_common::abi::{CallRule, Operation};
 
 /// What call it is: its number, or an [`Operation`]; and how it was entered.
 #[derive(Clone, Copy)]
@@ -62,12 +63,15 @@ impl What {
             && self.number() <= Operation::Receive as u32
     }
 
-    /// Whether it is among these system calls and operations.
+    /// Whether a rule is about it.
     #[inline(always)]
-    fn is_in(self, calls: &[u64; CALL_WORDS], operations: u64) -> bool {
+    fn is_in(self, rule: &CallRule) -> bool {
         let number = self.number();
-        let set =
-            if self.is_operation() { operations } else { calls[number as usize / 64 % CALL_WORDS] };
+        let set = if self.is_operation() {
+            rule.operations
+        } else {
+            rule.calls[number as usize / 64 % rule.calls.len()]
+        };
         set & 1 << (number % 64) != 0
     }
 }

@@ -9,7 +9,7 @@ use super::{
     file::Given,
     judge::{self, Judge},
     layout::offset,
-    path::{Place, Seen},
+    place::{Place, Seen},
     prefilter,
 };
 use crate::memory::{follow, number, read};
@@ -111,10 +111,9 @@ macro_rules! operations {
         pub fn $name<K: Judge>($context: Context) -> u32 {
             const OPERATIONS: u64 = $(Operation::$operation.bit())|+;
             let place = || operations!(@place $($place)?);
-            judge::errno::<K>(
-                |filter| prefilter::admits_operation::<K>(filter, OPERATIONS, place),
-                || $find,
-            )
+            let admits =
+                |filter: &_| prefilter::admits_operation::<K>(filter, OPERATIONS, place);
+            judge::errno::<K>(|cgroup| prefilter::leaves_out(cgroup, admits), || $find)
         }
     )*};
     (@place) => { None };
@@ -191,7 +190,13 @@ operations! {
     /// `security_path_chown(path, uid, gid)`
     path_chown(context): Chown, at context.place(0) => of_path(Operation::Chown, context.place(0));
     /// `security_mmap_file(file, prot, flags)`
-    mmap_file(context): Map, at context.file(0).place() => on(Operation::Map, context.file(0));
+    mmap_file(context): Map => {
+        // Memory of no file; asked as a number, which nobody takes for a file.
+        if context.number(0)? == 0 {
+            return None;
+        }
+        on(Operation::Map, context.file(0))
+    };
     /// `security_bprm_check(bprm)`
     bprm_check(context): Exec => {
         // SAFETY: a `struct file`, says the kernel.

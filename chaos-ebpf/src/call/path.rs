@@ -4,104 +4,33 @@ use chaos_common::abi::{GLOB_DEAD, Glob};
 
 use super::{
     caller::task,
+    file,
     glob::{Patterns, call_text},
     layout::offset,
+    place::{Place, is_internal},
 };
-use crate::memory::{follow, number, read, read_user};
+use crate::memory::{read, read_user};
 
 /// Names and mounts that a path can have.
 const MAX_STEPS: usize = 48;
 /// `AT_FDCWD`.
 const HERE: i32 = -100;
 
-/// A place in the tree of files: a `struct path`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) dentry: u64,
-    pub(super) mount: u64,
-}
-
-/// The same by pointers to be followed.
-#[derive(Clone, Copy)]
-pub(super) struct Seen {
-    pub(super) dentry: *const u8,
-    pub(super) mount: *const u8,
-}
-
-impl Seen {
-    /// # Safety
-    /// The verifier knows the pointer as one to a structure that has a `struct path` so many bytes from its beginning.
-    #[inline(always)]
-    pub(super) unsafe fn at(holder: *const u8, path: u32) -> Self {
-        // SAFETY: as above.
-        unsafe {
-            Self {
-                dentry: follow(holder, path + offset!(path_dentry)),
-                mount: follow(holder, path + offset!(path_mnt)),
-            }
-        }
-    }
-
-    /// As others take it; `None` for none.
-    #[inline(always)]
-    pub(super) fn place(self) -> Option<Place> {
-        let dentry = number(self.dentry).filter(|dentry| *dentry != 0)?;
-        Some(Place { dentry, mount: number(self.mount)? })
-    }
-}
-
-impl Place {
-    /// As a `struct path` in the kernel's memory has it.
-    #[inline(always)]
-    pub(super) fn at(path: u64) -> Option<Self> {
-        Some(Self {
-            dentry: read(path, offset!(path_dentry))?,
-            mount: read(path, offset!(path_mnt))?,
-        })
-    }
-
-    /// Of an open file.
-    #[inline(always)]
-    pub(super) fn of_file(file: u64) -> Option<Self> {
-        Self::at(file + u64::from(offset!(file_path)))
-    }
-
-    /// Of the directory in which paths of the process begin that begin with no slash.
-    #[inline(always)]
-    fn directory(descriptor: i32) -> Option<Self> {
-        if descriptor == HERE {
-            let own = read::<u64>(task(), offset!(task_fs))?;
-            return Self::at(own + u64::from(offset!(fs_pwd)));
-        }
-        Self::of_file(super::file::open(descriptor)?)
-    }
-
-    /// Whether it lies on a mount that the kernel has made for its own purposes: `overlay` does, for each of its layers,
-    /// and before Linux 6.7 asks a second time there. So do pipes, sockets and files of `memfd_create`, each of which is
-    /// the top of a tree of its own; those are asked about once.
-    #[inline(always)]
-    pub(super) fn is_inner(self) -> bool {
-        let mount = self.mount - u64::from(offset!(mount_mnt));
-        let tree = read::<u64>(mount, offset!(mount_ns)).unwrap_or(0);
-        let has_parent = || {
-            read::<u64>(self.dentry, offset!(dentry_parent)) != Some(self.dentry)
-                || read::<u64>(self.mount, offset!(vfsmount_root)) == Some(self.dentry)
-        };
-        is_internal(tree) && has_parent()
-    }
-
-    /// Whether its path fits the patterns of a rule.
-    #[inline(always)]
-    pub(super) fn fits(self, patterns: Patterns) -> bool {
-        let state = patterns.start();
-        Glob::accepts(call_walk(patterns.0, state, self.dentry, self.mount, 1))
-    }
-}
-
-/// Whether a mount is in no process's tree (`MNT_NS_INTERNAL`, an error in the place of a pointer).
+/// Whether the path of a place fits the patterns of a rule.
 #[inline(always)]
-const fn is_internal(tree: u64) -> bool {
-    tree >= (-4095_i64) as u64
+pub(super) fn fits(place: Place, patterns: Patterns) -> bool {
+    let state = patterns.start();
+    Glob::accepts(call_walk(patterns.0, state, place.dentry, place.mount, 1))
+}
+
+/// Of the directory in which paths of the process begin that begin with no slash.
+#[inline(always)]
+fn directory(descriptor: i32) -> Option<Place> {
+    if descriptor == HERE {
+        let own = read::<u64>(task(), offset!(task_fs))?;
+        return Place::at(own + u64::from(offset!(fs_pwd)));
+    }
+    Place::of_file(file::open(descriptor)?)
 }
 
 /// Whether a path that a process named fits the patterns of a rule, beginning where it says.
@@ -110,14 +39,14 @@ pub(super) fn named_fits(patterns: Patterns, text: u64, directory: i32) -> bool 
     let Some(first) = read_user::<u8>(text) else { return false };
     // As with `AT_EMPTY_PATH`: the directory itself is meant, whatever it is.
     if first == 0 {
-        return Place::directory(directory).is_some_and(|place| place.fits(patterns));
+        return self::directory(directory).is_some_and(|place| fits(place, patterns));
     }
     let state = call_text(patterns.0, patterns.start(), text);
     if first == b'/' {
         return Glob::accepts(state);
     }
     let state = patterns.step(state, b'/');
-    let Some(place) = Place::directory(directory) else { return false };
+    let Some(place) = self::directory(directory) else { return false };
     state != GLOB_DEAD && Glob::accepts(call_walk(patterns.0, state, place.dentry, place.mount, 0))
 }
 

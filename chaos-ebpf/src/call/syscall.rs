@@ -34,13 +34,13 @@ pub unsafe fn may_fail<K: Kernel, const IS_COMPAT: bool>(registers: *const u8) -
         });
         if is_out { Answer::Passed as u32 } else { Answer::Fired as u32 }
     };
-    target::any_rule(K::ancestor, || true, || (), ask) == Answer::Fired
+    target::any_rule(|level| K::ancestor(level), || true, || (), ask) == Answer::Fired
 }
 
 /// What a system call fails with, or 0.
 #[inline(always)]
 pub fn errno<K: Judge, const IS_COMPAT: bool>(registers: *const u8) -> u32 {
-    judge::errno::<K>(|_| true, || find(number(registers)?, IS_COMPAT))
+    judge::errno::<K>(|_| false, || find(number(registers)?, IS_COMPAT))
 }
 
 /// The same without an entrance before it.
@@ -53,7 +53,8 @@ pub fn errno_at_once<K: Judge, const IS_COMPAT: bool>(registers: *const u8) -> u
             prefilter::admits_syscall(filter, signature, |at| arguments.get(at))
         })
     };
-    judge::errno::<K>(admits, || find(number(registers)?, IS_COMPAT))
+    let leaves_out = |cgroup| prefilter::leaves_out(cgroup, admits);
+    judge::errno::<K>(leaves_out, || find(number(registers)?, IS_COMPAT))
 }
 
 /// Goes on with a program that was loaded for another function with the same arguments; comes back if there is none.

@@ -12,12 +12,13 @@ use crate::harness::{
     Client, Stage, active, call, fails, files, needs_aspect, number, openat, outcome,
     syscalls_with, tests, text, works,
 };
-use crate::victim::Deed;
+use crate::victim::{Arg, Deed};
 
 tests![
     rules_about_files_leave_each_other_alone,
     rules_about_system_calls_leave_each_other_alone,
     a_rule_about_files_and_one_about_system_calls,
+    the_root_itself_is_found,
 ];
 
 /// A folder at the root, where paths differ from their first name on, with a file.
@@ -109,6 +110,22 @@ fn alone(kind: &str, first: Rule, second: Rule) -> Result<()> {
     client.recover(&of_one)?;
     works(&stage.victim, &one.open())?;
     works(&stage.victim, &call(libc::SYS_close, [number(folder)]))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// It has no name of its own.
+fn the_root_itself_is_found() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, "file error", "stat")?;
+    let stat = |path: &str| call(libc::SYS_stat, [text(path), Arg::Room(256)]);
+    let injection = client.inject(files(&["/"], &["stat"], "EIO").on(&stage.target))?;
+    fails(&stage.victim, &stat("/"), Errno::EIO)?;
+    works(&stage.victim, &stat("/proc"))?;
+    works(&stage.bystander, &stat("/"))?;
+    client.recover(&injection.id)?;
+    works(&stage.victim, &stat("/"))?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }

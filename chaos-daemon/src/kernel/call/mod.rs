@@ -6,12 +6,13 @@ mod layout;
 mod object;
 mod operations;
 mod prefilters;
+mod rule_spec;
 mod rules;
 mod signatures;
 mod support;
 
 pub use hooks::Calls;
-pub use rules::CallSpec;
+pub use rule_spec::CallSpec;
 pub use support::{CallSupport, Found, SyscallTier};
 
 pub(crate) use operations::Hook;

@@ -1,85 +1,18 @@
 //! The rules of the engine `call`, and what of them lies in tables of its own.
 
-use std::fmt;
+use aya::maps::{Array, HashMap, Map, MapData};
+use chaos_common::abi::{CallRule, Glob, GlobKey, GlobOf, HeldCall, RuleStats, Signature, Wait};
 
-use aya::maps::{Array, HashMap, Map, MapData, lpm_trie::Key};
-use chaos_common::{
-    abi::{
-        CallRule, Glob, GlobKey, GlobOf, HeldCall, PREFIX_EXCEPT, PREFIX_INCLUDE, RuleStats,
-        Signature, Wait,
-    },
-    value::{Cidr, PathGlob, Remotes},
-};
-
-use super::{glob, object::Object, prefilters::Prefilters, signatures};
+use super::{object::Object, prefilters::Prefilters, rule_spec::CallSpec, signatures};
 use crate::{
     kernel::{
         KernelError, RuleId,
         ledger::{Ledger, Listing},
-        prefixes::{Entry, Prefixes},
-        rule_spec::without,
+        prefixes::Prefixes,
         tables::{at, gone, strangers, typed},
     },
     target::Cgroup,
 };
-
-/// A rule, and what of it lies in other tables.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CallSpec {
-    /// What the programs read.
-    pub rule: CallRule,
-    /// Paths of files, and those but not.
-    pub paths: (Vec<PathGlob>, Vec<PathGlob>),
-    /// Paths of programs.
-    pub programs: Vec<PathGlob>,
-    /// Addresses of the other end, and those but not.
-    pub remotes: (Remotes, Remotes),
-    /// What it is about, for people.
-    pub about: String,
-    /// What of that is left out, and why.
-    pub missing: String,
-}
-
-impl fmt::Display for CallSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        without(f, &self.about, &self.missing)
-    }
-}
-
-impl CallSpec {
-    /// Whether its patterns can be written.
-    ///
-    /// # Errors
-    /// When they cannot.
-    pub(in crate::kernel) fn check(&self) -> Result<(), KernelError> {
-        self.globs().map(drop)
-    }
-
-    fn globs(&self) -> Result<Vec<(GlobOf, Box<Glob>)>, KernelError> {
-        let (include, except) = &self.paths;
-        let all = [
-            (GlobOf::File, include.as_slice(), except.as_slice()),
-            (GlobOf::Program, &self.programs, &[]),
-        ];
-        let asked = all
-            .into_iter()
-            .filter(|(_, include, except)| !include.is_empty() || !except.is_empty());
-        let compile = |(of, include, except): (GlobOf, &[PathGlob], &[PathGlob])| {
-            Ok((of, glob::compile(include, except).map_err(KernelError::Patterns)?))
-        };
-        asked.map(compile).collect()
-    }
-
-    fn prefixes(&self, id: RuleId) -> Vec<Entry> {
-        let include = self.remotes.0.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
-        let except = self.remotes.1.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
-        let entry = |(cidr, verdict): (Cidr, u32)| {
-            let (bits, prefix) = cidr.to_abi(id.0);
-            (Key::new(bits, prefix), verdict)
-        };
-        include.chain(except).map(entry).collect()
-    }
-}
 
 pub(in crate::kernel) struct Rules {
     ledger: Ledger<CallRule>,

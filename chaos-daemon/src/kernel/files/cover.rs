@@ -39,7 +39,7 @@ pub(super) fn covering(
             continue;
         }
         places.insert((directory.clone(), Cover::Scope(Scope::Directory)));
-        if !is_pattern(&rest) {
+        if glob.is_literal() {
             places.insert((directory.join(&rest), Cover::Scope(Scope::File)));
         }
         // What is mounted on a file lies in the directory by its name only.
@@ -55,18 +55,9 @@ fn split(glob: &PathGlob) -> (PathBuf, String) {
     if !text.starts_with('/') {
         return (PathBuf::from("/"), format!("**/{text}"));
     }
-    let plain = text.find(is_special).map_or(text.as_str(), |at| &text[..at]);
-    let slash = plain.rfind('/').unwrap_or(0);
+    let slash = glob.literal().rfind('/').unwrap_or(0);
     let directory = if slash == 0 { "/" } else { &text[..slash] };
     (PathBuf::from(directory), text[slash + 1..].to_owned())
-}
-
-fn is_pattern(text: &str) -> bool {
-    text.contains(is_special)
-}
-
-fn is_special(letter: char) -> bool {
-    matches!(letter, '*' | '?' | '[' | ']' | '{' | '}' | '\\')
 }
 
 /// The mount in which a path lies: of several at one place the last is on top.

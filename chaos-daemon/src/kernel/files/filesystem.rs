@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chaos_common::fault::{KERNEL_DIRECTORIES, SHARED_MEMORY};
 use procfs::process::MountInfo;
 
 use super::cover::mount_of;
@@ -30,8 +31,8 @@ pub(super) fn is_of_kernel(mount: &MountInfo) -> bool {
         "rpc_pipefs",
     ];
     // Runtimes mount a tmpfs for devices, and lxcfs over files of `/proc`.
-    let is_theirs = ["/dev", "/proc", "/sys"].iter().any(|at| mount.mount_point.starts_with(at));
-    let is_memory = mount.mount_point.starts_with("/dev/shm");
+    let is_theirs = KERNEL_DIRECTORIES.iter().any(|at| mount.mount_point.starts_with(at));
+    let is_memory = mount.mount_point.starts_with(SHARED_MEMORY);
     KINDS.contains(&mount.fs_type.as_str()) || is_theirs && !is_memory
 }
 

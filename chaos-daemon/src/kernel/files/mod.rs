@@ -19,12 +19,13 @@ use std::{
     collections::{BTreeSet, HashMap},
     mem,
     os::fd::BorrowedFd,
+    time::Duration,
 };
 
 use chaos_common::{abi::Operation, value::PathGlob};
 
 use self::{
-    finder::Finder,
+    finder::{Answer, Finder, strayed},
     holder::Holder,
     places::{Mark, Place},
     view::View,
@@ -69,14 +70,33 @@ struct Held {
     marked: BTreeSet<Mark>,
     /// Whether all is watched that should be.
     is_whole: bool,
-    /// Who looked last, and has not come back.
-    late: Option<Finder<Found>>,
+    /// Who looks for what is to be watched.
+    finder: Option<Finder<Found>>,
 }
 
 /// What is to be watched, as far as it was found.
 type Found = (Vec<Place>, Result<(), KernelError>);
 
+/// How far following a target has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Done,
+    /// Somebody looks what there is to watch.
+    Looking,
+}
+
+/// How long it may take to look: a few thousand directories at the most.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where somebody has looked just before, and others wait meanwhile.
+const ADMITTED: Duration = Duration::from_secs(2);
+/// The same where it goes on afterwards.
+const GLANCE: Duration = Duration::from_millis(200);
+
+const IS_LOST: &str = "whoever looked for files has ended; this is a bug";
+const IS_LATE: &str = "a file system does not answer; `dmesg` and `cat /proc/mounts` may say which";
+
 /// What is looked for.
+#[derive(Clone)]
 struct Search {
     target: Cgroup,
     wanted: HeldFiles,
@@ -107,7 +127,7 @@ impl Files {
         Self { root, is_run, held: HashMap::new() }
     }
 
-    /// Lets calls of a target wait.
+    /// Lets calls of a target wait. Somebody has [looked](look) just before: it does not take long.
     pub(super) fn hold(
         &mut self,
         rule: RuleId,
@@ -126,9 +146,11 @@ impl Files {
             wanted: wanted.clone(),
             marked: BTreeSet::new(),
             is_whole: true,
-            late: None,
+            finder: None,
         };
-        held.follow(&means)?;
+        if held.follow(&means, ADMITTED)? == Progress::Looking {
+            return Err(not_found(target, IS_LATE));
+        }
         self.held.insert(rule, held);
         Ok(())
     }
@@ -157,10 +179,15 @@ impl Files {
         alive: &dyn Fn(),
     ) -> Result<(), KernelError> {
         let Some(held) = self.held.get_mut(&rule) else { return Ok(()) };
-        let followed =
-            held.follow(&Means { rule, tables, root: &self.root, is_run: self.is_run, alive });
-        held.is_whole = followed.is_ok();
-        followed
+        let followed = held
+            .follow(&Means { rule, tables, root: &self.root, is_run: self.is_run, alive }, GLANCE);
+        match followed {
+            Ok(Progress::Done) => held.is_whole = true,
+            // To be seen in the next round.
+            Ok(Progress::Looking) => {}
+            Err(_) => held.is_whole = false,
+        }
+        followed.map(drop)
     }
 }
 
@@ -174,8 +201,10 @@ impl Means<'_> {
 }
 
 impl Held {
-    fn follow(&mut self, means: &Means<'_>) -> Result<(), KernelError> {
-        let (places, found) = self.places(means);
+    fn follow(&mut self, means: &Means<'_>, patience: Duration) -> Result<Progress, KernelError> {
+        let Some((places, found)) = self.places(means, patience) else {
+            return Ok(Progress::Looking);
+        };
         let marks: BTreeSet<Mark> = places.iter().map(Place::mark).collect();
         let is_new = self.holder.is_lost() || self.marked.difference(&marks).count() > MOST_STALE;
         // It goes on until the new one has been told everything.
@@ -189,37 +218,33 @@ impl Held {
         let marked = self.mark(&places, means.alive);
         self.marked.extend(marks);
         drop(former);
-        found.and(marked)
+        found.and(marked).map(|()| Progress::Done)
     }
 
-    /// What is to be watched, as far as it was found.
-    fn places(&mut self, means: &Means<'_>) -> Found {
-        let failed = |reason: &str| {
-            let place = format!("what is to be held for {}", self.target.path);
-            Err(KernelError::Hook { what: "find", place, reason: reason.to_owned() })
-        };
-        let is_late = "a file system does not answer; see which by `cat /proc/mounts` and `dmesg`";
-        if self.late.as_ref().is_some_and(|finder| !finder.is_over()) {
-            return (Vec::new(), failed(is_late));
-        }
-        let search = Search {
-            target: self.target.clone(),
-            wanted: self.wanted.clone(),
-            root: means.root.clone(),
-            is_run: means.is_run,
-        };
-        let finder = match Finder::start(move || search.run()) {
-            Ok(finder) => finder,
-            Err(error) => return (Vec::new(), failed(&error.to_string())),
-        };
-        match finder.wait(means.alive) {
-            Some(found) => {
-                self.late = None;
-                found
-            }
+    /// What is to be watched, as far as it was found; `None` while somebody looks.
+    fn places(&mut self, means: &Means<'_>, patience: Duration) -> Option<Found> {
+        let failed = |reason| (Vec::new(), Err(not_found(&self.target, reason)));
+        let finder = match self.finder.take() {
+            Some(finder) => finder,
             None => {
-                let found = (Vec::new(), failed(is_late));
-                self.late = Some(finder);
+                let search = Search {
+                    target: self.target.clone(),
+                    wanted: self.wanted.clone(),
+                    root: means.root.clone(),
+                    is_run: means.is_run,
+                };
+                match search.start() {
+                    Ok(finder) => finder,
+                    Err(error) => return Some((Vec::new(), Err(error))),
+                }
+            }
+        };
+        match finder.wait(patience, means.alive) {
+            Answer::Found(found) => Some(found),
+            Answer::Lost => Some(failed(IS_LOST)),
+            Answer::Late => {
+                let found = (finder.age() > PATIENCE).then(|| failed(IS_LATE));
+                self.finder = Some(finder);
                 found
             }
         }
@@ -244,7 +269,39 @@ impl Held {
     }
 }
 
+/// Looks for what would be watched, so that it is known to answer before anybody has to wait for it.
+///
+/// # Errors
+/// When something does not answer, or cannot be watched.
+pub fn look(
+    root: &CgroupRoot,
+    is_run: bool,
+    target: &Cgroup,
+    wanted: &HeldFiles,
+) -> Result<(), KernelError> {
+    let search =
+        Search { target: target.clone(), wanted: wanted.clone(), root: root.clone(), is_run };
+    match search.start()?.wait(PATIENCE, &|| ()) {
+        Answer::Found((_, found)) => found,
+        Answer::Late => Err(not_found(target, IS_LATE)),
+        Answer::Lost => Err(not_found(target, IS_LOST)),
+    }
+}
+
+fn not_found(target: &Cgroup, reason: &str) -> KernelError {
+    let place = format!("what is to be held for {}", target.path);
+    KernelError::Hook { what: "find", place, reason: reason.to_owned() }
+}
+
 impl Search {
+    fn start(self) -> Result<Finder<Found>, KernelError> {
+        let target = self.target.clone();
+        if strayed() > 0 {
+            return Err(not_found(&target, IS_LATE));
+        }
+        Finder::start(move || self.run()).map_err(|error| not_found(&target, &error.to_string()))
+    }
+
     fn run(self) -> Found {
         let mut places = Vec::new();
         let found = self.find(&mut places);
