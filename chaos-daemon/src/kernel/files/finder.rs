@@ -62,9 +62,11 @@ impl<T: Send + 'static> Finder<T> {
         let over = Over(Arc::clone(&state));
         thread::Builder::new().name("files".into()).spawn(move || {
             let over = over;
-            // Nobody may wait for it any more.
-            let _ = sender.send(look());
+            let found = look();
+            // First, or whoever has what was found would take this for one that still looks.
             drop(over);
+            // Nobody may wait for it any more.
+            let _ = sender.send(found);
         })?;
         Ok(Self { answer, state, begun: Instant::now() })
     }
@@ -113,6 +115,12 @@ mod tests {
         let finder = Finder::start(|| 7).unwrap();
         assert_eq!(finder.wait(LONG, &|| ()), Answer::Found(7));
         assert_eq!(finder.wait(LONG, &|| ()), Answer::Lost);
+        // It has not strayed, however soon it is let go.
+        for n in 0..1000 {
+            let finder = Finder::start(move || n).unwrap();
+            assert_eq!(finder.wait(LONG, &|| ()), Answer::Found(n));
+            assert_eq!(finder.state.load(Ordering::Acquire), IS_OVER);
+        }
     }
 
     #[test]
