@@ -23,19 +23,19 @@ const PLACES: [Place; 6] = [
         folder: "chaos-common/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["call", "mod", "network_filter"],
+        others: &["call", "dns", "mod", "network_filter"],
     },
     Place {
         folder: "chaos-daemon/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["call", "mod", "network"],
+        others: &["call", "dns", "mod", "network"],
     },
     Place {
         folder: "chaos-ctl/src/fault",
         ending: "rs",
         joint: '_',
-        others: &["call", "mod", "network_filter"],
+        others: &["call", "dns", "mod", "network_filter"],
     },
     Place {
         folder: "tests/vm/tests",

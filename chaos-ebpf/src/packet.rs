@@ -87,8 +87,8 @@ pub struct Packet {
     pub peer: u64,
     /// The depth of that cgroup.
     pub peer_level: u32,
-    /// 1 once somebody looked.
-    pub knows_peer: u32,
+    /// 1 once somebody looked, and read what question it is.
+    pub knows_more: u32,
     /// Of the device that it is on; zeroes while no rule asks for it.
     pub interface: [u8; INTERFACE_NAME],
     /// What the rules that were asked so far want of it.
@@ -141,7 +141,7 @@ impl Packet {
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
         (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
         self.link_length = 0;
-        (self.peer, self.knows_peer) = (0, 0);
+        (self.peer, self.knows_more) = (0, 0);
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
         match ethertype {

@@ -6,6 +6,7 @@ mod hold;
 mod occupy;
 mod rate;
 mod reject;
+mod respond;
 
 pub use corrupt::{Corrupt, MAX_CORRUPT_BITS, Region};
 pub use duplicate::{Duplicate, MAX_COPIES};
@@ -13,6 +14,7 @@ pub use hold::{Hold, SHAPE_ONE, SHAPE_PARTS, Shape};
 pub use occupy::Occupy;
 pub use rate::Rate;
 pub use reject::{Answer, Refuse, Reject};
+pub use respond::Respond;
 
 /// Words that an action has for itself.
 pub const PARAMETERS: usize = 6;
@@ -26,18 +28,20 @@ pub enum Action {
     Drop = 0,
     /// Its sender gets an answer instead: [`Reject`].
     Reject = 1,
+    /// Whoever asks a name server is answered in its place: [`Respond`].
+    Respond = 2,
     /// It comes several times: [`Duplicate`].
-    Duplicate = 2,
+    Duplicate = 3,
     /// Bits of it change: [`Corrupt`].
-    Corrupt = 3,
+    Corrupt = 4,
     /// It waits for its turn on a slow line: [`Rate`].
-    Rate = 4,
+    Rate = 5,
     /// It waits: [`Hold`].
-    Hold = 5,
+    Hold = 6,
     /// There is none: the call that would come before it fails. [`Refuse`].
-    Refuse = 6,
+    Refuse = 7,
     /// There is no port to bind to: the call fails. [`Occupy`].
-    Occupy = 7,
+    Occupy = 8,
 }
 
 impl Action {
@@ -73,6 +77,7 @@ mod tests {
         assert_eq!(Refuse::of(&refuse.words()), refuse);
         let occupy = Occupy { family: 6, address: [1, 2] };
         assert_eq!(Occupy::of(&occupy.words()), occupy);
+        assert_eq!(Respond::of(&Respond { code: 3 }.words()).code, 3);
         let reject = Reject { answer: 3, wait_ns: 4 };
         assert_eq!(Reject::of(&reject.words()), reject);
     }

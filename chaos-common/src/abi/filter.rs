@@ -1,6 +1,6 @@
 //! Which packets a rule of the `net` engine is about.
 
-use super::Chance;
+use super::{Chance, QuestionFilter};
 
 /// Which way a packet goes, seen from the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,8 @@ pub struct NetFilter {
     pub local_ports: PortSet,
     /// Who else is meant at the other end, besides the listed addresses; the first that is none ends the list.
     pub peers: [Peer; MAX_PEERS],
+    /// Which questions to a name server.
+    pub question: QuestionFilter,
 }
 
 impl Default for NetFilter {
@@ -175,6 +177,7 @@ impl Default for NetFilter {
             remote_ports: PortSet::default(),
             local_ports: PortSet::default(),
             peers: [Peer::default(); MAX_PEERS],
+            question: QuestionFilter::default(),
         }
     }
 }
@@ -185,6 +188,13 @@ impl NetFilter {
     #[must_use]
     pub const fn asks_peer(&self) -> bool {
         self.peers[0].cgroup != 0
+    }
+
+    /// Whether it asks for more than what the headers say: whose socket is at the other end, or what a name server is asked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks_more(&self) -> bool {
+        self.asks_peer() || self.question.asks != 0
     }
 
     /// Whether it depends on what came before in the same connection.

@@ -16,10 +16,11 @@ mod label;
 mod layout;
 mod mark;
 mod net;
+mod question;
 
 pub use action::{
     Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, Occupy, PARAMETERS,
-    Rate, Refuse, Region, Reject, SHAPE_ONE, SHAPE_PARTS, Shape,
+    Rate, Refuse, Region, Reject, Respond, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use call::{
     Abi, CALL_WORDS, CallEvent, CallHold, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
@@ -42,6 +43,9 @@ pub use net::{
     FAMILY_V4, FAMILY_V6, Levels, MAX_LEVELS, MAX_RULES, MAX_RULES_PER_TARGET, NetRule,
     PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT, PREFIX_PORT_BITS, Prefix,
     TARGET_WORDS, TargetRules, target_bit,
+};
+pub use question::{
+    MAX_QUESTION_TYPES, NAME_BYTES, NAME_EXCEPT, NAME_HEAD_BITS, NAME_INCLUDE, Name, QuestionFilter,
 };
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
@@ -67,6 +71,7 @@ assert_layout!(
         + INTERFACE_NAME
         + 2 * size_of::<PortSet>()
         + MAX_PEERS * size_of::<Peer>()
+        + size_of::<QuestionFilter>()
 );
 assert_layout!(NetRule, size_of::<Gate>() + 2 * 4 + size_of::<NetFilter>() + 8 * PARAMETERS);
 assert_layout!(Shape, 4 * (SHAPE_PARTS + 1));
@@ -78,6 +83,8 @@ assert_layout!(Handover, 8 + 2 * 4);
 assert_layout!(TargetRules, 2 * 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
+assert_layout!(Name, 4 + NAME_BYTES);
+assert_layout!(QuestionFilter, 2 * 4 + 2 * MAX_QUESTION_TYPES);
 assert_layout!(SocketFilter, 4 * 4 + size_of::<PortSet>());
 assert_layout!(
     CallRule,
@@ -107,4 +114,17 @@ macro_rules! pod {
 pod!(CallRule, Prefilter, Signature, GlobKey, Glob, CallLayout, HeldCall, Wait);
 
 #[cfg(feature = "user")]
-pod!(NetRule, RuleState, RuleStats, TargetRules, Levels, Prefix, Shape, FlowKey, Flow, Layout, Way);
+pod!(
+    NetRule,
+    RuleState,
+    RuleStats,
+    TargetRules,
+    Levels,
+    Prefix,
+    Name,
+    Shape,
+    FlowKey,
+    Flow,
+    Layout,
+    Way
+);

@@ -1,6 +1,8 @@
 //! What should go wrong: one file per kind of fault.
 
 mod call;
+mod dns;
+mod dns_error;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -18,6 +20,8 @@ mod socket_error;
 mod syscall_error;
 
 pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
+pub use dns::{DnsCode, Questions};
+pub use dns_error::DnsError;
 pub use file_delay::{DELAY_OPERATIONS, FileDelay, KERNEL_DIRECTORIES, SHARED_MEMORY};
 pub use file_error::{FILE_OPERATIONS, FileError};
 pub use memory_error::{MEMORY_OPERATIONS, MemoryError};
@@ -75,6 +79,8 @@ pub enum Fault {
     SocketError(SocketError),
     /// There is no more memory, process or descriptor.
     MemoryError(MemoryError),
+    /// Names are not found.
+    DnsError(DnsError),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -108,11 +114,13 @@ pub enum FaultKind {
     SocketError,
     /// `memory error`
     MemoryError,
+    /// `dns error`
+    DnsError,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -127,6 +135,7 @@ impl FaultKind {
         Self::FileDelay,
         Self::SocketError,
         Self::MemoryError,
+        Self::DnsError,
     ];
 
     /// Family and kind, the words of the command line.
@@ -147,6 +156,7 @@ impl FaultKind {
             Self::FileDelay => ("file", "delay"),
             Self::SocketError => ("socket", "error"),
             Self::MemoryError => ("memory", "error"),
+            Self::DnsError => ("dns", "error"),
         }
     }
 
@@ -184,6 +194,7 @@ impl Fault {
             Self::FileDelay(_) => FaultKind::FileDelay,
             Self::SocketError(_) => FaultKind::SocketError,
             Self::MemoryError(_) => FaultKind::MemoryError,
+            Self::DnsError(_) => FaultKind::DnsError,
         }
     }
 }
@@ -206,7 +217,8 @@ impl Fault {
             | Self::FileError(_)
             | Self::FileDelay(_)
             | Self::SocketError(_)
-            | Self::MemoryError(_) => true,
+            | Self::MemoryError(_)
+            | Self::DnsError(_) => true,
             Self::NetworkOccupy(occupy) => match occupy.how {
                 Occupation::Hold => false,
                 Occupation::Refuse(_) => true,
@@ -231,7 +243,8 @@ impl Fault {
             | Self::FileError(_)
             | Self::FileDelay(_)
             | Self::SocketError(_)
-            | Self::MemoryError(_) => None,
+            | Self::MemoryError(_)
+            | Self::DnsError(_) => None,
         }
     }
 
@@ -260,7 +273,8 @@ impl Fault {
             | Self::FileError(_)
             | Self::FileDelay(_)
             | Self::SocketError(_)
-            | Self::MemoryError(_) => return Ok(self),
+            | Self::MemoryError(_)
+            | Self::DnsError(_) => return Ok(self),
         };
         *filter = std::mem::take(filter).aimed_at(others).at("filter")?;
         Ok(self)
@@ -285,6 +299,7 @@ impl fmt::Display for Fault {
             Self::FileDelay(delay) => write!(f, " {delay}"),
             Self::SocketError(error) => write!(f, " {error}"),
             Self::MemoryError(error) => write!(f, " {error}"),
+            Self::DnsError(error) => write!(f, " {error}"),
         }
     }
 }
@@ -336,6 +351,9 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::MemoryError(fault)) => {
                 fault.try_into().map(Self::MemoryError).at("memoryError")
             }
+            Some(v1::fault::Fault::DnsError(fault)) => {
+                fault.try_into().map(Self::DnsError).at("dnsError")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -362,6 +380,7 @@ impl From<&Fault> for v1::Fault {
             Fault::FileDelay(fault) => v1::fault::Fault::FileDelay(fault.into()),
             Fault::SocketError(fault) => v1::fault::Fault::SocketError(fault.into()),
             Fault::MemoryError(fault) => v1::fault::Fault::MemoryError(fault.into()),
+            Fault::DnsError(fault) => v1::fault::Fault::DnsError(fault.into()),
         };
         Self { fault: Some(fault) }
     }

@@ -289,6 +289,7 @@ impl NetworkFilter {
             remote_ports: self.remote_ports.to_abi(),
             local_ports: self.local_ports.to_abi(),
             peers: self.peers_to_abi(),
+            question: abi::QuestionFilter::default(),
         }
     }
 }

@@ -106,7 +106,7 @@ pub mod target {
 pub struct Fault {
     #[prost(
         oneof = "fault::Fault",
-        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 24, 25, 26"
+        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 24, 25, 26, 27"
     )]
     pub fault: ::core::option::Option<fault::Fault>,
 }
@@ -142,7 +142,40 @@ pub mod fault {
         SocketError(super::SocketError),
         #[prost(message, tag = "26")]
         MemoryError(super::MemoryError),
+        #[prost(message, tag = "27")]
+        DnsError(super::DnsError),
     }
+}
+/// What the target asks name servers for, over UDP, one question in a packet.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DnsQuestions {
+    /// "api.example.com" for a name, "\*.internal" for all below one, "\*\*" for all; at least one, at most 10,000.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not these, in the same way; of all that fit the longest decides, and of two that are alike this one.
+    #[prost(string, repeated, tag = "2")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Types of records: "A", "AAAA", "TYPE64"; at most 8, none is all.
+    #[prost(string, repeated, tag = "3")]
+    pub types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The name server is one of these, an address or a CIDR each; none is any.
+    #[prost(string, repeated, tag = "4")]
+    pub servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where it listens; none is 53.
+    #[prost(message, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<PortRange>,
+}
+/// Questions to name servers fail; a name server is not asked then.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DnsError {
+    #[prost(message, optional, tag = "1")]
+    pub questions: ::core::option::Option<DnsQuestions>,
+    /// "NXDOMAIN", "SERVFAIL", "REFUSED", "NOTIMP", "FORMERR", or "timeout" for no answer at all; empty is SERVFAIL.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// Each question alone: more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "3")]
+    pub percent: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetworkLoss {

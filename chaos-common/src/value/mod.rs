@@ -1,5 +1,7 @@
 //! Small validated values that faults are made of.
 
+mod dns_name;
+mod dns_type;
 mod dscp;
 mod duration;
 mod errno;
@@ -18,6 +20,8 @@ mod socket_family;
 mod syscall;
 mod volume;
 
+pub use dns_name::DnsPattern;
+pub use dns_type::DnsType;
 pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;
 pub use errno::Errno;

@@ -277,6 +277,14 @@ impl FromStr for SyscallName {
     }
 }
 
+impl SyscallName {
+    /// Whether that call alone is meant, and none that does the same.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.text.starts_with('=')
+    }
+}
+
 impl fmt::Display for SyscallName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -79,6 +79,7 @@ fn fault() -> impl Strategy<Value = v1::Fault> {
             .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
             .boxed(),
         reject().prop_map(Fault::NetworkReject).boxed(),
+        dns().prop_map(Fault::DnsError).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ];
     option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
@@ -178,6 +179,24 @@ fn corrupt() -> impl Strategy<Value = v1::NetworkCorrupt> {
             filter,
         },
     )
+}
+
+fn dns() -> impl Strategy<Value = v1::DnsError> {
+    let name = || prop_oneof![3 => "(\\*\\.)?[a-z]{1,9}(\\.[A-Z]{1,3}){0,3}", 1 => texts::text()];
+    let kind = prop_oneof![Just("AAAA".to_owned()), "TYPE[0-9]{1,6}", texts::text()];
+    let code = prop_oneof![Just("timeout".to_owned()), Just(String::new()), texts::text()];
+    let server = prop_oneof![Just("10.0.0.0/8".to_owned()), texts::text()];
+    let questions =
+        (vec(name(), 0..4), vec(name(), 0..3), vec(kind, 0..10), vec(server, 0..3), ports())
+            .prop_map(|(names, except, types, servers, ports)| v1::DnsQuestions {
+                names,
+                except,
+                types,
+                servers,
+                ports,
+            });
+    (option::of(questions), code, option::of(number()))
+        .prop_map(|(questions, code, percent)| v1::DnsError { questions, code, percent })
 }
 
 fn reject() -> impl Strategy<Value = v1::NetworkReject> {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use chaos_common::{
     fault::{
         Answer, BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution,
-        Excess, Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate,
-        NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReject,
-        NetworkReorder, Occupation, Protocol, Region, ReorderModel, Table, Transports, With,
+        DnsCode, DnsError, Excess, Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay,
+        NetworkDuplicate, NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate,
+        NetworkReject, NetworkReorder, Occupation, Protocol, Questions, Region, ReorderModel,
+        Table, Transports, With,
     },
     spec::{Spec, Times},
     target::{Target, pid},
@@ -87,6 +88,7 @@ fn fault() -> impl Strategy<Value = Fault> {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
         reject().prop_map(Fault::NetworkReject).boxed(),
+        dns().prop_map(Fault::DnsError).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ]
 }
@@ -104,6 +106,20 @@ fn occupy() -> impl Strategy<Value = NetworkOccupy> {
     (ports, protocols, option::of(address), how).prop_map(|(ports, protocols, address, how)| {
         NetworkOccupy { ports, protocols, address, how }
     })
+}
+
+fn dns() -> impl Strategy<Value = DnsError> {
+    let name = || "(\\*\\.)?[a-z]{1,9}(\\.[a-z]{1,3}){0,3}".prop_map(|text| text.parse().unwrap());
+    let kind = (1..=u16::MAX).prop_map(|number| format!("TYPE{number}").parse().unwrap());
+    let names = vec(prop_oneof![3 => name(), 1 => Just("**".parse().unwrap())], 1..4);
+    let code = prop::sample::select(&DnsCode::ALL[..]);
+    (names, vec(name(), 0..3), vec(kind, 0..8), code, percent()).prop_map(
+        |(names, except, types, code, percent)| {
+            let (servers, ports) = Default::default();
+            let questions = Questions { names, except, types, servers, ports };
+            DnsError::new(questions, Some(code), Some(percent)).unwrap()
+        },
+    )
 }
 
 fn reject() -> impl Strategy<Value = NetworkReject> {

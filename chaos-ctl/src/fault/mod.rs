@@ -1,6 +1,8 @@
 //! Faults as flags: `FAMILY KIND --flag …`, one file per kind.
 
 mod call;
+mod dns;
+mod dns_error;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -58,6 +60,7 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::FileDelay => file_delay::Flags::augment_args(command),
         FaultKind::SocketError => socket_error::Flags::augment_args(command),
         FaultKind::MemoryError => memory_error::Flags::augment_args(command),
+        FaultKind::DnsError => dns_error::Flags::augment_args(command),
     }
 }
 
@@ -82,6 +85,7 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::FileDelay => file_delay::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::SocketError => socket_error::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::MemoryError => memory_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::DnsError => dns_error::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -104,6 +108,7 @@ fn about_family(kind: FaultKind) -> &'static str {
         }
         FaultKind::SocketError => "What happens to what the target does to sockets",
         FaultKind::MemoryError => "What the target gets no more of",
+        FaultKind::DnsError => "What becomes of the target's questions to name servers",
     }
 }
 
@@ -124,6 +129,10 @@ pub(crate) fn of_flag(invalid: Invalid) -> Invalid {
         "remotePorts" => "port",
         "localPorts" => "localPort",
         "paths" => "path",
+        "remote" => "to",
+        "names" => "name",
+        "types" => "type",
+        "servers" => "server",
         "ports" => "port",
         "operations" => "do",
         "operation" => "no",

@@ -59,6 +59,7 @@ pub(super) struct Ground {
     /// Where to keep what commands say.
     keep: Option<PathBuf>,
     held: Option<Held>,
+    left_out: String,
 }
 
 /// What keeps hooks attached between the runs, since each takes its time: the fault, firing nowhere, on a cgroup in which
@@ -125,7 +126,7 @@ impl Ground {
         let root = CgroupRoot::find()?;
         let engine = exec::engine(root.clone(), policy)?;
         let notices = engine.subscribe();
-        Ok(Self { signals, root, engine, notices, keep, held: None })
+        Ok(Self { signals, root, engine, notices, keep, held: None, left_out: String::new() })
     }
 
     /// Keeps a fault's hooks attached from now on.
@@ -209,7 +210,12 @@ impl Ground {
             .with_context(|| format!("cannot make the file {}", path.display()))
     }
 
-    fn inject(&self, aimed: &Aimed<'_>, cgroup: &FreshCgroup) -> anyhow::Result<InjectionId> {
+    /// What of the fault this node cannot do, and why.
+    pub(super) fn left_out(&self) -> &str {
+        &self.left_out
+    }
+
+    fn inject(&mut self, aimed: &Aimed<'_>, cgroup: &FreshCgroup) -> anyhow::Result<InjectionId> {
         let Aimed { fault, times, process, duration } = aimed;
         let target = match process {
             None => Target::Cgroup(cgroup.path().clone()),
@@ -222,7 +228,9 @@ impl Ground {
             times: Some(*times),
             seed: None,
         };
-        Ok(self.engine.inject(None, spec, WHO)?.id)
+        let injection = self.engine.inject(None, spec, WHO)?;
+        self.left_out = injection.message;
+        Ok(injection.id)
     }
 
     fn wait(

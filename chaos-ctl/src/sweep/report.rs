@@ -51,6 +51,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) struct Report {
     pub(super) fault: Fault,
+    /// What of it the node cannot do, and why.
+    pub(super) left_out: String,
     pub(super) pid: Option<u32>,
     pub(super) has_check: bool,
     pub(super) baseline: Baseline,
@@ -234,6 +236,8 @@ fn shortened(words: &str) -> String {
 #[serde(rename_all = "camelCase")]
 struct View<'a> {
     fault: &'a Fault,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    left_out: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     baseline: BaselineView,
@@ -304,6 +308,7 @@ impl<'a> From<&'a Report> for View<'a> {
         let counts = report.counts();
         Self {
             fault: &report.fault,
+            left_out: &report.left_out,
             pid: report.pid,
             baseline: BaselineView { exit_code: end, calls, seconds: rounded(took) },
             timeout_seconds: rounded(limit),
@@ -377,6 +382,7 @@ mod tests {
                 r#"{"syscallError": {"calls": ["write"], "errno": "EIO"}}"#,
             )
             .unwrap(),
+            left_out: String::new(),
             pid: None,
             has_check: true,
             baseline: Baseline {

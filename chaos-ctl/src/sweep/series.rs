@@ -42,6 +42,7 @@ pub(super) struct Series {
     baseline: Option<Baseline>,
     rows: Vec<Row>,
     next: Option<u64>,
+    left_out: String,
 }
 
 /// A command beside the one that is swept.
@@ -65,16 +66,17 @@ impl Series {
             baseline: None,
             rows: Vec::new(),
             next: None,
+            left_out: String::new(),
         }
     }
 
     /// What has come of it, if anything.
     pub(super) fn report(self) -> Option<Report> {
-        let Self { sweep, process, baseline, rows, next, .. } = self;
+        let Self { sweep, process, baseline, rows, next, left_out, .. } = self;
         let fault = sweep.swept.fault().clone();
         let pid = process.map(|process| process.pid());
         let has_check = sweep.check.is_some();
-        baseline.map(|baseline| Report { fault, pid, has_check, baseline, rows, next })
+        baseline.map(|baseline| Report { fault, left_out, pid, has_check, baseline, rows, next })
     }
 
     /// All runs.
@@ -89,7 +91,12 @@ impl Series {
             // A policy may have something against it, which only makes the sweep slower.
             Some(_) => ground.hold(nowhere, Lifetime::DEFAULT).unwrap_or_default(),
         }
-        let baseline = self.measure(ground)?;
+        let baseline = self.measure(ground);
+        self.left_out = ground.left_out().to_owned();
+        if !self.left_out.is_empty() {
+            note(format_args!("left out: {}", clean(&self.left_out)), format);
+        }
+        let baseline = baseline?;
         let Baseline { end, calls, took, limit } = baseline;
         let expected = Expected { baseline: end, codes: self.sweep.codes.clone() };
         self.baseline = Some(baseline);

@@ -26,7 +26,8 @@ pub(crate) const fn has_positions(kind: FaultKind) -> bool {
         | FaultKind::NetworkPartition
         | FaultKind::NetworkReject
         | FaultKind::NetworkOccupy
-        | FaultKind::FileDelay => false,
+        | FaultKind::FileDelay
+        | FaultKind::DnsError => false,
     }
 }
 
@@ -45,7 +46,8 @@ fn occasion(fault: &mut Fault) -> Option<&mut Occasion> {
         | Fault::NetworkPartition(_)
         | Fault::NetworkReject(_)
         | Fault::NetworkOccupy(_)
-        | Fault::FileDelay(_) => None,
+        | Fault::FileDelay(_)
+        | Fault::DnsError(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Why such a fault ends before its time; the log says more.
-pub(super) const LOST: &str = "its files cannot all be watched any more";
+pub(super) const LOST: &str = "its files cannot all be watched; the daemon's log says why";
 
 /// A process of ours answers later when the kernel asks it.
 #[derive(Clone, Debug, PartialEq)]

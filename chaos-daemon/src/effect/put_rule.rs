@@ -15,7 +15,7 @@ impl PutRule {
     pub(super) fn left_out(&self) -> &str {
         match &self.0.about {
             About::Calls(.., missing) => missing,
-            About::Packets(_) | About::Binding(_) => "",
+            About::Packets(_) | About::Questions(..) | About::Binding(_) => "",
         }
     }
 

@@ -256,7 +256,13 @@ impl Round {
         }
         // A process that changes its namespace tells nobody: noticed at the pace of the lease.
         if heard.populated || is_renewed || is_sweep {
-            warn_of(world.kernel.refresh_hooks());
+            let refreshed = world.kernel.refresh_hooks();
+            let is_whole = refreshed.is_ok();
+            warn_of(refreshed);
+            // Nothing shall seem to be there for long that is not.
+            if !is_whole && !is_sweep {
+                self.reconcile(engine, &mut world);
+            }
         }
         Life::GoesOn
     }

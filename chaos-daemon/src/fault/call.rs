@@ -143,25 +143,36 @@ impl fmt::Display for Way {
     }
 }
 
-/// Where a call is met, or why it is not.
-pub(super) fn way(call: Syscall, found: &Found) -> Result<Way, String> {
-    has(call, found)?;
-    let beginning = match syscall(call, found) {
-        Ok(tier) => return Ok(Way::Beginning(tier)),
-        Err(reason) => reason,
+/// Where calls are met that are asked for together, or why one is not.
+///
+/// Each where it begins, if it can be. Those that do the same as one that cannot are met where security modules are asked,
+/// as that one is, or they would be asked about twice.
+pub(super) fn ways(
+    calls: &BTreeSet<Syscall>,
+    found: &Found,
+) -> BTreeMap<Syscall, Result<Way, String>> {
+    let begins = |call: Syscall| syscall(call, found);
+    let late = calls.iter().filter(|call| begins(**call).is_err() && has(**call, found).is_ok());
+    let late: BTreeSet<Operation> = late.flat_map(|call| operations_of(*call)).collect();
+    let way = |call: Syscall| match begins(call) {
+        Ok(tier) if operations_of(call).iter().all(|one| !late.contains(one)) => {
+            Ok(Way::Beginning(tier))
+        }
+        Ok(_) => asked(call, found),
+        Err(reason) => asked(call, found)
+            .map_err(|hook| if hook.is_empty() { reason } else { format!("{reason}; {hook}") }),
     };
-    if found.syscalls.is_ok() {
-        return Err(beginning);
-    }
+    calls.iter().map(|call| (*call, has(*call, found).and_then(|()| way(*call)))).collect()
+}
+
+/// Where security modules are asked about what a call does, or why they are not; no words if nobody ever is.
+fn asked(call: Syscall, found: &Found) -> Result<Way, String> {
     let operations = operations_of(call);
     if operations.is_empty() {
-        return Err(beginning);
+        return Err(String::new());
     }
     let asked = operations.into_iter().map(|one| Ok((one, hook(one, found)?)));
-    asked
-        .collect::<Result<_, String>>()
-        .map(Way::Asked)
-        .map_err(|hook| format!("{beginning}; {hook}"))
+    asked.collect::<Result<_, String>>().map(Way::Asked)
 }
 
 /// What users read of a mechanism.

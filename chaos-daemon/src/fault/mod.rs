@@ -1,6 +1,8 @@
 //! From a fault to its effects: one pure function for each kind, in a file of its name.
 
 mod call;
+mod dns;
+mod dns_error;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -94,6 +96,7 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::FileDelay(fault) => file_delay::plan(fault, limits, support),
         Fault::SocketError(fault) => socket_error::plan(fault, limits, support),
         Fault::MemoryError(fault) => memory_error::plan(fault, limits, support),
+        Fault::DnsError(fault) => dns_error::plan(fault, limits, support),
     };
     let effects = planned?;
     let reads = effects.iter().find_map(|effect| {
@@ -125,6 +128,7 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::FileDelay => file_delay::capabilities(support),
         FaultKind::SocketError => socket_error::capabilities(support),
         FaultKind::MemoryError => memory_error::capabilities(support),
+        FaultKind::DnsError => dns_error::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

@@ -27,9 +27,14 @@ pub(super) fn plan(
     let mut asked = Asked::default();
     let calls: BTreeSet<Syscall> =
         error.calls.names().iter().flat_map(|name| call::present(name, found)).collect();
-    for call in calls {
-        match fit(error, call, found) {
+    let others = error.calls.names().iter().filter(|name| !name.is_alone());
+    let is_alone = |call: Syscall| !others.clone().any(|name| name.calls().contains(&call));
+    for (call, way) in call::ways(&calls, found) {
+        match way.and_then(|way| fit(error, call, way, found)) {
             Ok(Way::Beginning(_)) => asked.syscall(call),
+            Ok(Way::Asked(_)) if is_alone(call) => {
+                asked.lacks(&format!("={call}"), NOT_ALONE.to_owned());
+            }
             Ok(Way::Asked(operations)) => {
                 for (operation, _) in operations {
                     asked.operation(operation, found);
@@ -62,7 +67,7 @@ pub(super) fn plan(
 }
 
 /// Where a call is met, or why the rule can never be about it.
-fn fit(error: &SyscallError, call: Syscall, found: &Found) -> Result<Way, String> {
+fn fit(error: &SyscallError, call: Syscall, way: Way, found: &Found) -> Result<Way, String> {
     let signature = signature(call);
     let has = |argument| argument != NO_ARGUMENT;
     let is_of_sockets = call::operations_of(call)
@@ -78,7 +83,6 @@ fn fit(error: &SyscallError, call: Syscall, found: &Found) -> Result<Way, String
     if error.size.is_some() && !has(signature.size) && !has(signature.vector) {
         return Err("says no size; leave `size` out".into());
     }
-    let way = call::way(call, found)?;
     let says_size = |one: &Operation| matches!(one, Operation::Send | Operation::Receive);
     if let (Way::Asked(operations), Some(_), Err(beginning)) = (&way, error.size, &found.syscalls)
         && !operations.iter().all(|(one, _)| says_size(one))
@@ -87,6 +91,10 @@ fn fit(error: &SyscallError, call: Syscall, found: &Found) -> Result<Way, String
     }
     Ok(way)
 }
+
+/// Why one call is not met by itself.
+const NOT_ALONE: &str =
+    "security modules are asked about all that does the same; give the name without `=`";
 
 /// Names that the doctor answers for.
 const NAMES: [&str; 25] = [
@@ -110,10 +118,9 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
 fn mechanism(name: &str, found: &Found) -> Result<String, String> {
     let name: SyscallName =
         name.parse().map_err(|invalid: chaos_common::invalid::Invalid| invalid.problem)?;
-    let calls = call::present(&name, found).into_iter();
-    let ways: BTreeSet<String> = calls
-        .map(|call| call::way(call, found).map(|way| way.to_string()))
-        .collect::<Result<_, _>>()?;
+    let calls = call::present(&name, found).into_iter().collect();
+    let ways = call::ways(&calls, found).into_values().map(|way| Ok(way?.to_string()));
+    let ways: BTreeSet<String> = ways.collect::<Result<_, String>>()?;
     Ok(ways.into_iter().collect::<Vec<_>>().join("; "))
 }
 
@@ -251,11 +258,37 @@ mod tests {
 
     #[test]
     fn a_call_that_is_there_and_cannot_be_met_is_named() {
+        let found = || Found::everything().without_types_of("getpid");
+        let error = planned("calls: ['=getpid', open], errno: EAGAIN", found()).unwrap_err();
+        assert!(error.contains("types have no function for getpid"), "{error}");
+        assert!(planned("calls: ['=getpid', open], errno: EIO, partial: true", found()).is_ok());
+    }
+
+    #[test]
+    fn a_call_alone_is_met_at_its_beginning_or_not_at_all() {
+        let error = planned("calls: ['=creat'], errno: EIO", Found::operations_only());
+        assert!(error.unwrap_err().contains("=creat: security modules are asked about all"));
+        assert!(planned("calls: ['=creat', open], errno: EIO", Found::operations_only()).is_ok());
+        assert!(planned("calls: [creat], errno: EIO", Found::operations_only()).is_ok());
+        assert!(planned("calls: ['=creat'], errno: EIO", Found::everything()).is_ok());
+    }
+
+    #[test]
+    fn what_does_the_same_as_a_call_that_cannot_be_met_is_asked_about_once() {
         let found = || Found::everything().without_types_of("fork");
-        let error = planned("calls: [clone], errno: EAGAIN", found()).unwrap_err();
-        assert!(error.contains("types have no function for fork"), "{error}");
-        assert!(planned("calls: ['=clone'], errno: EAGAIN", found()).is_ok());
-        assert!(planned("calls: [clone], errno: EAGAIN, partial: true", found()).is_ok());
+        let fork = Operation::Fork.bit();
+        let (rule, ..) = planned("calls: [clone], errno: EAGAIN", found()).unwrap();
+        assert_eq!((rule.calls, rule.operations), ([0; 8], fork));
+        let (rule, ..) = planned("calls: ['@process', openat], errno: EAGAIN", found()).unwrap();
+        assert!(rule.operations == fork && rule.calls != [0; 8], "{rule:?}");
+        let clone = Syscall::named("clone").unwrap().number();
+        assert_eq!(rule.calls[usize::from(clone) / 64] & 1 << (clone % 64), 0);
+        let (rule, ..) = planned("calls: ['=clone'], errno: EAGAIN", found()).unwrap();
+        assert!(rule.operations == 0 && rule.calls != [0; 8], "{rule:?}");
+        let (rule, ..) = planned("calls: [clone], errno: EAGAIN", Found::everything()).unwrap();
+        assert_eq!(rule.operations, 0);
+        let told = mechanism("clone", &found()).unwrap();
+        assert_eq!(told, "fmod_ret on security_task_alloc");
     }
 
     #[test]

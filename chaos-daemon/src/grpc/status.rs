@@ -105,7 +105,7 @@ fn kernel(error: &KernelError) -> Status {
     let (code, reason) = match error {
         KernelError::TargetFull { .. }
         | KernelError::NodeFull { .. }
-        | KernelError::PrefixesFull
+        | KernelError::PrefixesFull(_)
         | KernelError::TooManyLevels { .. } => (Code::ResourceExhausted, "TARGET_FULL"),
         KernelError::PortTaken { .. } | KernelError::PortHeld { .. } => {
             (Code::FailedPrecondition, "PORT_TAKEN")

@@ -55,9 +55,9 @@ pub enum KernelError {
     },
     /// The table of address ranges is full.
     #[error(
-        "there is no room for more address ranges on this node; recover some injections first, or filter by fewer"
+        "there is no room for more {0} on this node; recover some injections first, or give fewer"
     )]
-    PrefixesFull,
+    PrefixesFull(&'static str),
     /// Patterns that no automaton of ours has room for.
     #[error("{0}")]
     Patterns(String),

@@ -20,13 +20,14 @@ pub(super) const DIGEST: &str = env!("CHAOS_OBJECTS_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 15] = [
+const PINNED_MAPS: [&str; 16] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
     "TARGETS",
     "RULES",
     "PREFIXES",
+    "NAMES",
     "STATE",
     "STATS",
     "EVENTS",
@@ -39,7 +40,7 @@ const PINNED_MAPS: [&str; 15] = [
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.
-const OWN_MAPS: [&str; 3] = ["PACKET", ".rodata", ".bss"];
+const OWN_MAPS: [&str; 4] = ["PACKET", "QUESTIONS", ".rodata", ".bss"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +234,11 @@ impl Object {
         let failed = |source| KernelError::Program { program: name, source };
         let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
         if program.fd().is_err() {
-            program.load().map_err(failed)?;
+            let loaded = program.load();
+            // With what the verifier says, which is long.
+            let said =
+                loaded.inspect_err(|error| tracing::debug!(%error, name, "a program was refused"));
+            said.map_err(failed)?;
         }
         Ok(program)
     }

@@ -5,13 +5,14 @@ use std::{fmt, net::IpAddr};
 use aya::maps::lpm_trie::Key;
 use chaos_common::{
     abi::{
-        NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix, Shape,
+        Name, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix,
+        Shape,
     },
-    fault::{BindAddress, NetworkFilter, NetworkOccupy},
+    fault::{BindAddress, NetworkFilter, NetworkOccupy, Questions},
     value::Cidr,
 };
 
-use super::{layout::Part, rule_id::RuleId};
+use super::{layout::Part, prefixes::Entry, rule_id::RuleId};
 
 /// A rule, and what of it lies in other tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub(super) fn without(f: &mut fmt::Formatter<'_>, about: &str, missing: &str) ->
 pub enum About {
     /// Packets, or calls that would send some.
     Packets(Box<NetworkFilter>),
+    /// Questions to name servers, and the packets that carry them.
+    Questions(Box<NetworkFilter>, Box<Questions>),
     /// Calls, with what is said of them, and what of them is left out and why.
     Calls(Box<NetworkFilter>, String, String),
     /// Calls that would bind to a port.
@@ -45,7 +48,7 @@ impl About {
     /// What programs have to know of the kernel.
     pub(super) fn parts(&self) -> Vec<Part> {
         match self {
-            Self::Packets(filter) | Self::Calls(filter, ..) => {
+            Self::Packets(filter) | Self::Questions(filter, _) | Self::Calls(filter, ..) => {
                 let device = filter.interface.as_ref().map(|_| Part::Device);
                 let socket = (!filter.neighbours.is_empty()).then_some(Part::Socket);
                 device.into_iter().chain(socket).collect()
@@ -68,9 +71,9 @@ impl About {
         })
     }
 
-    pub(super) fn prefixes(&self, id: RuleId) -> Vec<(Key<Prefix>, u32)> {
+    pub(super) fn prefixes(&self, id: RuleId) -> Vec<Entry<Prefix>> {
         match self {
-            Self::Packets(filter) | Self::Calls(filter, ..) => {
+            Self::Packets(filter) | Self::Questions(filter, _) | Self::Calls(filter, ..) => {
                 let include = filter.remote.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
                 let except = filter.except.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
                 let key = |(cidr, verdict): (Cidr, u32)| {
@@ -86,12 +89,23 @@ impl About {
             }
         }
     }
+
+    pub(super) fn names(&self, id: RuleId) -> Vec<Entry<Name>> {
+        match self {
+            Self::Questions(_, questions) => {
+                let key = |(bits, name, verdict)| (Key::new(bits, name), verdict);
+                questions.prefixes(id.0).into_iter().map(key).collect()
+            }
+            Self::Packets(_) | Self::Calls(..) | Self::Binding(_) => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packets(filter) => filter.fmt(f),
+            Self::Questions(_, questions) => write!(f, "questions for {questions}"),
             Self::Calls(_, said, missing) => without(f, said, missing),
             Self::Binding(NetworkOccupy { ports, protocols, address, .. }) => {
                 write!(f, "bind to {protocols} {ports}")?;

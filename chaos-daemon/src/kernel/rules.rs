@@ -1,7 +1,7 @@
 //! The rules of the engine `net`, and what of them lies in tables of its own.
 
 use aya::maps::{HashMap, MapData};
-use chaos_common::abi::{Flow, FlowKey, NetRule, RuleStats, Shape};
+use chaos_common::abi::{Flow, FlowKey, Name, NetRule, Prefix, RuleStats, Shape};
 
 use super::{
     KernelError, RuleId,
@@ -15,7 +15,8 @@ use crate::target::Cgroup;
 
 pub(super) struct Rules {
     ledger: Ledger<NetRule>,
-    prefixes: Prefixes,
+    prefixes: Prefixes<Prefix>,
+    names: Prefixes<Name>,
     shapes: HashMap<MapData, u32, Shape>,
     flows: HashMap<MapData, FlowKey, Flow>,
 }
@@ -25,6 +26,7 @@ impl Rules {
         Ok(Self {
             ledger: Ledger::take(|name| object.take_map(name), "RULES")?,
             prefixes: Prefixes::take(object.take_map("PREFIXES")?)?,
+            names: Prefixes::take(object.take_map("NAMES")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
             flows: typed(object.take_map("FLOWS")?)?,
         })
@@ -39,10 +41,12 @@ impl Rules {
         let listing = listing(spec);
         if self.ledger.owns(id) {
             self.prefixes.write(id, spec.about.prefixes(id))?;
+            self.names.write(id, spec.about.names(id))?;
             return self.ledger.replace(id, spec.rule, listing);
         }
         self.ledger.own(id, target, listing)?;
         self.prefixes.write(id, spec.about.prefixes(id))?;
+        self.names.write(id, spec.about.names(id))?;
         if let Some(shape) = &spec.shape {
             self.shapes.insert(&id.0, &**shape, 0).map_err(at("write a rule's shape"))?;
         }
@@ -60,6 +64,7 @@ impl Rules {
         let seen = self.ledger.hide(id)?;
         gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
         self.prefixes.remove(id)?;
+        self.names.remove(id)?;
         for key in strangers(self.flows.keys(), |key| key.rule != id.0)? {
             gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
@@ -81,7 +86,8 @@ impl Rules {
         for key in strangers(self.flows.keys(), is_owned)? {
             gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
-        self.prefixes.sweep(|id| self.ledger.owns(id))
+        self.prefixes.sweep(|id| self.ledger.owns(id))?;
+        self.names.sweep(|id| self.ledger.owns(id))
     }
 
     pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
@@ -96,5 +102,5 @@ impl Rules {
 
 /// What ends a packet comes before what would be work for nothing.
 fn listing(spec: &RuleSpec) -> Listing {
-    Listing { rank: spec.rule.action, asks_peer: spec.rule.filter.asks_peer() }
+    Listing { rank: spec.rule.action, asks_more: spec.rule.filter.asks_more() }
 }

@@ -16,7 +16,7 @@
 #![no_main]
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET},
     helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
     macros::{cgroup_skb, cgroup_sock_addr, classifier},
@@ -33,7 +33,7 @@ use chaos_ebpf::{
         hop,
         instance::{is_judged, note_judged, spoiler},
         judge::{Fate, Judge, judge, own, read},
-        peer,
+        peer, question,
         socket::{End, Owner},
     },
     packet::Skb,
@@ -199,11 +199,18 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
         }
         true
     };
-    match judge::<C>(Hook::Egress, own(ctx), begin, || peer::find(ctx, Hook::Egress)) {
+    match judge::<C>(Hook::Egress, own(ctx), begin, || find_more(ctx, Hook::Egress)) {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Egress),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
     }
+}
+
+/// Finds out what headers do not say, for a rule that asks.
+#[inline(always)]
+fn find_more(ctx: &impl EbpfContext, hook: Hook) {
+    peer::find(ctx, hook);
+    question::read(ctx, hook);
 }
 
 /// What has just come in by an interface.
@@ -222,8 +229,8 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
         note_judged(Skb::of(ctx), Direction::In);
         true
     };
-    let find_peer = || peer::find(ctx, Hook::Arrival);
-    match judge::<C>(Hook::Arrival, |level| receiver.ancestor(level), begin, find_peer) {
+    let find_more = || find_more(ctx, Hook::Arrival);
+    match judge::<C>(Hook::Arrival, |level| receiver.ancestor(level), begin, find_more) {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Arrival),
         Fate::GoesOn => go_on(ctx, Hook::Arrival),
@@ -234,7 +241,7 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
     let begin = || read(ctx, Hook::Socket).is_some();
-    match judge::<C>(Hook::Socket, own(ctx), begin, || peer::find(ctx, Hook::Socket)) {
+    match judge::<C>(Hook::Socket, own(ctx), begin, || find_more(ctx, Hook::Socket)) {
         Fate::Lost => DISCARD,
         Fate::Untouched | Fate::GoesOn => DELIVER,
     }

@@ -4,10 +4,11 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Shape,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Respond,
+    Shape,
 };
 
-use super::flow;
+use super::{flow, respond::RESPONSE};
 use crate::{
     gate::{self, Firing},
     packet::Packet,
@@ -48,6 +49,10 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
             packet.verdict.answer = answer as u32;
             packet.verdict.departure_ns =
                 if packet.opens == 0 || wait_ns == 0 { 0 } else { departure(packet) + wait_ns };
+            true
+        }
+        action if action == Action::Respond as u32 => {
+            packet.verdict.answer = RESPONSE | Respond::of(&rule.parameters).code as u32;
             true
         }
         _ => true,

@@ -15,6 +15,7 @@ use super::{
     hop,
     instance::own_mark,
     reject,
+    respond::{self, RESPONSE},
     tables::PACKET,
 };
 use crate::packet::{Skb, Verdict};
@@ -61,7 +62,12 @@ extern "C" fn net_end(skb: *mut __sk_buff, hook: u32) -> u32 {
     let context = unsafe { Skb::new(skb) };
     let hook = Hook::of(hook);
     let Some(packet) = PACKET.get(hook as u32) else { return NOTHING_LEFT };
-    if packet.verdict.answer == 0 || !reject::turn_round(context, hook, packet) {
+    let is_turned = match packet.verdict.answer {
+        0 => false,
+        answer if answer & RESPONSE != 0 => respond::turn_round(context, hook, packet),
+        _ => reject::turn_round(context, hook, packet),
+    };
+    if !is_turned {
         return NOTHING_LEFT;
     }
     let back = match hook {

@@ -8,7 +8,7 @@ use chaos_common::abi::{
     Chance, MAX_PEERS, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix, Remotes,
 };
 
-use super::{flow, hook::Hook, socket::net_ancestor};
+use super::{flow, hook::Hook, question, socket::net_ancestor};
 use crate::{packet::Packet, ports::has_port};
 
 /// Addresses that rules are about, and ports to bind to.
@@ -26,6 +26,7 @@ pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
         && has_port(&filter.local_ports, packet.has_ports != 0, packet.local_port)
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
+        && (filter.question.asks == 0 || question::is_meant(id, hook, &filter.question))
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
 }
 

@@ -27,17 +27,17 @@ pub enum Fate {
 }
 
 /// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs before the first,
-/// and says whether there is a packet that they can be asked about; `find_peer` before the first that has to know
+/// and says whether there is a packet that they can be asked about; `find_more` before the first that has to know
 /// who is at the other end.
 #[inline(always)]
 pub fn judge<C: Judge>(
     hook: Hook,
     ancestor: impl Fn(u32) -> u64,
     begin: impl Fn() -> bool,
-    find_peer: impl Fn(),
+    find_more: impl Fn(),
 ) -> Fate {
-    match target::any_rule(ancestor, begin, find_peer, |id| C::judge(id, hook as u32)) {
-        Answer::NoTarget | Answer::NeedsPeer => Fate::Untouched,
+    match target::any_rule(ancestor, begin, find_more, |id| C::judge(id, hook as u32)) {
+        Answer::NoTarget | Answer::NeedsMore => Fate::Untouched,
         Answer::Passed => Fate::GoesOn,
         Answer::Fired => Fate::Lost,
     }
@@ -104,13 +104,13 @@ extern "C" fn net_read(skb: *mut __sk_buff, hook: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_judge(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, || knows_peer(hook), |rule| net_ask(rule, hook) != 0)
+    target::ask(cgroup, || knows_more(hook), |rule| net_ask(rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn net_judge_close(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, || knows_peer(hook), |rule| net_ask_close(rule, hook) != 0)
+    target::ask(cgroup, || knows_more(hook), |rule| net_ask_close(rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
@@ -126,8 +126,8 @@ extern "C" fn net_ask_close(rule: u32, hook: u32) -> u32 {
 }
 
 #[inline(always)]
-fn knows_peer(hook: u32) -> bool {
-    PACKET.get(hook).is_some_and(|packet| packet.knows_peer != 0)
+fn knows_more(hook: u32) -> bool {
+    PACKET.get(hook).is_some_and(|packet| packet.knows_more != 0)
 }
 
 /// 1 if a rule is about the packet that was read for a hook.

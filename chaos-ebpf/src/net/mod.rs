@@ -2,7 +2,8 @@
 //!
 //! [`filter`] says whether a rule is about a packet, [`flow`] what is known of its connection, [`judge`] asks
 //! all of its rules, and [`act`] notes what each wants. That is [carried out](carry_out) at last; what is to wait does
-//! so in a [`hop`], and what is to be answered is turned round by [`reject`].
+//! so in a [`hop`], and what is to be answered is turned round by [`reject`]. What a name server is asked is told by
+//! [`question`], and answered by [`respond`].
 
 pub mod act;
 pub mod attempt;
@@ -18,7 +19,9 @@ pub mod instance;
 pub mod judge;
 pub mod kernel;
 pub mod peer;
+pub mod question;
 pub mod reject;
 pub mod report;
+mod respond;
 pub mod socket;
 pub mod tables;

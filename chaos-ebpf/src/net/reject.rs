@@ -22,8 +22,8 @@ use crate::packet::{Packet, Skb, VLAN, absolute, network, relative};
 use crate::protocol::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 
 /// Bytes of an IPv4 header without options.
-const V4: u32 = 20;
-const V6: u32 = 40;
+pub(super) const V4: u32 = 20;
+pub(super) const V6: u32 = 40;
 const TCP: u32 = 20;
 const ICMP: u32 = 8;
 /// What is quoted of a transport that is not TCP.
@@ -56,7 +56,7 @@ pub fn turn_round(skb: Skb, hook: Hook, packet: &Packet) -> bool {
 /// to many.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_is_answered(skb: *mut __sk_buff, hook: u32) -> u32 {
+pub(super) extern "C" fn net_is_answered(skb: *mut __sk_buff, hook: u32) -> u32 {
     let Some(packet) = PACKET.get(hook) else { return 0 };
     u32::from(is_answered(skb, packet, Hook::of(hook)))
 }
@@ -103,7 +103,7 @@ fn is_answered(raw: *mut __sk_buff, packet: &Packet, hook: Hook) -> bool {
 
 /// The ends of an answer: from whom it seems to be, and to whom it goes.
 #[inline(always)]
-fn ends(packet: &Packet, hook: u32) -> (&[u8; 16], &[u8; 16], u16, u16) {
+pub(super) fn ends(packet: &Packet, hook: u32) -> (&[u8; 16], &[u8; 16], u16, u16) {
     match Hook::of(hook).direction() {
         Direction::Out => (&packet.remote, &packet.local, packet.remote_port, packet.local_port),
         Direction::In => (&packet.local, &packet.remote, packet.local_port, packet.remote_port),
@@ -285,7 +285,7 @@ fn icmp(kind: u8, code: u8, rest: u64) -> [u32; 2] {
 }
 
 #[inline(always)]
-fn header_v4(protocol: u8, length: u32, from: u32, to: u32) -> [u32; 5] {
+pub(super) fn header_v4(protocol: u8, length: u32, from: u32, to: u32) -> [u32; 5] {
     const DO_NOT_FRAGMENT: u8 = 0x40;
     let [high, low] = (length as u16).to_be_bytes();
     let mut words = [
@@ -300,7 +300,7 @@ fn header_v4(protocol: u8, length: u32, from: u32, to: u32) -> [u32; 5] {
 }
 
 #[inline(always)]
-fn header_v6(protocol: u8, length: u32, from: &[u8; 16], to: &[u8; 16]) -> [u32; 10] {
+pub(super) fn header_v6(protocol: u8, length: u32, from: &[u8; 16], to: &[u8; 16]) -> [u32; 10] {
     let [high, low] = (length as u16).to_be_bytes();
     [
         u32::from_ne_bytes([0x60, 0, 0, 0]),
@@ -317,6 +317,6 @@ fn header_v6(protocol: u8, length: u32, from: &[u8; 16], to: &[u8; 16]) -> [u32;
 }
 
 #[inline(always)]
-fn at(bytes: &[u8; 16], at: usize) -> u32 {
+pub(super) fn at(bytes: &[u8; 16], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

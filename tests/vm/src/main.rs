@@ -16,6 +16,8 @@ mod call_programs;
 mod call_rules;
 #[path = "../tests/crash.rs"]
 mod crash;
+#[path = "../tests/dns_error.rs"]
+mod dns_error;
 #[path = "../tests/exec.rs"]
 mod exec;
 #[path = "../tests/file_delay.rs"]
@@ -105,6 +107,7 @@ fn main() -> Result<ExitCode> {
                 socket_error::trials(),
                 harness::Tier::Address.trials(socket_error::by_address),
                 memory_error::trials(),
+                dns_error::trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
                 call_programs::trials(),

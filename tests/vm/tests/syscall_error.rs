@@ -403,7 +403,7 @@ fn only_the_sizes_and_kinds_that_are_meant() -> Result<()> {
         if kind == "pipe" && !begins(&client)? {
             continue;
         }
-        let fault = syscalls_with(&["=pread64"], "EIO", |error| {
+        let fault = syscalls_with(&["pread64"], "EIO", |error| {
             error.files = vec![kind.into()];
         });
         let injection = client.inject(fault.on(&stage.target))?;

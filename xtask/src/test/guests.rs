@@ -19,8 +19,8 @@ const OWN_SUITES: [&str; 6] = ["bad_input", "crash", "exec", "lifecycle", TAP, "
 /// The part of any suite that holds packets in the daemon: `…::tap::…`.
 const TAP: &str = "tap";
 
-/// The suites of the network family begin so.
-const NETWORK: &str = "network_";
+/// The suites of the families that are about packets begin so.
+const NETWORK: [&str; 2] = ["network_", "dns_"];
 
 /// A suite of the network family that the kernel without `fq` runs too: packets wait in all of its tests, and without
 /// `fq` they wait in the daemon. It is a short one.
@@ -57,7 +57,7 @@ impl Plan {
             Some(&self.milestones)
         } else if suite == CALL_PROGRAMS {
             Some(&self.ways_of_calls)
-        } else if suite.starts_with(NETWORK) {
+        } else if NETWORK.iter().any(|start| suite.starts_with(start)) {
             Some(&self.networked)
         } else {
             None

@@ -242,5 +242,5 @@ fn sites(calls: &Calls, found: &Found) -> BTreeSet<Site> {
             .flat_map(|(first, others)| std::iter::once(first).chain(others.iter().copied()))
     });
     let all = functions.map(Site::Syscall).chain(operations.map(Site::Operation));
-    all.filter(|site| found.functions.contains_key(site.function())).collect()
+    all.filter(|site| found.meets(site.function())).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use aya::maps::lpm_trie::Key;
 use chaos_common::{
-    abi::{CallRule, Glob, GlobOf, PREFIX_EXCEPT, PREFIX_INCLUDE},
+    abi::{CallRule, Glob, GlobOf, PREFIX_EXCEPT, PREFIX_INCLUDE, Prefix},
     value::{Cidr, PathGlob, Remotes},
 };
 
@@ -58,7 +58,7 @@ impl CallSpec {
         asked.map(compile).collect()
     }
 
-    pub(super) fn prefixes(&self, id: RuleId) -> Vec<Entry> {
+    pub(super) fn prefixes(&self, id: RuleId) -> Vec<Entry<Prefix>> {
         let include = self.remotes.0.iter().map(|cidr| (cidr, PREFIX_INCLUDE));
         let except = self.remotes.1.iter().map(|cidr| (cidr, PREFIX_EXCEPT));
         let entry = |(cidr, verdict): (Cidr, u32)| {

@@ -1,7 +1,9 @@
 //! The rules of the engine `call`, and what of them lies in tables of its own.
 
 use aya::maps::{Array, HashMap, Map, MapData};
-use chaos_common::abi::{CallRule, Glob, GlobKey, GlobOf, HeldCall, RuleStats, Signature, Wait};
+use chaos_common::abi::{
+    CallRule, Glob, GlobKey, GlobOf, HeldCall, Prefix, RuleStats, Signature, Wait,
+};
 
 use super::{object::Object, prefilters::Prefilters, rule_spec::CallSpec, signatures};
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
 pub(in crate::kernel) struct Rules {
     ledger: Ledger<CallRule>,
     prefilters: Prefilters,
-    prefixes: Prefixes,
+    prefixes: Prefixes<Prefix>,
     globs: HashMap<MapData, GlobKey, Glob>,
     /// What is to wait, until when.
     held: HashMap<MapData, HeldCall, Wait>,
@@ -26,7 +28,7 @@ pub(in crate::kernel) struct Rules {
 
 /// A call that fails need not wait.
 fn listing(rule: &CallRule) -> Listing {
-    Listing { rank: u32::from(rule.errno == 0), asks_peer: false }
+    Listing { rank: u32::from(rule.errno == 0), asks_more: false }
 }
 
 impl Rules {

@@ -93,7 +93,14 @@ impl Found {
     #[must_use]
     pub fn meets_syscall(&self, call: Syscall) -> bool {
         let mut functions = signatures::functions(call).into_iter();
-        functions.any(|function| self.functions.contains_key(&function.name))
+        functions.any(|function| self.meets(&function.name))
+    }
+
+    /// Whether a program can be attached to a function. A probe finds one by its symbol, any other by the kernel's types.
+    pub(in crate::kernel) fn meets(&self, function: &str) -> bool {
+        let is_probed =
+            self.syscalls == Ok(SyscallTier::Override) && self.symbols.contains(function);
+        is_probed || self.functions.contains_key(function)
     }
 
     /// Whether the kernel asks at a hook.

@@ -70,6 +70,21 @@ impl Agent {
         Ok(Self { child: Mutex::new(child), pid, pipes: Mutex::new(Some(Pipes { to, from })) })
     }
 
+    /// Sends bytes to a UDP port, and says what comes from there in time.
+    pub(crate) fn question(
+        &self,
+        to: SocketAddr,
+        bytes: &[u8],
+        connects: bool,
+        within: Duration,
+    ) -> Result<Option<Vec<u8>>> {
+        let (bytes, within_ms) = (bytes.to_vec(), within.as_millis() as u64);
+        match self.ask(&Ask::Question { to, bytes, connects, within_ms })? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            other => bail!("not bytes: {other:?}"),
+        }
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid

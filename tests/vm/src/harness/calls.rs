@@ -144,7 +144,8 @@ impl Common for Conditions {
             | Fault::NetworkRate(_)
             | Fault::NetworkPartition(_)
             | Fault::NetworkReject(_)
-            | Fault::NetworkOccupy(_) => {}
+            | Fault::NetworkOccupy(_)
+            | Fault::DnsError(_) => {}
         }
     }
 }

@@ -26,6 +26,7 @@ const TYPE_A: [u8; 2] = [0, 1];
 #[derive(Debug)]
 pub(crate) struct NameServer {
     names: Arc<Mutex<Names>>,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
     closes: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,11 +41,14 @@ impl NameServer {
         })?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let (names, closes) = (Arc::<Mutex<Names>>::default(), Arc::<AtomicBool>::default());
-        let (own, is_over) = (Arc::clone(&names), Arc::clone(&closes));
+        let heard = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let (own, ears, is_over) = (Arc::clone(&names), Arc::clone(&heard), Arc::clone(&closes));
         let thread = thread::spawn(move || {
             let mut question = [0; 512];
             while !is_over.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
+                let packet = question[..length].to_vec();
+                ears.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
                 let names = own.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(answer) = answer(&question[..length], &names) {
                     // Whoever does not listen asks again.
@@ -52,7 +56,12 @@ impl NameServer {
                 }
             }
         });
-        Ok(Self { names, closes, thread: Some(thread) })
+        Ok(Self { names, heard, closes, thread: Some(thread) })
+    }
+
+    /// What it was sent since somebody last asked, whatever it made of it.
+    pub(crate) fn take_heard(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gives a name other addresses from now on.

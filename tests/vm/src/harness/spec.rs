@@ -117,6 +117,12 @@ impl From<v1::NetworkReject> for Network {
     }
 }
 
+impl From<v1::DnsError> for Network {
+    fn from(error: v1::DnsError) -> Self {
+        Self::new(Fault::DnsError(error))
+    }
+}
+
 impl From<v1::NetworkOccupy> for Network {
     fn from(occupy: v1::NetworkOccupy) -> Self {
         Self::new(Fault::NetworkOccupy(occupy))
@@ -222,7 +228,8 @@ impl Common for v1::NetworkFilter {
             | Fault::FileError(_)
             | Fault::FileDelay(_)
             | Fault::SocketError(_)
-            | Fault::MemoryError(_) => {}
+            | Fault::MemoryError(_)
+            | Fault::DnsError(_) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ mod deed;
 mod grpc;
 mod passed;
 mod protocol;
+mod question;
 mod steady;
 mod stream;
 mod swept;
@@ -110,6 +111,9 @@ impl Victim {
             }
             Ask::Take { socket, at_least, within_ms } => {
                 Ok(Answer::Arrivals(self.datagrams(socket)?.take(at_least, within_ms)?))
+            }
+            Ask::Question { to, bytes, connects, within_ms } => {
+                Ok(Answer::Bytes(question::ask(to, &bytes, connects, within_ms)?))
             }
             Ask::Errors { socket } => Ok(Answer::Errors(self.datagrams(socket)?.errors()?)),
             Ask::Listen { bind } => {

@@ -53,6 +53,8 @@ pub(crate) enum Ask {
     Close { socket: Handle },
     /// Go to another network namespace; open sockets stay. Answer: `Done`.
     Enter { netns: PathBuf },
+    /// Send bytes to a UDP port, and wait for some from there. Answer: `Bytes`.
+    Question { to: SocketAddr, bytes: Vec<u8>, connects: bool, within_ms: u64 },
     /// Take another directory for the root of all files. Answer: `Done`.
     Chroot { root: PathBuf },
     /// Lock the own network namespace against everybody (`flock`), until the process ends. Answer: `Done`.
@@ -118,6 +120,7 @@ pub(crate) enum Answer {
     Arrivals(Vec<Arrival>),
     Number(u64),
     Text(String),
+    Bytes(Option<Vec<u8>>),
     Errors(Errors),
     Exchanged(Exchanged),
     Served(Served),

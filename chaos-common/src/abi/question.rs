@@ -1,0 +1,57 @@
+//! Questions to name servers (RFC 1035), and which of them a rule is about.
+
+/// Bytes of a name that are told from each other: with its length bytes, and a zero at its end, which a name of the
+/// longest kind has no room for.
+pub const NAME_BYTES: usize = 252;
+/// Bits of a [`Name`] before the name, to be added to the length of its prefix.
+pub const NAME_HEAD_BITS: u32 = 32;
+/// Value of names that a rule is about.
+pub const NAME_INCLUDE: u32 = 1;
+/// Value of names that it is not about.
+pub const NAME_EXCEPT: u32 = 0;
+/// Types of records that one rule can name.
+pub const MAX_QUESTION_TYPES: usize = 8;
+
+/// Names of a rule, as a prefix: read from its end, a name's parent domains are what it begins with.
+///
+/// `api.example.com` is `moc\3elpmaxe\7ipa\3` and a zero: the bytes of the question's name from the last one to the
+/// first, in small letters, without the root's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct Name {
+    /// The rule.
+    pub rule: u32,
+    /// From its end.
+    pub bytes: [u8; NAME_BYTES],
+}
+
+/// Which questions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct QuestionFilter {
+    /// 1 if the packet is to be a question; 0 is any packet.
+    pub asks: u32,
+    /// 1 if only names with a [`NAME_INCLUDE`] are meant; 0 is all.
+    pub is_listed: u32,
+    /// Types of records; 0 ends the list, and none is all.
+    pub types: [u16; MAX_QUESTION_TYPES],
+}
+
+impl QuestionFilter {
+    /// Whether a type of records is meant.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_type(&self, wanted: u16) -> bool {
+        if self.types[0] == 0 {
+            return true;
+        }
+        let mut at = 0;
+        while at < MAX_QUESTION_TYPES {
+            if self.types[at] == wanted {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+}

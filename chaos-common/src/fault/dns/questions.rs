@@ -1,0 +1,260 @@
+//! Which questions to name servers.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    abi::{MAX_QUESTION_TYPES, NAME_EXCEPT, NAME_INCLUDE, Name, QuestionFilter},
+    fault::{Direction, NetworkFilter, Protocol},
+    invalid::{At, Invalid},
+    proto::v1,
+    value::{DnsPattern, DnsType, PortRange, PortRanges, Remotes},
+    wire::list,
+};
+
+/// Patterns that one fault may have, with and without those that it leaves out.
+const MOST: usize = 10_000;
+/// Where name servers listen.
+const PORT: u16 = 53;
+
+/// Questions of the target, over UDP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Questions {
+    /// For these names; at least one.
+    pub names: Vec<DnsPattern>,
+    /// But not for these: what is more particular counts.
+    pub except: Vec<DnsPattern>,
+    /// For records of these types; none is all.
+    pub types: Vec<DnsType>,
+    /// To these name servers; none is all.
+    pub servers: Remotes,
+    /// At these ports; none is 53.
+    pub ports: PortRanges,
+}
+
+impl Questions {
+    /// Checks how many there are.
+    ///
+    /// # Errors
+    /// When there is no name, or too much.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        if self.names.is_empty() {
+            let problem = "is empty; give names, as api.example.com or *.internal, or ** for all";
+            return Err(Invalid::new(problem).at("names"));
+        }
+        for (patterns, field) in [(&self.names, "names"), (&self.except, "except")] {
+            if patterns.len() > MOST {
+                let problem = format!("has {} patterns; the most is {MOST}", patterns.len());
+                return Err(Invalid::new(problem).at(field));
+            }
+        }
+        if self.types.len() > MAX_QUESTION_TYPES {
+            let problem =
+                format!("has {} types; the most is {MAX_QUESTION_TYPES}", self.types.len());
+            return Err(Invalid::new(problem).at("types"));
+        }
+        Ok(self)
+    }
+
+    /// The packets that carry them.
+    #[must_use]
+    pub fn packets(&self) -> NetworkFilter {
+        let usual = || PortRange::new(PORT, PORT).and_then(|port| PortRanges::try_from(vec![port]));
+        let ports =
+            if self.ports.is_empty() { usual().unwrap_or_default() } else { self.ports.clone() };
+        NetworkFilter {
+            direction: Some(Direction::Out),
+            protocols: vec![Protocol::Udp],
+            remote: self.servers.clone(),
+            remote_ports: ports,
+            ..NetworkFilter::default()
+        }
+    }
+
+    /// The same as the kernel reads it, but for the names.
+    #[must_use]
+    pub fn to_abi(&self) -> QuestionFilter {
+        let mut types = [0; MAX_QUESTION_TYPES];
+        for (slot, kind) in types.iter_mut().zip(&self.types) {
+            *slot = kind.number();
+        }
+        let is_all = self.except.is_empty() && self.names.iter().any(DnsPattern::is_all);
+        QuestionFilter { asks: 1, is_listed: u32::from(!is_all), types }
+    }
+
+    /// Names as the kernel reads them: a prefix, how many bits of it count, and whether what begins so is meant.
+    #[must_use]
+    pub fn prefixes(&self, rule: u32) -> Vec<(u32, Name, u32)> {
+        if self.to_abi().is_listed == 0 {
+            return Vec::new();
+        }
+        let all = || self.names.iter().chain(&self.except);
+        // A domain itself begins as what lies below it.
+        let tops = all().filter_map(DnsPattern::top);
+        let mut entries = BTreeMap::new();
+        for pattern in tops {
+            let verdict = if self.means(pattern.name()) { NAME_INCLUDE } else { NAME_EXCEPT };
+            entries.insert(pattern.to_abi(rule), verdict);
+        }
+        let include = self.names.iter().map(|pattern| (pattern, NAME_INCLUDE));
+        let except = self.except.iter().map(|pattern| (pattern, NAME_EXCEPT));
+        for (pattern, verdict) in include.chain(except) {
+            entries.insert(pattern.to_abi(rule), verdict);
+        }
+        entries.into_iter().map(|((bits, name), verdict)| (bits, name, verdict)).collect()
+    }
+
+    /// Whether a name is meant, in small letters.
+    #[must_use]
+    pub fn means(&self, name: &str) -> bool {
+        let best = |patterns: &[DnsPattern]| {
+            patterns.iter().filter_map(|pattern| pattern.fits(name)).max()
+        };
+        match (best(&self.names), best(&self.except)) {
+            (Some(include), Some(except)) => include > except,
+            (include, None) => include.is_some(),
+            (None, Some(_)) => false,
+        }
+    }
+}
+
+impl TryFrom<v1::DnsQuestions> for Questions {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::DnsQuestions) -> Result<Self, Invalid> {
+        Ok(Self {
+            names: list(wire.names, |name| name.parse()).at("names")?,
+            except: list(wire.except, |name| name.parse()).at("except")?,
+            types: list(wire.types, |kind| kind.parse()).at("types")?,
+            servers: list(wire.servers, |text| text.parse())
+                .and_then(Remotes::try_from)
+                .at("servers")?,
+            ports: list(wire.ports, TryInto::try_into)
+                .and_then(PortRanges::try_from)
+                .at("ports")?,
+        })
+    }
+}
+
+impl From<&Questions> for v1::DnsQuestions {
+    fn from(questions: &Questions) -> Self {
+        fn texts<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+            items.into_iter().map(|item| item.to_string()).collect()
+        }
+        Self {
+            names: texts(&questions.names),
+            except: texts(&questions.except),
+            types: texts(&questions.types),
+            servers: texts(questions.servers.iter()),
+            ports: questions.ports.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Questions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// More are only counted.
+        const SHOWN: usize = 8;
+        fn some<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+            for (n, item) in items.iter().take(SHOWN).enumerate() {
+                write!(f, "{}{item}", if n > 0 { " " } else { "" })?;
+            }
+            if items.len() > SHOWN {
+                write!(f, " and {} more", items.len() - SHOWN)
+            } else {
+                Ok(())
+            }
+        }
+        some(f, &self.names)?;
+        if !self.except.is_empty() {
+            f.write_str(" but not ")?;
+            some(f, &self.except)?;
+        }
+        if !self.types.is_empty() {
+            f.write_str(", ")?;
+            some(f, &self.types)?;
+        }
+        if !self.servers.is_empty() {
+            write!(f, ", from {}", self.servers)?;
+        }
+        if !self.ports.is_empty() {
+            write!(f, ", ports {}", self.ports)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::abi::NAME_HEAD_BITS;
+
+    fn questions(names: &[&str], except: &[&str]) -> Questions {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let wire =
+            v1::DnsQuestions { names: texts(names), except: texts(except), ..Default::default() };
+        wire.try_into().unwrap()
+    }
+
+    /// As the programs do: the longest prefix decides.
+    fn found(questions: &Questions, name: &str) -> bool {
+        if questions.to_abi().is_listed == 0 {
+            return true;
+        }
+        let entries = questions.prefixes(7);
+        let wanted = name.parse::<DnsPattern>().unwrap().to_abi(7).1.bytes;
+        let table: HashMap<(u32, Name), u32> =
+            entries.iter().map(|(bits, name, verdict)| ((*bits, *name), *verdict)).collect();
+        assert_eq!(table.len(), entries.len());
+        let fits = |bits: u32, name: &Name| {
+            let bytes = (bits - NAME_HEAD_BITS) as usize / 8;
+            name.bytes[..bytes] == wanted[..bytes]
+        };
+        let best = table
+            .iter()
+            .filter(|((bits, name), _)| fits(*bits, name))
+            .max_by_key(|((bits, _), _)| *bits);
+        best.is_some_and(|(_, verdict)| *verdict == NAME_INCLUDE)
+    }
+
+    #[test]
+    fn what_is_more_particular_counts() {
+        for (names, except, name, wanted) in [
+            (&["a.b"][..], &[][..], "a.b", true),
+            (&["a.b"], &[], "x.a.b", false),
+            (&["*.b"], &[], "a.b", true),
+            (&["*.b"], &[], "b", false),
+            (&["*.b", "b"], &[], "b", true),
+            (&["**"], &["*.b"], "b", true),
+            (&["**"], &["*.b"], "a.b", false),
+            (&["**", "*.b"], &[], "b", true),
+            (&["**"], &["*.b", "b"], "b", false),
+            (&["*.b"], &["*.a.b"], "x.a.b", false),
+            (&["*.b"], &["*.a.b"], "a.b", true),
+            (&["*.b", "x.a.b"], &["*.a.b"], "x.a.b", true),
+            (&["a.b"], &["a.b"], "a.b", false),
+            (&["**"], &[], "anything", true),
+        ] {
+            let questions = questions(names, except);
+            assert_eq!(questions.means(name), wanted, "{questions}: {name}");
+            assert_eq!(found(&questions, name), wanted, "{questions}: {name}");
+        }
+    }
+
+    proptest! {
+        /// The kernel's table says what the patterns say.
+        #[test]
+        fn the_table_is_the_patterns(
+            names in prop::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}|\\*\\*", 1..5),
+            except in prop::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}", 0..4),
+            name in "[ab](\\.[ab]){0,3}",
+        ) {
+            let wire = v1::DnsQuestions { names, except, ..Default::default() };
+            let questions = Questions::try_from(wire).unwrap();
+            prop_assert_eq!(found(&questions, &name), questions.means(&name));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `dns error`: names are not found.
+
+use std::fmt;
+
+use super::dns::{DnsCode, Questions};
+use crate::{
+    invalid::{At, Invalid},
+    proto::v1,
+    value::{DnsPattern, DnsType, Percent, PortRanges, Remotes},
+    wire::percent,
+};
+
+/// Questions of the target to name servers fail.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct DnsError {
+    /// Which questions.
+    pub questions: Questions,
+    /// How they fail.
+    pub code: DnsCode,
+    /// Which share of them; more than 0.
+    pub percent: Percent,
+}
+
+impl DnsError {
+    /// From parts.
+    ///
+    /// # Errors
+    /// When nothing would fail.
+    pub fn new(
+        questions: Questions,
+        code: Option<DnsCode>,
+        percent: Option<Percent>,
+    ) -> Result<Self, Invalid> {
+        let percent = percent.unwrap_or(Percent::ALL).above_zero().at("percent")?;
+        Ok(Self { questions: questions.checked()?, code: code.unwrap_or_default(), percent })
+    }
+}
+
+impl fmt::Display for DnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { questions, code, percent } = self;
+        if *percent != Percent::ALL {
+            write!(f, "{percent} ")?;
+        }
+        write!(f, "{code} {questions}")
+    }
+}
+
+/// As it is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Raw {
+    names: Vec<DnsPattern>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    except: Vec<DnsPattern>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    types: Vec<DnsType>,
+    #[serde(default, skip_serializing_if = "Remotes::is_empty")]
+    servers: Remotes,
+    #[serde(default, skip_serializing_if = "PortRanges::is_empty")]
+    ports: PortRanges,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<DnsCode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<Percent>,
+}
+
+impl TryFrom<Raw> for DnsError {
+    type Error = Invalid;
+
+    fn try_from(raw: Raw) -> Result<Self, Invalid> {
+        let Raw { names, except, types, servers, ports, code, percent } = raw;
+        Self::new(Questions { names, except, types, servers, ports }, code, percent)
+    }
+}
+
+impl From<DnsError> for Raw {
+    fn from(error: DnsError) -> Self {
+        let DnsError { questions, code, percent } = error;
+        let Questions { names, except, types, servers, ports } = questions;
+        let percent = (percent != Percent::ALL).then_some(percent);
+        Self { names, except, types, servers, ports, code: Some(code), percent }
+    }
+}
+
+impl TryFrom<v1::DnsError> for DnsError {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::DnsError) -> Result<Self, Invalid> {
+        let questions = wire.questions.unwrap_or_default().try_into()?;
+        let code = if wire.code.is_empty() { None } else { Some(wire.code.parse().at("code")?) };
+        Self::new(questions, code, percent(wire.percent).at("percent")?)
+    }
+}
+
+impl From<&DnsError> for v1::DnsError {
+    fn from(error: &DnsError) -> Self {
+        Self {
+            questions: Some((&error.questions).into()),
+            code: error.code.to_string(),
+            percent: (error.percent != Percent::ALL).then(|| error.percent.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::{Spec, from_yaml};
+
+    fn parsed(fields: &str) -> Result<String, String> {
+        let text = format!("{{target: {{pid: 1}}, fault: {{dnsError: {{{fields}}}}}}}");
+        let specs: Vec<Spec> = from_yaml(&text).map_err(|error| error.to_string())?;
+        Ok(specs[0].fault.to_string())
+    }
+
+    #[test]
+    fn it_is_said_shortly() {
+        for (fields, said) in [
+            ("names: [a.b]", "SERVFAIL a.b"),
+            (
+                "names: ['*.B'], except: [x.b], types: [a, AAAA], code: nxdomain, percent: 5",
+                "5 % NXDOMAIN *.b but not x.b, A AAAA",
+            ),
+            (
+                "names: ['**'], servers: [10.0.0.0/8], ports: [5353], code: timeout",
+                "timeout **, from 10.0.0.0/8, ports 5353",
+            ),
+        ] {
+            assert_eq!(parsed(fields).unwrap(), format!("dns error {said}"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (fields, word) in [
+            ("names: []", "is empty; give names"),
+            ("names: [a], code: NO", "give one of FORMERR"),
+            ("names: [a], percent: 0", "0 %"),
+            ("names: [a], types: [B]", "no type of records"),
+            ("names: [a], types: [A, A, A, A, A, A, A, A, A]", "the most is 8"),
+            ("names: ['a.*']", "not its first label"),
+            ("code: REFUSED", "names"),
+        ] {
+            let error = parsed(fields).unwrap_err();
+            assert!(error.contains(word), "{fields}: {error}");
+        }
+    }
+}

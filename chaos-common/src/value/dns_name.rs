@@ -1,0 +1,159 @@
+//! Names of the domain name system, and patterns of them.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    abi::{NAME_BYTES, NAME_HEAD_BITS, Name},
+    invalid::{Invalid, shown},
+};
+
+/// A pattern of names that a name server is asked for: `api.example.com`, `*.internal` for all below a domain, `**` for
+/// all.
+///
+/// Capital and small letters are the same. The dot of the root may be there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsPattern {
+    /// In small letters, without the root's dot; empty is the root, below which everything lies.
+    name: String,
+    /// Names below it are meant, and not itself.
+    is_below: bool,
+}
+
+const HOW: &str = "give a name, as api.example.com, *.example.com for all below one, or ** for all";
+
+impl DnsPattern {
+    /// Whether it is every name.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.is_below && self.name.is_empty()
+    }
+
+    /// How well it fits a name: more is better, and nothing is not at all.
+    #[must_use]
+    pub fn fits(&self, name: &str) -> Option<usize> {
+        if !self.is_below {
+            return (self.name == name).then_some(usize::MAX);
+        }
+        if self.name.is_empty() {
+            return Some(0);
+        }
+        let rest = name.strip_suffix(self.name.as_str())?;
+        rest.ends_with('.').then_some(self.name.len())
+    }
+
+    /// The name itself, if it is a pattern of what lies below one.
+    #[must_use]
+    pub fn top(&self) -> Option<Self> {
+        let is_named = self.is_below && !self.name.is_empty();
+        is_named.then(|| Self { name: self.name.clone(), is_below: false })
+    }
+
+    /// Its name, without what stands for others.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As the kernel reads it: a prefix of names, and how many bits of that count.
+    #[must_use]
+    pub fn to_abi(&self, rule: u32) -> (u32, Name) {
+        let mut wire = wire(&self.name);
+        wire.reverse();
+        if !self.is_below {
+            wire.push(0);
+        }
+        let mut bytes = [0; NAME_BYTES];
+        bytes[..wire.len()].copy_from_slice(&wire);
+        (NAME_HEAD_BITS + 8 * wire.len() as u32, Name { rule, bytes })
+    }
+}
+
+/// A name as packets have it, but for the root's byte.
+fn wire(name: &str) -> Vec<u8> {
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect()
+}
+
+impl FromStr for DnsPattern {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        /// The longest label.
+        const LABEL: usize = 63;
+        if text == "**" || text == "*" {
+            return Ok(Self { name: String::new(), is_below: true });
+        }
+        let invalid = |why: &str| Invalid::new(format!("{} {why}; {HOW}", shown(text)));
+        let below = text.strip_prefix("*.").or_else(|| text.strip_prefix("**."));
+        let name = below.unwrap_or(text);
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        if name.contains('*') {
+            return Err(invalid("has a * that is not its first label"));
+        }
+        if !name.is_ascii() {
+            return Err(invalid("is not as name servers are asked for it (xn--…)"));
+        }
+        let is_label = |label: &str| {
+            let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            (1..=LABEL).contains(&label.len()) && label.bytes().all(is_letter)
+        };
+        // With a length for each label, and a zero behind it.
+        if !name.split('.').all(is_label) || name.len() + 2 > NAME_BYTES {
+            return Err(invalid("is no name"));
+        }
+        Ok(Self { name, is_below: below.is_some() })
+    }
+}
+
+impl fmt::Display for DnsPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.is_below, self.name.as_str()) {
+            (true, "") => f.write_str("**"),
+            (true, name) => write!(f, "*.{name}"),
+            (false, name) => f.write_str(name),
+        }
+    }
+}
+
+super::serde_as_text!(DnsPattern, "a name, as api.example.com, *.example.com or **");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> DnsPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_are_read_from_their_end() {
+        let (bits, name) = pattern("Api.Example.com.").to_abi(7);
+        assert_eq!(&name.bytes[..17], b"moc\x03elpmaxe\x07ipa\x03\0");
+        assert_eq!((bits, name.rule), (32 + 8 * 17, 7));
+        let (bits, name) = pattern("*.com").to_abi(7);
+        assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x03"[..]));
+        assert_eq!(pattern("**").to_abi(7).0, 32);
+    }
+
+    #[test]
+    fn what_is_more_particular_fits_better() {
+        let fits = |text: &str, name| pattern(text).fits(name);
+        assert!(fits("a.b", "a.b") > fits("*.b", "a.b") && fits("*.b", "a.b") > fits("**", "a.b"));
+        assert!(fits("*.b", "x.y.b").is_some());
+        for (text, name) in [("*.b", "b"), ("*.b", "ab"), ("a.b", "x.a.b"), ("*.b.c", "b.c")] {
+            assert_eq!(fits(text, name), None, "{text} {name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in ["", ".", "a..b", "*.", "a.*.b", "*a.b", "a b", "münchen.de", "-", "a.b/c"] {
+            let parsed = text.parse::<DnsPattern>();
+            assert!(parsed.is_err() || text == "-", "{text}: {parsed:?}");
+        }
+        let long = vec!["a".repeat(63); 4].join(".");
+        assert!(long.parse::<DnsPattern>().is_err());
+        assert!(long[5..].parse::<DnsPattern>().is_ok());
+        assert_eq!(pattern("**.b"), pattern("*.b"));
+    }
+}

@@ -1,0 +1,212 @@
+//! What a name server is asked: RFC 1035, 4.1.
+//!
+//! Only what is plain is taken for a question: one of them, for a name that is written out, in the class of the Internet,
+//! and nothing else with it but the options of EDNS. Whatever is not goes on untouched.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
+    helpers::generated::bpf_skb_load_bytes_relative,
+    macros::map,
+    maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
+};
+use chaos_common::abi::{NAME_BYTES, NAME_HEAD_BITS, NAME_INCLUDE, Name, QuestionFilter};
+
+use super::{hook::Hook, tables::PACKET};
+use crate::{packet::relative, protocol::IPPROTO_UDP};
+
+/// Names of all rules.
+#[map]
+static NAMES: LpmTrie<Name, u32> = LpmTrie::with_max_entries(1 << 20, 0);
+
+/// What the packet asks that this CPU is judging, at the index of its hook.
+#[map]
+static QUESTIONS: PerCpuArray<Question> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
+
+/// The header of UDP.
+pub(super) const UDP: u32 = 8;
+/// The header of DNS.
+pub(super) const HEADER: u32 = 12;
+/// Type and class, behind the name.
+const KIND: u32 = 4;
+/// A name, its type and class.
+const MOST: u32 = 255 + KIND;
+/// As long a text as there may be, and room for what is put behind it.
+pub(super) const ROOM: usize = 512;
+const IN: u16 = 1;
+
+/// A question.
+#[repr(C)]
+pub(super) struct Question {
+    /// Bytes of its name, without the root's; 0 is no question.
+    length: u32,
+    kind: u32,
+    /// 1 if there is something behind it.
+    pub(super) has_more: u32,
+    /// Its name as rules have theirs.
+    name: Key<Name>,
+    /// As it was asked, from its name on.
+    pub(super) text: [u8; ROOM],
+}
+
+impl Question {
+    /// Bytes from the header on: name, type and class.
+    #[inline(always)]
+    pub(super) const fn bytes(&self) -> u32 {
+        (self.length & 0xff) + 1 + KIND
+    }
+}
+
+/// The question that was read for a hook.
+#[inline(always)]
+pub(super) fn get(hook: u32) -> Option<&'static mut Question> {
+    let question = QUESTIONS.get_ptr_mut(hook)?;
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let question = unsafe { &mut *question };
+    (question.length != 0).then_some(question)
+}
+
+/// Reads what a packet asks, if it does.
+#[inline(always)]
+pub fn read(ctx: &impl EbpfContext, hook: Hook) {
+    let skb = ctx.as_ptr().cast();
+    if net_question(skb, hook as u32) != 0 {
+        net_name(hook as u32);
+    }
+}
+
+/// Whether a rule is about the question that was read for a hook.
+#[inline(always)]
+pub(super) fn is_meant(id: u32, hook: u32, filter: &QuestionFilter) -> bool {
+    let Some(question) = get(hook) else { return false };
+    if !filter.has_type(question.kind as u16) {
+        return false;
+    }
+    if filter.is_listed == 0 {
+        return true;
+    }
+    question.name.data.rule = id;
+    NAMES.get(&question.name).is_some_and(|verdict| *verdict == NAME_INCLUDE)
+}
+
+// Global functions: see `judge`.
+
+/// 1 if a packet asks something.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_question(skb: *mut __sk_buff, hook: u32) -> u32 {
+    let Some(question) = QUESTIONS.get_ptr_mut(hook) else { return 0 };
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let question = unsafe { &mut *question };
+    question.length = 0;
+    u32::from(load(skb, hook, question).is_some())
+}
+
+#[inline(always)]
+fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
+    /// A response, or another operation than to ask.
+    const NO_QUERY: u8 = 0xf8;
+    let packet = PACKET.get(hook)?;
+    if packet.protocol != u32::from(IPPROTO_UDP) || packet.has_ports == 0 {
+        return None;
+    }
+    let header: [u8; 12] = relative(skb, packet.transport + UDP)?;
+    // One question, no answers, no authorities, options at the most.
+    let counts = u64::from_be_bytes([
+        header[4], header[5], header[6], header[7], header[8], header[9], header[10], header[11],
+    ]);
+    if header[2] & NO_QUERY != 0 || counts & !1 != 1 << 48 {
+        return None;
+    }
+    let begin = packet.transport + UDP + HEADER;
+    let there = packet.end.checked_sub(begin)?;
+    let length = if there > MOST { MOST } else { there };
+    if length < 1 + KIND {
+        return None;
+    }
+    // SAFETY: the helper writes as many bytes, for which there is room; the context is valid while the program runs.
+    let status = unsafe {
+        bpf_skb_load_bytes_relative(
+            skb.cast(),
+            begin,
+            question.text.as_mut_ptr().cast(),
+            size(length),
+            BPF_HDR_START_NET,
+        )
+    };
+    if status != 0 {
+        return None;
+    }
+    question.has_more = counts as u32 & 1;
+    question.length = name_length(&question.text, length)?;
+    let at = question.length as usize & 0xff;
+    let half = |at: usize| u16::from_be_bytes([question.text[at], question.text[at + 1]]);
+    question.kind = u32::from(half(at + 1));
+    if half(at + 3) != IN {
+        question.length = 0;
+        return None;
+    }
+    Some(())
+}
+
+/// The same number, of which old verifiers see that it is from 1 to [`ROOM`]: they lose sight of it where it was compared
+/// in another register.
+#[inline(always)]
+fn size(length: u32) -> u32 {
+    let mut size = u64::from(length) - 1;
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: calculates only.
+    unsafe {
+        core::arch::asm!("{size} &= 511", "{size} += 1", size = inout(reg) size);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        size += 1;
+    }
+    size as u32
+}
+
+/// Bytes of a name, without the root's. `None` for what is none, or is the root.
+#[inline(always)]
+fn name_length(text: &[u8; ROOM], length: u32) -> Option<u32> {
+    /// The longest label; what is more points elsewhere.
+    const LABEL: u8 = 63;
+    let mut at = 0_u32;
+    for _ in 0..128 {
+        if at + 1 + KIND > length {
+            return None;
+        }
+        let label = text[at as usize & 0xff];
+        if label == 0 {
+            return (at != 0).then_some(at);
+        }
+        if label > LABEL {
+            return None;
+        }
+        at += u32::from(label) + 1;
+    }
+    None
+}
+
+/// Writes a question's name as rules have theirs. What has a zero in a label is no question.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_name(hook: u32) -> u32 {
+    let Some(question) = get(hook) else { return 0 };
+    let length = question.length as usize & 0xff;
+    for at in 0..NAME_BYTES {
+        if at >= length {
+            question.name.data.bytes[at] = 0;
+            break;
+        }
+        let byte = question.text[(length - 1 - at) & 0xff];
+        if byte == 0 {
+            question.length = 0;
+            return 0;
+        }
+        question.name.data.bytes[at] = byte.to_ascii_lowercase();
+    }
+    let told = if length < NAME_BYTES { length + 1 } else { NAME_BYTES };
+    question.name.prefix_len = NAME_HEAD_BITS + 8 * told as u32;
+    1
+}

@@ -1,0 +1,367 @@
+//! `dns error`: name servers seem to answer with errors, or not at all, for the names that are meant.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use chaos_common::proto::v1;
+use hickory_proto::{
+    op::{DnsResponse, Edns, Message, MessageType, Query, ResponseCode},
+    rr::{Name, RecordType},
+};
+
+use crate::harness::{Agent, Family, NameServer, Network, Stage, balanced, net, tests};
+
+/// Longer than an answer takes on a slow machine.
+const WITHIN: Duration = Duration::from_secs(10);
+/// As long as it takes to believe that there is none.
+const SILENCE: Duration = Duration::from_millis(500);
+const KNOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
+tests![
+    questions_fail_as_asked,
+    the_names_that_are_meant_fail,
+    the_question_comes_back_as_it_was_asked,
+    types_are_told_apart,
+    name_servers_are_told_apart,
+    a_share_and_a_budget_count_questions,
+    what_is_no_plain_question_goes_on,
+    a_resolver_on_the_loopback_is_met,
+    ten_thousand_names_are_known,
+];
+
+/// A fault for these names.
+fn error(names: &[&str], code: &str) -> v1::DnsError {
+    let names = names.iter().map(ToString::to_string).collect();
+    let questions = Some(v1::DnsQuestions { names, ..Default::default() });
+    v1::DnsError { questions, code: code.into(), ..Default::default() }
+}
+
+fn with(names: &[&str], change: impl FnOnce(&mut v1::DnsQuestions)) -> v1::DnsError {
+    let mut error = error(names, "REFUSED");
+    change(error.questions.get_or_insert_default());
+    error
+}
+
+fn on(stage: &Stage, error: v1::DnsError) -> v1::Spec {
+    Network::from(error).on(&stage.target)
+}
+
+/// The far end's, which knows a few names.
+fn server(stage: &Stage, family: Family) -> Result<(NameServer, SocketAddr)> {
+    let address = net::far(family);
+    let server = NameServer::start(&stage.net.far, address)?;
+    for name in ["a.example", "b.a.example", "c.b.a.example", "example", "ba.example", "other"] {
+        server.set(name, &[KNOWN]);
+    }
+    Ok((server, SocketAddr::new(address, 53)))
+}
+
+fn question(name: &str, kind: RecordType) -> Result<Message> {
+    let mut message = Message::query();
+    message.metadata.id = 0x5aa5;
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(format!("{name}."))?, kind));
+    Ok(message)
+}
+
+/// What comes back of a question, read as a resolver reads it.
+fn asked(agent: &Agent, to: SocketAddr, message: &Message) -> Result<Option<Message>> {
+    response(agent, to, &message.to_vec()?)
+}
+
+fn response(agent: &Agent, to: SocketAddr, bytes: &[u8]) -> Result<Option<Message>> {
+    let Some(answer) = agent.question(to, bytes, true, WITHIN)? else { return Ok(None) };
+    let read = DnsResponse::from_buffer(answer).context("that is no response")?;
+    Ok(Some(read.into_message()))
+}
+
+/// The code of the response to a question for an address.
+fn code(agent: &Agent, to: SocketAddr, name: &str) -> Result<ResponseCode> {
+    let response = asked(agent, to, &question(name, RecordType::A)?)?;
+    let response = response.with_context(|| format!("nobody answers for {name}"))?;
+    ensure!(
+        response.metadata.id == 0x5aa5 && response.metadata.message_type == MessageType::Response
+    );
+    ensure!(
+        (response.metadata.response_code == ResponseCode::NoError) == (response.answers.len() == 1)
+    );
+    Ok(response.metadata.response_code)
+}
+
+fn answers(agent: &Agent, to: SocketAddr, name: &str) -> Result<()> {
+    let code = code(agent, to, name)?;
+    ensure!(code == ResponseCode::NoError, "{name}: {code}");
+    Ok(())
+}
+
+fn fails(agent: &Agent, to: SocketAddr, name: &str, wanted: ResponseCode) -> Result<()> {
+    let code = code(agent, to, name)?;
+    ensure!(code == wanted, "{name}: {code}, not {wanted}");
+    Ok(())
+}
+
+fn questions_fail_as_asked() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    for family in net::families() {
+        let (server, to) = server(&stage, family)?;
+        for (word, wanted) in [
+            ("FORMERR", ResponseCode::FormErr),
+            ("", ResponseCode::ServFail),
+            ("NXDOMAIN", ResponseCode::NXDomain),
+            ("NOTIMP", ResponseCode::NotImp),
+            ("REFUSED", ResponseCode::Refused),
+        ] {
+            answers(&stage.victim, to, "a.example")?;
+            let injection = client.inject(on(&stage, error(&["a.example"], word)))?;
+            server.take_heard();
+            fails(&stage.victim, to, "a.example", wanted)?;
+            ensure!(server.take_heard().is_empty(), "the name server was asked all the same");
+            answers(&stage.victim, to, "other")?;
+            answers(&stage.bystander, to, "a.example")?;
+            let counters = balanced(&client.recover(&injection.id)?)?;
+            ensure!(counters.fired == 1 && counters.matched == 1, "{counters:?}");
+        }
+        let injection = client.inject(on(&stage, error(&["a.example"], "timeout")))?;
+        let ask = question("a.example", RecordType::A)?.to_vec()?;
+        for connects in [true, false] {
+            let answer = stage.victim.question(to, &ask, connects, SILENCE)?;
+            ensure!(answer.is_none(), "{family:?}: {answer:?}");
+        }
+        answers(&stage.victim, to, "other")?;
+        answers(&stage.bystander, to, "a.example")?;
+        client.recover(&injection.id)?;
+        answers(&stage.victim, to, "a.example")?;
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn the_names_that_are_meant_fail() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (_server, to) = server(&stage, Family::V4)?;
+    let all = ["a.example", "b.a.example", "c.b.a.example", "example", "ba.example", "other"];
+    for (names, except, hit) in [
+        (&["a.example"][..], &[][..], &["a.example"][..]),
+        (&["*.A.Example."], &[], &["b.a.example", "c.b.a.example"]),
+        (&["*.example"], &[], &["a.example", "b.a.example", "c.b.a.example", "ba.example"]),
+        (&["*.example", "example"], &["*.a.example"], &["a.example", "example", "ba.example"]),
+        (
+            &["**"],
+            &["example", "other"],
+            &["a.example", "b.a.example", "c.b.a.example", "ba.example"],
+        ),
+        (&["**"], &[], &all),
+    ] {
+        let error = with(names, |questions| {
+            questions.except = except.iter().map(ToString::to_string).collect();
+        });
+        let injection = client.inject(on(&stage, error))?;
+        for name in all {
+            let is_hit = hit.contains(&name);
+            if is_hit {
+                fails(&stage.victim, to, name, ResponseCode::Refused)
+            } else {
+                answers(&stage.victim, to, name)
+            }
+            .with_context(|| format!("{names:?} but {except:?}"))?;
+        }
+        client.recover(&injection.id)?;
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn the_question_comes_back_as_it_was_asked() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    for family in net::families() {
+        let (_server, to) = server(&stage, family)?;
+        client.inject(on(&stage, error(&["*.example"], "NXDOMAIN")))?;
+        // Letters as resolvers mix them, to see whether they come back.
+        let mut ask = question("A.eXaMpLe", RecordType::AAAA)?;
+        for (is_checked, wants_dnssec, size) in
+            [(true, None, 0), (false, Some(true), 1232), (true, Some(false), 4096)]
+        {
+            ask.metadata.checking_disabled = is_checked;
+            ask.metadata.recursion_desired = is_checked;
+            ask.edns = wants_dnssec.map(|wanted| {
+                let mut edns = Edns::new();
+                edns.set_max_payload(size).set_dnssec_ok(wanted);
+                edns
+            });
+            let response = asked(&stage.victim, to, &ask)?.context("no answer")?;
+            let told = &response.metadata;
+            ensure!(told.response_code == ResponseCode::NXDomain && told.id == ask.metadata.id);
+            ensure!(told.recursion_available && !told.authoritative && !told.truncation);
+            ensure!(!told.authentic_data && told.checking_disabled == is_checked);
+            ensure!(told.recursion_desired == is_checked, "{response:?}");
+            ensure!(
+                response.queries == ask.queries && response.answers.is_empty(),
+                "{response:?}, not {ask:?}"
+            );
+            let name = response.queries[0].name().to_string();
+            ensure!(name == "A.eXaMpLe.", "it was asked in other letters: {name}");
+            let flags = response.edns.as_ref().map(|edns| edns.flags().dnssec_ok);
+            ensure!(flags == wants_dnssec, "{response:?}");
+            let room = response.edns.as_ref().map_or(0, Edns::max_payload);
+            ensure!(room == size, "{response:?}");
+        }
+        client.recover_all()?;
+    }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn types_are_told_apart() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (_server, to) = server(&stage, Family::V4)?;
+    let fault = with(&["**"], |questions| {
+        questions.types = ["AAAA", "TXT", "TYPE65"].map(str::to_owned).to_vec();
+    });
+    client.inject(on(&stage, fault))?;
+    for (kind, is_hit) in [
+        (RecordType::A, false),
+        (RecordType::AAAA, true),
+        (RecordType::TXT, true),
+        (RecordType::HTTPS, true),
+        (RecordType::MX, false),
+        (RecordType::SRV, false),
+    ] {
+        let response = asked(&stage.victim, to, &question("other", kind)?)?.context("no answer")?;
+        let is_refused = response.metadata.response_code == ResponseCode::Refused;
+        ensure!(is_refused == is_hit, "{kind}: {response:?}");
+    }
+    client.recover_all()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn name_servers_are_told_apart() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (_one, to_one) = server(&stage, Family::V4)?;
+    let other = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 3));
+    let second = NameServer::start(&stage.net.far, other)?;
+    second.set("a.example", &[KNOWN]);
+    let to_other = SocketAddr::new(other, 53);
+    let fault = with(&["a.example"], |questions| questions.servers.push(other.to_string()));
+    client.inject(on(&stage, fault))?;
+    fails(&stage.victim, to_other, "a.example", ResponseCode::Refused)?;
+    answers(&stage.victim, to_one, "a.example")?;
+    client.recover_all()?;
+    let elsewhere = v1::PortRange { first: 5353, last: None };
+    client.inject(on(&stage, with(&["**"], |questions| questions.ports.push(elsewhere))))?;
+    answers(&stage.victim, to_one, "a.example")?;
+    client.recover_all()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn a_share_and_a_budget_count_questions() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (_server, to) = server(&stage, Family::V4)?;
+    let times = |error| Network::from(error).times(3).on(&stage.target);
+    let injection = client.inject(times(error(&["a.example"], "REFUSED")))?;
+    answers(&stage.victim, to, "other")?;
+    for _ in 0..3 {
+        fails(&stage.victim, to, "a.example", ResponseCode::Refused)?;
+    }
+    answers(&stage.victim, to, "a.example")?;
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.fired == 3 && counters.matched == 4, "{counters:?}");
+    let half = v1::DnsError { percent: Some(50.0), ..error(&["a.example"], "REFUSED") };
+    let injection = client.inject(Network::from(half).seed(7).on(&stage.target))?;
+    let mut failed = 0;
+    for _ in 0..40 {
+        failed += u64::from(code(&stage.victim, to, "a.example")? == ResponseCode::Refused);
+    }
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.fired == failed && counters.matched == 40, "{counters:?}, {failed} failed");
+    ensure!((5..36).contains(&failed), "{failed} of 40 failed");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// Whatever is not as RFC 1035 has it arrives as it was sent.
+fn what_is_no_plain_question_goes_on() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (server, to) = server(&stage, Family::V4)?;
+    let injection = client.inject(on(&stage, error(&["**"], "REFUSED")))?;
+    let plain = question("a.example", RecordType::A)?.to_vec()?;
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = plain.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let odd: [(&str, Vec<u8>); 13] = [
+        ("a response", changed(&|bytes| bytes[2] |= 0x80)),
+        ("a notice", changed(&|bytes| bytes[2] |= 4 << 3)),
+        ("no question", changed(&|bytes| bytes[5] = 0)),
+        ("two questions", changed(&|bytes| bytes[5] = 2)),
+        ("an answer", changed(&|bytes| bytes[7] = 1)),
+        ("two additional records", changed(&|bytes| bytes[11] = 2)),
+        ("a label that points", changed(&|bytes| bytes[12] = 0xc0)),
+        ("a label that is too long", changed(&|bytes| bytes[12] = 64)),
+        ("a zero in a label", changed(&|bytes| bytes[13] = 0)),
+        ("another class", changed(&|bytes| *bytes.last_mut().unwrap_or(&mut 0) = 3)),
+        ("cut in its header", plain[..11].to_vec()),
+        ("cut in its name", plain[..18].to_vec()),
+        ("cut in its class", plain[..plain.len() - 1].to_vec()),
+    ];
+    for (what, bytes) in &odd {
+        server.take_heard();
+        // Some are answered by the server, and some are not.
+        let _ = stage.victim.question(to, bytes, true, SILENCE)?;
+        let heard = server.take_heard();
+        ensure!(heard == [bytes.clone()], "{what}: {heard:?} arrived of {bytes:?}");
+    }
+    let counters = balanced(&client.recover(&injection.id)?)?;
+    ensure!(counters.matched == 0, "{counters:?}");
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// As `systemd-resolved` has one.
+fn a_resolver_on_the_loopback_is_met() -> Result<()> {
+    let (stage, daemon) = Stage::served_with_loopback()?;
+    let client = daemon.client()?;
+    let stub = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+    let server = NameServer::start(&stage.net.near, stub)?;
+    server.set("a.example", &[KNOWN]);
+    let to = SocketAddr::new(stub, 53);
+    answers(&stage.victim, to, "a.example")?;
+    client.inject(on(&stage, error(&["a.example"], "NXDOMAIN")))?;
+    server.take_heard();
+    fails(&stage.victim, to, "a.example", ResponseCode::NXDomain)?;
+    ensure!(server.take_heard().is_empty(), "the resolver was asked all the same");
+    answers(&stage.bystander, to, "a.example")?;
+    client.recover_all()?;
+    answers(&stage.victim, to, "a.example")?;
+    drop(server);
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn ten_thousand_names_are_known() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    let (_server, to) = server(&stage, Family::V4)?;
+    let names: Vec<String> = (0..10_000).map(|n| format!("{n}.names.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    client.inject(on(&stage, error(&names, "REFUSED")))?;
+    for name in ["0.names.example", "9999.names.example"] {
+        fails(&stage.victim, to, name, ResponseCode::Refused)?;
+    }
+    answers(&stage.victim, to, "a.example")?;
+    client.recover_all()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
