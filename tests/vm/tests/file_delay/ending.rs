@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::{KIND, LATENCY, SOON, file, late, soon, time};
 use crate::harness::{
-    Agent, Place, Settings, Stage, active, file_delay, needs_aspect, openat, poll, tests,
+    Agent, Mounted, Place, Settings, Stage, active, file_delay, needs_aspect, openat, poll, tests,
 };
 
 tests![
@@ -20,6 +20,7 @@ tests![
     whoever_waits_can_be_killed,
     a_daemon_that_dies_lets_everybody_go_on,
     a_daemon_that_comes_back_goes_on,
+    what_cannot_be_watched_ends_soon,
 ];
 
 /// Longer than anybody waits for a test.
@@ -141,6 +142,32 @@ fn a_daemon_that_comes_back_goes_on() -> Result<()> {
     soon(&stage.bystander, &openat(&path))?;
     client.recover(&injection.id)?;
     soon(&stage.victim, &openat(&path))?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// A target without processes may have any files. What they turn out to be shows when one comes.
+fn what_cannot_be_watched_ends_soon() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "write")?;
+    let elsewhere = Mounted::new("tmpfs", &stage.folder.path().join("elsewhere"), "")?;
+    let path = elsewhere.path().join("file").to_string_lossy().into_owned();
+    fs::write(&path, "text")?;
+    let empty = stage.base.child("empty")?;
+    let fault = file_delay(&[&path], &["write"], LATENCY, |_| {}).on(&empty);
+    let injection = client.inject(fault)?;
+    active(&injection)?;
+    let agent = Agent::start(Place::default().cgroup(&empty)?)?;
+    poll::until_ok("the end of what cannot be", SOON, || {
+        let found = client.get(&injection.id)?;
+        ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
+        ensure!(found.message.contains("cannot all be watched"), "{found:?}");
+        Ok(())
+    })?;
+    drop(agent);
+    drop(empty);
+    drop(elsewhere);
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
