@@ -405,6 +405,8 @@ fn a_command_of_chaos_exec_waits() -> Result<()> {
     let mut command = chaos(Place::default(), fault)?;
     command.arg("--").arg(own_binary()?).arg("victim");
     let victim = Agent::over(command)?;
+    // Until it answers it is not there yet.
+    victim.cgroup()?;
     late(&victim, &openat(&path))?;
     soon(&stage.victim, &openat(&path))?;
     let code = victim.end()?;

@@ -45,6 +45,9 @@ pub struct HeldFiles {
 /// As many places stay watched that nothing is about any more. The kernel asks about them, and keeps them in memory.
 const MOST_STALE: usize = 512;
 
+/// As many holders may end before anything is watched.
+const MOST_LOST: u32 = 3;
+
 /// The tables that a holder reads.
 #[derive(Clone, Copy)]
 pub(super) struct Tables<'a> {
@@ -70,6 +73,8 @@ struct Held {
     marked: BTreeSet<Mark>,
     /// Whether all is watched that should be.
     is_whole: bool,
+    /// How many holders have ended since all was watched.
+    lost: u32,
     /// Who looks for what is to be watched.
     finder: Option<Finder<Found>>,
 }
@@ -146,6 +151,7 @@ impl Files {
             wanted: wanted.clone(),
             marked: BTreeSet::new(),
             is_whole: true,
+            lost: 0,
             finder: None,
         };
         if held.follow(&means, ADMITTED)? == Progress::Looking {
@@ -182,9 +188,14 @@ impl Files {
         let followed = held
             .follow(&Means { rule, tables, root: &self.root, is_run: self.is_run, alive }, GLANCE);
         match followed {
-            Ok(Progress::Done) => held.is_whole = true,
+            Ok(Progress::Done) => (held.is_whole, held.lost) = (true, 0),
             // To be seen in the next round.
             Ok(Progress::Looking) => {}
+            // So is another holder, but not for ever.
+            Err(_) if held.holder.is_lost() => {
+                held.lost += 1;
+                held.is_whole &= held.lost < MOST_LOST;
+            }
             Err(_) => held.is_whole = false,
         }
         followed.map(drop)
