@@ -6,13 +6,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1;
+use chaos_common::proto::v1::{self, End, State};
 use hickory_proto::{
     op::{DnsResponse, Edns, Message, MessageType, Query, ResponseCode},
     rr::{Name, RecordType},
 };
 
-use crate::harness::{Agent, Family, NameServer, Network, Stage, balanced, net, tests};
+use crate::harness::{
+    Agent, Family, NameServer, Network, Stage, active, balanced, net, poll, tests,
+};
 
 /// Longer than an answer takes on a slow machine.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -30,6 +32,7 @@ tests![
     what_is_no_plain_question_goes_on,
     a_resolver_on_the_loopback_is_met,
     ten_thousand_names_are_known,
+    it_outlives_its_daemon_and_not_its_lease,
 ];
 
 /// A fault for these names.
@@ -362,6 +365,36 @@ fn ten_thousand_names_are_known() -> Result<()> {
     }
     answers(&stage.victim, to, "a.example")?;
     client.recover_all()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+fn it_outlives_its_daemon_and_not_its_lease() -> Result<()> {
+    const ID: &str = "of-names";
+    let stage = Stage::new()?;
+    let daemon = stage.daemon()?;
+    let (_server, to) = server(&stage, Family::V4)?;
+    let fault = with(&["*.example"], |questions| questions.except.push("b.a.example".into()));
+    daemon.client()?.inject_as(ID, on(&stage, fault))?;
+    let bites = || {
+        fails(&stage.victim, to, "a.example", ResponseCode::Refused)?;
+        answers(&stage.victim, to, "b.a.example")?;
+        answers(&stage.bystander, to, "a.example")
+    };
+    bites()?;
+    daemon.kill()?;
+    bites()?;
+    let daemon = stage.daemon()?;
+    active(&daemon.client()?.get(ID)?)?;
+    bites()?;
+    daemon.kill()?;
+    poll::until_ok("the lease to lapse", Duration::from_secs(30), || {
+        answers(&stage.victim, to, "a.example")
+    })?;
+    let daemon = stage.daemon()?;
+    let found = daemon.client()?.get(ID)?;
+    ensure!(found.state() == State::Ended && found.end() == End::Interrupted, "{found:?}");
+    answers(&stage.victim, to, "a.example")?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
