@@ -44,9 +44,7 @@ pub use net::{
     PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT, PREFIX_PORT_BITS, Prefix,
     TARGET_WORDS, TargetRules, target_bit,
 };
-pub use question::{
-    MAX_QUESTION_TYPES, NAME_BYTES, NAME_EXCEPT, NAME_HEAD_BITS, NAME_INCLUDE, Name, QuestionFilter,
-};
+pub use question::{MAX_QUESTION_TYPES, NAME_BYTES, NAME_HEAD_BITS, Name, QuestionFilter};
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
 /// verifier could see uninitialised.

@@ -67,9 +67,9 @@ pub const FAMILY_V6: u32 = 6;
 pub const PREFIX_PORT: u32 = 0;
 /// Bits of such a prefix behind its head.
 pub const PREFIX_PORT_BITS: u32 = 16;
-/// Value of a prefix whose addresses match.
+/// Value of a prefix of what matches: addresses, names.
 pub const PREFIX_INCLUDE: u32 = 1;
-/// Value of a prefix whose addresses do not match.
+/// Value of a prefix of what does not.
 pub const PREFIX_EXCEPT: u32 = 0;
 /// Bits of a [`Prefix`] before its address, to be added to the prefix length.
 pub const PREFIX_HEAD_BITS: u32 = 64;

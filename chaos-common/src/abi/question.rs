@@ -5,10 +5,6 @@
 pub const NAME_BYTES: usize = 252;
 /// Bits of a [`Name`] before the name, to be added to the length of its prefix.
 pub const NAME_HEAD_BITS: u32 = 32;
-/// Value of names that a rule is about.
-pub const NAME_INCLUDE: u32 = 1;
-/// Value of names that it is not about.
-pub const NAME_EXCEPT: u32 = 0;
 /// Types of records that one rule can name.
 pub const MAX_QUESTION_TYPES: usize = 8;
 
@@ -31,7 +27,7 @@ pub struct Name {
 pub struct QuestionFilter {
     /// 1 if the packet is to be a question; 0 is any packet.
     pub asks: u32,
-    /// 1 if only names with a [`NAME_INCLUDE`] are meant; 0 is all.
+    /// 1 if only names with a [`PREFIX_INCLUDE`](super::PREFIX_INCLUDE) are meant; 0 is all.
     pub is_listed: u32,
     /// Types of records; 0 ends the list, and none is all.
     pub types: [u16; MAX_QUESTION_TYPES],

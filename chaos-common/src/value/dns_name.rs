@@ -28,9 +28,18 @@ impl DnsPattern {
         self.is_below && self.name.is_empty()
     }
 
+    /// What is about it and more, the nearest first: all below its parent, and so on up to the root.
+    pub fn above(&self) -> impl Iterator<Item = Self> + '_ {
+        let parent = |name: &str| name.split_once('.').map_or("", |(_, parent)| parent).to_owned();
+        let first = (!self.name.is_empty()).then(|| parent(&self.name));
+        let names =
+            std::iter::successors(first, move |name| (!name.is_empty()).then(|| parent(name)));
+        names.map(|name| Self { name, is_below: true })
+    }
+
     /// How well it fits a name: more is better, and nothing is not at all.
-    #[must_use]
-    pub fn fits(&self, name: &str) -> Option<usize> {
+    #[cfg(test)]
+    pub(crate) fn fits(&self, name: &str) -> Option<usize> {
         if !self.is_below {
             return (self.name == name).then_some(usize::MAX);
         }
@@ -46,12 +55,6 @@ impl DnsPattern {
     pub fn top(&self) -> Option<Self> {
         let is_named = self.is_below && !self.name.is_empty();
         is_named.then(|| Self { name: self.name.clone(), is_below: false })
-    }
-
-    /// Its name, without what stands for others.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// As the kernel reads it: a prefix of names, and how many bits of that count.
@@ -133,6 +136,13 @@ mod tests {
         let (bits, name) = pattern("*.com").to_abi(7);
         assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x03"[..]));
         assert_eq!(pattern("**").to_abi(7).0, 32);
+    }
+
+    #[test]
+    fn what_is_above_a_name_is_named_the_nearest_first() {
+        let above: Vec<String> = pattern("a.b.c").above().map(|one| one.to_string()).collect();
+        assert_eq!(above, ["*.b.c", "*.c", "**"]);
+        assert_eq!(pattern("**").above().count(), 0);
     }
 
     #[test]

@@ -357,13 +357,19 @@ fn ten_thousand_names_are_known() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     let (_server, to) = server(&stage, Family::V4)?;
-    let names: Vec<String> = (0..10_000).map(|n| format!("{n}.names.example")).collect();
+    // Half of them for all that is below.
+    let name = |n| format!("{}{n}.names.example", if n % 2 == 0 { "" } else { "*." });
+    let names: Vec<String> = (0..10_000).map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     client.inject(on(&stage, error(&names, "REFUSED")))?;
-    for name in ["0.names.example", "9999.names.example"] {
+    for name in ["0.names.example", "x.9999.names.example", "x.y.1.names.example"] {
         fails(&stage.victim, to, name, ResponseCode::Refused)?;
     }
     answers(&stage.victim, to, "a.example")?;
+    // The name server knows neither.
+    for name in ["9999.names.example", "x.0.names.example"] {
+        fails(&stage.victim, to, name, ResponseCode::NXDomain)?;
+    }
     client.recover_all()?;
     stage.idle(&daemon)?;
     stage.finish(daemon)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    abi::{MAX_QUESTION_TYPES, NAME_EXCEPT, NAME_INCLUDE, Name, QuestionFilter},
+    abi::{MAX_QUESTION_TYPES, Name, PREFIX_EXCEPT, PREFIX_INCLUDE, QuestionFilter},
     fault::{Direction, NetworkFilter, Protocol},
     invalid::{At, Invalid},
     proto::v1,
@@ -87,33 +87,18 @@ impl Questions {
         if self.to_abi().is_listed == 0 {
             return Vec::new();
         }
-        let all = || self.names.iter().chain(&self.except);
-        // A domain itself begins as what lies below it.
-        let tops = all().filter_map(DnsPattern::top);
-        let mut entries = BTreeMap::new();
-        for pattern in tops {
-            let verdict = if self.means(pattern.name()) { NAME_INCLUDE } else { NAME_EXCEPT };
-            entries.insert(pattern.to_abi(rule), verdict);
-        }
-        let include = self.names.iter().map(|pattern| (pattern, NAME_INCLUDE));
-        let except = self.except.iter().map(|pattern| (pattern, NAME_EXCEPT));
-        for (pattern, verdict) in include.chain(except) {
-            entries.insert(pattern.to_abi(rule), verdict);
+        // Of two that are alike the second counts.
+        let include = self.names.iter().map(|pattern| (pattern.clone(), PREFIX_INCLUDE));
+        let except = self.except.iter().map(|pattern| (pattern.clone(), PREFIX_EXCEPT));
+        let given: BTreeMap<DnsPattern, u32> = include.chain(except).collect();
+        let mut entries: BTreeMap<(u32, Name), u32> =
+            given.iter().map(|(pattern, verdict)| (pattern.to_abi(rule), *verdict)).collect();
+        // A domain itself begins as what lies below it, and has to say what is above that.
+        for top in given.keys().filter_map(DnsPattern::top) {
+            let above = || top.above().find_map(|pattern| given.get(&pattern).copied());
+            entries.entry(top.to_abi(rule)).or_insert_with(|| above().unwrap_or(PREFIX_EXCEPT));
         }
         entries.into_iter().map(|((bits, name), verdict)| (bits, name, verdict)).collect()
-    }
-
-    /// Whether a name is meant, in small letters.
-    #[must_use]
-    pub fn means(&self, name: &str) -> bool {
-        let best = |patterns: &[DnsPattern]| {
-            patterns.iter().filter_map(|pattern| pattern.fits(name)).max()
-        };
-        match (best(&self.names), best(&self.except)) {
-            (Some(include), Some(except)) => include > except,
-            (include, None) => include.is_some(),
-            (None, Some(_)) => false,
-        }
     }
 }
 
@@ -199,6 +184,18 @@ mod tests {
         wire.try_into().unwrap()
     }
 
+    /// Whether a name is meant, as the page says it.
+    fn means(questions: &Questions, name: &str) -> bool {
+        let best = |patterns: &[DnsPattern]| {
+            patterns.iter().filter_map(|pattern| pattern.fits(name)).max()
+        };
+        match (best(&questions.names), best(&questions.except)) {
+            (Some(include), Some(except)) => include > except,
+            (include, None) => include.is_some(),
+            (None, Some(_)) => false,
+        }
+    }
+
     /// As the programs do: the longest prefix decides.
     fn found(questions: &Questions, name: &str) -> bool {
         if questions.to_abi().is_listed == 0 {
@@ -217,7 +214,7 @@ mod tests {
             .iter()
             .filter(|((bits, name), _)| fits(*bits, name))
             .max_by_key(|((bits, _), _)| *bits);
-        best.is_some_and(|(_, verdict)| *verdict == NAME_INCLUDE)
+        best.is_some_and(|(_, verdict)| *verdict == PREFIX_INCLUDE)
     }
 
     #[test]
@@ -239,7 +236,7 @@ mod tests {
             (&["**"], &[], "anything", true),
         ] {
             let questions = questions(names, except);
-            assert_eq!(questions.means(name), wanted, "{questions}: {name}");
+            assert_eq!(means(&questions, name), wanted, "{questions}: {name}");
             assert_eq!(found(&questions, name), wanted, "{questions}: {name}");
         }
     }
@@ -254,7 +251,7 @@ mod tests {
         ) {
             let wire = v1::DnsQuestions { names, except, ..Default::default() };
             let questions = Questions::try_from(wire).unwrap();
-            prop_assert_eq!(found(&questions, &name), questions.means(&name));
+            prop_assert_eq!(found(&questions, &name), means(&questions, &name));
         }
     }
 }
