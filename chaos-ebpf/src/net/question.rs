@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
 };
-use chaos_common::abi::{NAME_BYTES, NAME_HEAD_BITS, NAME_INCLUDE, Name, QuestionFilter};
+use chaos_common::abi::{NAME_BYTES, NAME_HEAD_BITS, Name, PREFIX_INCLUDE, QuestionFilter};
 
 use super::{hook::Hook, tables::PACKET};
 use crate::{packet::relative, protocol::IPPROTO_UDP};
@@ -86,7 +86,7 @@ pub(super) fn is_meant(id: u32, hook: u32, filter: &QuestionFilter) -> bool {
         return true;
     }
     question.name.data.rule = id;
-    NAMES.get(&question.name).is_some_and(|verdict| *verdict == NAME_INCLUDE)
+    NAMES.get(&question.name).is_some_and(|verdict| *verdict == PREFIX_INCLUDE)
 }
 
 // Global functions: see `judge`.

@@ -18,9 +18,9 @@ use libtest_mimic::Trial;
 use nix::{errno::Errno, libc};
 
 use crate::harness::{
-    Agent, Mounted, Place, Stage, active, balanced, call, chaos, disk_folder, fails, file_delay,
-    files, is_open, needs_aspect, number, openat, openat_with, outcome, own_binary, poll,
-    reason_against, refused, skip, tests, text, uring, wire, works,
+    Agent, Client, Daemon, Mounted, Place, Settings, Stage, active, balanced, call, chaos,
+    disk_folder, fails, file_delay, files, is_open, needs_aspect, number, openat, openat_with,
+    outcome, own_binary, poll, reason_against, refused, skip, tests, text, uring, wire, works,
 };
 use crate::victim::{Arg, Deed, Entry};
 
@@ -83,6 +83,26 @@ fn file(stage: &Stage, name: &str) -> Result<String> {
     let path = stage.folder.path().join(name);
     fs::write(&path, "0123456789")?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// A stage with a daemon that serves other tests too, and a file.
+fn served() -> Result<(Stage, Daemon, Client, String)> {
+    let (stage, daemon) = Stage::served()?;
+    with_file(stage, daemon)
+}
+
+/// The same with a daemon of the test's own.
+fn alone(settings: Settings) -> Result<(Stage, Daemon, Client, String)> {
+    let stage = Stage::new()?;
+    let daemon = stage.daemon_with(settings)?;
+    with_file(stage, daemon)
+}
+
+fn with_file(stage: Stage, daemon: Daemon) -> Result<(Stage, Daemon, Client, String)> {
+    let client = daemon.client()?;
+    needs_aspect(&client, KIND, "open")?;
+    let path = file(&stage, "data")?;
+    Ok((stage, daemon, client, path))
 }
 
 fn opened(agent: &Agent, path: &str) -> Result<i64> {
@@ -171,10 +191,7 @@ fn running_a_program_does_not_wait() -> Result<()> {
 
 /// Where it does not, that is said; where a file system does not go along, too.
 fn writing_waits_where_the_kernel_asks() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let fault = |path: &str| file_delay(&[path], &["write"], LATENCY, |_| {}).on(&stage.target);
     if let Some(reason) = reason_against(&client, KIND, |aspect| aspect == "write")? {
         let status = refused(client.inject(fault(&path)), "UNSUPPORTED")?;
@@ -283,10 +300,7 @@ fn a_container_s_own_mounts_are_watched() -> Result<()> {
 }
 
 fn io_uring_waits_too() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let args = vec![number(libc::AT_FDCWD), text(&path), number(0)];
     let by_ring = Deed { entry: Entry::Uring, number: uring::OPENAT, args };
     soon(&stage.victim, &by_ring)?;
@@ -300,10 +314,7 @@ fn io_uring_waits_too() -> Result<()> {
 }
 
 fn it_strays_as_far_as_asked() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let (mean, jitter) = (Duration::from_millis(300), Duration::from_millis(200));
     let fault = file_delay(&[&path], &["open"], mean, |delay| {
         delay.jitter = wire(jitter);
@@ -320,10 +331,7 @@ fn it_strays_as_far_as_asked() -> Result<()> {
 }
 
 fn a_budget_is_exact() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).skip(1).times(1);
     let injection = client.inject(fault.on(&stage.target))?;
     soon(&stage.victim, &openat(&path))?;
@@ -337,10 +345,7 @@ fn a_budget_is_exact() -> Result<()> {
 
 /// Neither does it count for the fault that would let it.
 fn what_fails_does_not_wait() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let slow = client.inject(file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target))?;
     let broken = files(&[&path], &["open"], "EIO").times(1).on(&stage.target);
     let broken = client.inject(broken)?;
@@ -357,10 +362,7 @@ fn what_fails_does_not_wait() -> Result<()> {
 
 /// Both are told when the call begins.
 fn of_two_on_one_call_the_longer_counts() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let long = 5 * LATENCY;
     for latency in [long, LATENCY, long] {
         client.inject(file_delay(&[&path], &["open"], latency, |_| {}).on(&stage.target))?;

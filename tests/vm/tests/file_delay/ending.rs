@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, ensure};
 use chaos_common::proto::v1::{End, State};
 use nix::libc;
 
-use super::{KIND, LATENCY, SOON, file, late, soon, time};
+use super::{KIND, LATENCY, SOON, alone, late, served, soon, time};
 use crate::harness::{
     Agent, Mounted, Place, Settings, Stage, active, file_delay, needs_aspect, openat, poll, tests,
 };
@@ -59,10 +59,7 @@ fn is_asleep(pid: u32) -> Result<bool> {
 }
 
 fn recovery_lets_everybody_go_on() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let injection =
         client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
     let after = while_waiting(&stage, &path, || Ok(client.recover(&injection.id).map(drop)?))?;
@@ -72,10 +69,7 @@ fn recovery_lets_everybody_go_on() -> Result<()> {
 }
 
 fn the_end_lets_everybody_go_on() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).lasting(Duration::from_secs(3));
     let injection = client.inject(fault.on(&stage.target))?;
     let after = while_waiting(&stage, &path, || Ok(()))?;
@@ -87,10 +81,7 @@ fn the_end_lets_everybody_go_on() -> Result<()> {
 }
 
 fn whoever_waits_can_be_killed() -> Result<()> {
-    let (stage, daemon) = Stage::served()?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = served()?;
     let injection =
         client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
     let waiting = Agent::start(Place::default().cgroup(&stage.target)?)?;
@@ -109,11 +100,7 @@ fn whoever_waits_can_be_killed() -> Result<()> {
 }
 
 fn a_daemon_that_dies_lets_everybody_go_on() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = alone(Settings::default())?;
     client.inject(file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target))?;
     let after = while_waiting(&stage, &path, || daemon.kill())?;
     ensure!(after < Duration::from_secs(3), "it went on after {after:?}");
@@ -125,12 +112,8 @@ fn a_daemon_that_dies_lets_everybody_go_on() -> Result<()> {
 }
 
 fn a_daemon_that_comes_back_goes_on() -> Result<()> {
-    let stage = Stage::new()?;
     let settings = || Settings { lease: Some(Duration::from_secs(60)), ..Settings::default() };
-    let daemon = stage.daemon_with(settings())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = alone(settings())?;
     let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
     let injection = client.inject(fault)?;
     late(&stage.victim, &openat(&path))?;

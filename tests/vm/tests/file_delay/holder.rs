@@ -8,8 +8,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{HOUR, KIND, LATENCY, SOON, file, late, time, while_waiting};
-use crate::harness::{Daemon, Settings, Stage, file_delay, needs_aspect, openat, poll, tests};
+use super::{HOUR, LATENCY, SOON, alone, late, time, while_waiting};
+use crate::harness::{Daemon, Settings, file_delay, openat, poll, tests};
 
 tests![a_holder_that_is_stuck_is_ended_by_the_kernel, a_holder_that_is_killed_is_replaced,];
 
@@ -34,11 +34,7 @@ fn signal(pid: u32, signal: Signal) -> Result<()> {
 
 /// Nobody waits for ever because it does not answer, neither the target nor others who open the same file.
 fn a_holder_that_is_stuck_is_ended_by_the_kernel() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = alone(Settings::default())?;
     let fault = file_delay(&[&path], &["open"], LATENCY, |_| {}).on(&stage.target);
     let injection = client.inject(fault)?;
     late(&stage.victim, &openat(&path))?;
@@ -58,11 +54,7 @@ fn a_holder_that_is_stuck_is_ended_by_the_kernel() -> Result<()> {
 }
 
 fn a_holder_that_is_killed_is_replaced() -> Result<()> {
-    let stage = Stage::new()?;
-    let daemon = stage.daemon_with(Settings::default())?;
-    let client = daemon.client()?;
-    needs_aspect(&client, KIND, "open")?;
-    let path = file(&stage, "data")?;
+    let (stage, daemon, client, path) = alone(Settings::default())?;
     let fault = file_delay(&[&path], &["open"], HOUR, |_| {}).on(&stage.target);
     let injection = client.inject(fault)?;
     let first = holder(&daemon)?;
