@@ -17,6 +17,8 @@ pub(crate) enum FailPoint {
     FilesWatched,
     /// Open connections are reset.
     ConnectionsReset,
+    /// What is connected elsewhere will end with the fault.
+    EndPlanned,
     /// The rule is in the kernel.
     RuleWritten,
     /// It is active, and nobody knows yet.
@@ -29,6 +31,8 @@ pub(crate) enum FailPoint {
     PortsFreed,
     /// Files are not watched any more.
     FilesFreed,
+    /// What was connected elsewhere is ended.
+    RedirectedEnded,
     /// The place to wait is not used any more.
     HopLeft,
     /// A hook is detached, if nothing else needs it.
@@ -49,12 +53,14 @@ impl FailPoint {
             Self::PortsTaken => "ports-taken",
             Self::FilesWatched => "files-watched",
             Self::ConnectionsReset => "connections-reset",
+            Self::EndPlanned => "end-planned",
             Self::RuleWritten => "rule-written",
             Self::Active => "active",
             Self::RecoverBegun => "recover-begun",
             Self::RuleRemoved => "rule-removed",
             Self::PortsFreed => "ports-freed",
             Self::FilesFreed => "files-freed",
+            Self::RedirectedEnded => "redirected-ended",
             Self::HopLeft => "hop-left",
             Self::HookDetached => "hook-detached",
             Self::JournalRemoved => "journal-removed",

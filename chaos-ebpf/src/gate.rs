@@ -39,6 +39,16 @@ pub struct Firing {
     pub report: bool,
 }
 
+/// Whether the time of a gate is over, for whatever reason.
+#[inline(always)]
+pub fn is_over(gate: &Gate) -> bool {
+    // SAFETY: takes no arguments and only reads the clock.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: points to a map value that lives at least until the program ends; volatile as in `pass`.
+    let lease = LEASE.get_ptr(0).map_or(0, |lease| unsafe { lease.read_volatile() });
+    now_ns >= gate.deadline_ns || now_ns >= lease
+}
+
 /// Asks the gate about one event that matched the rule's filters.
 ///
 /// Where packets are judged, bottom halves are disabled (tc, cgroup_skb), so nothing else on this CPU counts in between.
@@ -46,6 +56,12 @@ pub struct Firing {
 /// [`Interrupted`](crate::counter::Interrupted).
 #[inline(always)]
 pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
+    pass_chosen::<C>(rule, gate, false)
+}
+
+/// The same of an event that may be chosen already: its dice are cast then, and not asked.
+#[inline(always)]
+pub fn pass_chosen<C: Counter>(rule: u32, gate: &Gate, is_chosen: bool) -> Option<Firing> {
     let stats = STATS.get_ptr_mut(&rule)?;
     let state = STATE.get_ptr_mut(&rule)?;
     // SAFETY: both point to map values of these types that live at least until the program ends.
@@ -70,7 +86,7 @@ pub fn pass<C: Counter>(rule: u32, gate: &Gate) -> Option<Firing> {
         if roll.state != before {
             (&raw mut (*state).state).write_volatile(u64::from(roll.state));
         }
-        if !roll.fires {
+        if !roll.fires && !is_chosen {
             count(&raw mut (*stats).spared);
             return None;
         }

@@ -81,6 +81,12 @@ pub struct Packet {
     pub opens: u32,
     /// With what number whoever opens the connection begins, if this packet opens it.
     pub opening: u32,
+    /// Bytes behind the header of TCP, where the packet says where it ends.
+    pub payload: u32,
+    /// Keeps the layout.
+    reserved: u32,
+    /// The kernel's number of the socket that sent it, once somebody looked; 0 where there is none.
+    pub cookie: u64,
     pub local: [u8; 16],
     pub remote: [u8; 16],
     /// Where the kernel has the cgroup of the socket at the other end; 0 where there is none.
@@ -111,6 +117,12 @@ pub struct Verdict {
     pub corrupter: u32,
     /// What the corrupting rule's draw is.
     pub corruption: u64,
+    /// What the answering rule's draw is.
+    pub draw: u64,
+    /// The rule that has records for the answer, or 0.
+    pub responder: u32,
+    /// Keeps the layout.
+    pub reserved: u32,
 }
 
 /// The bit of a protocol in `NetFilter::protocols`, or 0.
@@ -140,7 +152,7 @@ impl Packet {
         (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
         (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
-        self.link_length = 0;
+        (self.link_length, self.payload, self.cookie) = (0, 0, 0);
         (self.peer, self.knows_more) = (0, 0);
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
@@ -258,10 +270,12 @@ impl Packet {
     fn read_flags(&mut self, skb: *mut __sk_buff, transport: u32) {
         const SYN: u8 = 2;
         const ACK: u8 = 16;
-        if self.protocol as u8 == IPPROTO_TCP
-            && let Some(header) = relative::<10>(skb, transport + 4)
-            && header[9] & SYN != 0
-        {
+        if self.protocol as u8 != IPPROTO_TCP {
+            return;
+        }
+        let Some(header) = relative::<10>(skb, transport + 4) else { return };
+        self.payload = self.end.saturating_sub(transport + u32::from(header[8] >> 4) * 4);
+        if header[9] & SYN != 0 {
             let word = |at: usize| {
                 u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
             };

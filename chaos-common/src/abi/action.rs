@@ -5,6 +5,7 @@ mod duplicate;
 mod hold;
 mod occupy;
 mod rate;
+mod redirect;
 mod reject;
 mod respond;
 
@@ -13,6 +14,7 @@ pub use duplicate::{Duplicate, MAX_COPIES};
 pub use hold::{Hold, SHAPE_ONE, SHAPE_PARTS, Shape};
 pub use occupy::Occupy;
 pub use rate::Rate;
+pub use redirect::Redirect;
 pub use reject::{Answer, Refuse, Reject};
 pub use respond::Respond;
 
@@ -40,8 +42,10 @@ pub enum Action {
     Hold = 6,
     /// There is none: the call that would come before it fails. [`Refuse`].
     Refuse = 7,
+    /// It goes elsewhere: the call that would come before it names another end. [`Redirect`].
+    Redirect = 8,
     /// There is no port to bind to: the call fails. [`Occupy`].
-    Occupy = 8,
+    Occupy = 9,
 }
 
 impl Action {
@@ -75,9 +79,13 @@ mod tests {
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
         let refuse = Refuse { errno: 111, operations: 1 << 34 };
         assert_eq!(Refuse::of(&refuse.words()), refuse);
+        let redirect = Redirect { v4: 1, v4_port: 2, v6: [3; 16], v6_port: 4 }.words();
+        assert_eq!(Redirect::v4_of(&redirect), ([1, 0], 2));
+        assert_eq!(Redirect::v6_of(&redirect), ([0x0303_0303_0303_0303; 2], 4));
         let occupy = Occupy { family: 6, address: [1, 2] };
         assert_eq!(Occupy::of(&occupy.words()), occupy);
-        assert_eq!(Respond::of(&Respond { code: 3 }.words()).code, 3);
+        let respond = Respond { code: 3, has_records: 1, is_cut: 1 };
+        assert_eq!(Respond::of(&respond.words()), respond);
         let reject = Reject { answer: 3, wait_ns: 4 };
         assert_eq!(Reject::of(&reject.words()), reject);
     }

@@ -91,6 +91,8 @@ pub enum Lane {
     Corrupt = 2,
     /// Which connections are meant.
     Connection = 3,
+    /// Which addresses a question is answered with, and in which order.
+    Records = 4,
 }
 
 impl Dice {
@@ -163,7 +165,9 @@ impl Dice {
         // The seed of a lane is a number of the seed's own stream that no event comes to.
         let seed = match lane {
             Lane::Fires => self.seed,
-            Lane::Hold | Lane::Corrupt | Lane::Connection => mix(self.seed, u64::MAX - lane as u64),
+            Lane::Hold | Lane::Corrupt | Lane::Connection | Lane::Records => {
+                mix(self.seed, u64::MAX - lane as u64)
+            }
         };
         mix(seed, n)
     }

@@ -1,6 +1,6 @@
 //! Which packets a rule of the `net` engine is about.
 
-use super::{Chance, QuestionFilter};
+use super::{Asks, Chance, QuestionFilter};
 
 /// Which way a packet goes, seen from the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl NetFilter {
     #[inline(always)]
     #[must_use]
     pub const fn asks_more(&self) -> bool {
-        self.asks_peer() || self.question.asks != 0
+        self.asks_peer() || self.question.asks != Asks::Anything as u32
     }
 
     /// Whether it depends on what came before in the same connection.

@@ -17,10 +17,12 @@ mod layout;
 mod mark;
 mod net;
 mod question;
+mod records;
+mod redirected;
 
 pub use action::{
     Action, Answer, Corrupt, Duplicate, Hold, MAX_COPIES, MAX_CORRUPT_BITS, Occupy, PARAMETERS,
-    Rate, Refuse, Region, Reject, Respond, SHAPE_ONE, SHAPE_PARTS, Shape,
+    Rate, Redirect, Refuse, Region, Reject, Respond, SHAPE_ONE, SHAPE_PARTS, Shape,
 };
 pub use call::{
     Abi, CALL_WORDS, CallEvent, CallHold, CallLayout, CallRule, Condition, FileKind, GLOB_ACCEPTS,
@@ -44,7 +46,11 @@ pub use net::{
     PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT, PREFIX_PORT_BITS, Prefix,
     TARGET_WORDS, TargetRules, target_bit,
 };
-pub use question::{MAX_QUESTION_TYPES, NAME_BYTES, NAME_HEAD_BITS, Name, QuestionFilter};
+pub use question::{
+    Asks, MAX_QUESTION_TYPES, NAME_BYTES, NAME_HEAD_BITS, Name, QuestionFilter, Stream,
+};
+pub use records::{Address, MAX_ADDRESSES, MAX_ALIAS, Records};
+pub use redirected::{Redirected, RedirectedKey};
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
 /// verifier could see uninitialised.
@@ -82,7 +88,10 @@ assert_layout!(TargetRules, 2 * 4 + 4 * MAX_RULES_PER_TARGET);
 assert_layout!(Levels, 4 + 4 * MAX_LEVELS);
 assert_layout!(Prefix, 4 + 4 + 16);
 assert_layout!(Name, 4 + NAME_BYTES);
-assert_layout!(QuestionFilter, 2 * 4 + 2 * MAX_QUESTION_TYPES);
+assert_layout!(QuestionFilter, 4 * 4 + 8 + 2 * MAX_QUESTION_TYPES);
+assert_layout!(Records, 8 * 4 + MAX_ADDRESSES * (2 + 8) * 4 + MAX_ALIAS);
+assert_layout!(RedirectedKey, 8 + 2 * 8 + 2 * 4);
+assert_layout!(Redirected, 2 * 8 + 4 * 4);
 assert_layout!(SocketFilter, 4 * 4 + size_of::<PortSet>());
 assert_layout!(
     CallRule,
@@ -124,5 +133,8 @@ pod!(
     FlowKey,
     Flow,
     Layout,
+    Records,
+    RedirectedKey,
+    Redirected,
     Way
 );

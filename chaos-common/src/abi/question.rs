@@ -1,5 +1,7 @@
 //! Questions to name servers (RFC 1035), and which of them a rule is about.
 
+use super::Chance;
+
 /// Bytes of a name that are told from each other: with its length bytes, and a zero at its end, which a name of the
 /// longest kind has no room for.
 pub const NAME_BYTES: usize = 252;
@@ -21,16 +23,64 @@ pub struct Name {
     pub bytes: [u8; NAME_BYTES],
 }
 
+/// Values of [`QuestionFilter::asks`]: what a packet over UDP is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Asks {
+    /// Anything.
+    Anything = 0,
+    /// A question to a name server.
+    Query = 1,
+    /// The response to one.
+    Response = 2,
+}
+
+/// Values of [`QuestionFilter::tcp`]: what becomes of connections to name servers, in which questions are not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stream {
+    /// Nothing.
+    Passes = 0,
+    /// The first packet of each is answered as where nobody listens.
+    IsRefused = 1,
+    /// Each ends with the first data that it is to carry.
+    IsReset = 2,
+    /// Its packets vanish.
+    IsSilent = 3,
+    /// The first packet of each is met by the rule's action, as a question is.
+    OpensAsAsked = 4,
+}
+
 /// Which questions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct QuestionFilter {
-    /// 1 if the packet is to be a question; 0 is any packet.
+    /// An [`Asks`].
     pub asks: u32,
     /// 1 if only names with a [`PREFIX_INCLUDE`](super::PREFIX_INCLUDE) are meant; 0 is all.
     pub is_listed: u32,
+    /// A [`Stream`].
+    pub tcp: u32,
+    /// Keeps the layout.
+    pub reserved: u32,
+    /// The share of connections, each chosen once.
+    pub streams: Chance,
     /// Types of records; 0 ends the list, and none is all.
     pub types: [u16; MAX_QUESTION_TYPES],
+}
+
+impl Default for QuestionFilter {
+    /// Any packet.
+    fn default() -> Self {
+        Self {
+            asks: Asks::Anything as u32,
+            is_listed: 0,
+            tcp: Stream::Passes as u32,
+            reserved: 0,
+            streams: Chance::ALWAYS,
+            types: [0; MAX_QUESTION_TYPES],
+        }
+    }
 }
 
 impl QuestionFilter {

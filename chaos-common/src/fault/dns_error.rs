@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::dns::{DnsCode, Questions};
+use super::dns::{DnsCode, DnsTcp, Questions, written};
 use crate::{
     invalid::{At, Invalid},
     proto::v1,
-    value::{DnsPattern, DnsType, Percent, PortRanges, Remotes},
+    value::Percent,
     wire::percent,
 };
 
@@ -33,7 +33,8 @@ impl DnsError {
         percent: Option<Percent>,
     ) -> Result<Self, Invalid> {
         let percent = percent.unwrap_or(Percent::ALL).above_zero().at("percent")?;
-        Ok(Self { questions: questions.checked()?, code: code.unwrap_or_default(), percent })
+        let questions = questions.checked(&DnsTcp::OF_ANSWERS)?;
+        Ok(Self { questions, code: code.unwrap_or_default(), percent })
     }
 }
 
@@ -47,19 +48,7 @@ impl fmt::Display for DnsError {
     }
 }
 
-/// As it is written.
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Raw {
-    names: Vec<DnsPattern>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    except: Vec<DnsPattern>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    types: Vec<DnsType>,
-    #[serde(default, skip_serializing_if = "Remotes::is_empty")]
-    servers: Remotes,
-    #[serde(default, skip_serializing_if = "PortRanges::is_empty")]
-    ports: PortRanges,
+written! {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<DnsCode>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,17 +59,15 @@ impl TryFrom<Raw> for DnsError {
     type Error = Invalid;
 
     fn try_from(raw: Raw) -> Result<Self, Invalid> {
-        let Raw { names, except, types, servers, ports, code, percent } = raw;
-        Self::new(Questions { names, except, types, servers, ports }, code, percent)
+        let (questions, (code, percent)) = raw.parts();
+        Self::new(questions, code, percent)
     }
 }
 
 impl From<DnsError> for Raw {
     fn from(error: DnsError) -> Self {
         let DnsError { questions, code, percent } = error;
-        let Questions { names, except, types, servers, ports } = questions;
-        let percent = (percent != Percent::ALL).then_some(percent);
-        Self { names, except, types, servers, ports, code: Some(code), percent }
+        Self::new(questions, Some(code), (percent != Percent::ALL).then_some(percent))
     }
 }
 
@@ -123,8 +110,8 @@ mod tests {
                 "5 % NXDOMAIN *.b but not x.b, A AAAA",
             ),
             (
-                "names: ['**'], servers: [10.0.0.0/8], ports: [5353], code: timeout",
-                "timeout **, from 10.0.0.0/8, ports 5353",
+                "names: ['**'], servers: [10.0.0.0/8], ports: [5353], code: timeout, tcp: refuse",
+                "timeout **, from 10.0.0.0/8, ports 5353, TCP: refuse",
             ),
         ] {
             assert_eq!(parsed(fields).unwrap(), format!("dns error {said}"));
@@ -140,6 +127,8 @@ mod tests {
             ("names: [a], types: [B]", "no type of records"),
             ("names: [a], types: [A, A, A, A, A, A, A, A, A]", "the most is 8"),
             ("names: ['a.*']", "not its first label"),
+            ("names: [a], tcp: no", "give pass, refuse, reset, drop, delay"),
+            ("names: [a], tcp: delay", "tcp: delay is not what this fault does"),
             ("code: REFUSED", "names"),
         ] {
             let error = parsed(fields).unwrap_err();

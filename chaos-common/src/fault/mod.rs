@@ -2,7 +2,10 @@
 
 mod call;
 mod dns;
+mod dns_delay;
 mod dns_error;
+mod dns_record;
+mod dns_server;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -20,8 +23,11 @@ mod socket_error;
 mod syscall_error;
 
 pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
-pub use dns::{DnsCode, Questions};
+pub use dns::{DnsCode, DnsTcp, Questions};
+pub use dns_delay::{DelayOf, DnsDelay};
 pub use dns_error::DnsError;
+pub use dns_record::{Addresses, DnsAnswer, DnsRecord, RecordParts};
+pub use dns_server::{DnsServer, Upstream};
 pub use file_delay::{DELAY_OPERATIONS, FileDelay, KERNEL_DIRECTORIES, SHARED_MEMORY};
 pub use file_error::{FILE_OPERATIONS, FileError};
 pub use memory_error::{MEMORY_OPERATIONS, MemoryError};
@@ -81,6 +87,12 @@ pub enum Fault {
     MemoryError(MemoryError),
     /// Names are not found.
     DnsError(DnsError),
+    /// Names have other addresses.
+    DnsRecord(DnsRecord),
+    /// Names take longer.
+    DnsDelay(DnsDelay),
+    /// Another name server is asked.
+    DnsServer(DnsServer),
 }
 
 /// The kinds of fault, for everything that goes through all of them.
@@ -116,11 +128,17 @@ pub enum FaultKind {
     MemoryError,
     /// `dns error`
     DnsError,
+    /// `dns record`
+    DnsRecord,
+    /// `dns delay`
+    DnsDelay,
+    /// `dns server`
+    DnsServer,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::NetworkLoss,
         Self::NetworkDelay,
         Self::NetworkDuplicate,
@@ -136,6 +154,9 @@ impl FaultKind {
         Self::SocketError,
         Self::MemoryError,
         Self::DnsError,
+        Self::DnsRecord,
+        Self::DnsDelay,
+        Self::DnsServer,
     ];
 
     /// Family and kind, the words of the command line.
@@ -157,6 +178,9 @@ impl FaultKind {
             Self::SocketError => ("socket", "error"),
             Self::MemoryError => ("memory", "error"),
             Self::DnsError => ("dns", "error"),
+            Self::DnsRecord => ("dns", "record"),
+            Self::DnsDelay => ("dns", "delay"),
+            Self::DnsServer => ("dns", "server"),
         }
     }
 
@@ -195,6 +219,9 @@ impl Fault {
             Self::SocketError(_) => FaultKind::SocketError,
             Self::MemoryError(_) => FaultKind::MemoryError,
             Self::DnsError(_) => FaultKind::DnsError,
+            Self::DnsRecord(_) => FaultKind::DnsRecord,
+            Self::DnsDelay(_) => FaultKind::DnsDelay,
+            Self::DnsServer(_) => FaultKind::DnsServer,
         }
     }
 }
@@ -218,7 +245,10 @@ impl Fault {
             | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_)
-            | Self::DnsError(_) => true,
+            | Self::DnsError(_)
+            | Self::DnsRecord(_)
+            | Self::DnsDelay(_)
+            | Self::DnsServer(_) => true,
             Self::NetworkOccupy(occupy) => match occupy.how {
                 Occupation::Hold => false,
                 Occupation::Refuse(_) => true,
@@ -244,7 +274,10 @@ impl Fault {
             | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_)
-            | Self::DnsError(_) => None,
+            | Self::DnsError(_)
+            | Self::DnsRecord(_)
+            | Self::DnsDelay(_)
+            | Self::DnsServer(_) => None,
         }
     }
 
@@ -274,7 +307,10 @@ impl Fault {
             | Self::FileDelay(_)
             | Self::SocketError(_)
             | Self::MemoryError(_)
-            | Self::DnsError(_) => return Ok(self),
+            | Self::DnsError(_)
+            | Self::DnsRecord(_)
+            | Self::DnsDelay(_)
+            | Self::DnsServer(_) => return Ok(self),
         };
         *filter = std::mem::take(filter).aimed_at(others).at("filter")?;
         Ok(self)
@@ -300,6 +336,9 @@ impl fmt::Display for Fault {
             Self::SocketError(error) => write!(f, " {error}"),
             Self::MemoryError(error) => write!(f, " {error}"),
             Self::DnsError(error) => write!(f, " {error}"),
+            Self::DnsRecord(record) => write!(f, " {record}"),
+            Self::DnsDelay(delay) => write!(f, " {delay}"),
+            Self::DnsServer(server) => write!(f, " {server}"),
         }
     }
 }
@@ -354,6 +393,15 @@ impl TryFrom<v1::Fault> for Fault {
             Some(v1::fault::Fault::DnsError(fault)) => {
                 fault.try_into().map(Self::DnsError).at("dnsError")
             }
+            Some(v1::fault::Fault::DnsRecord(fault)) => {
+                fault.try_into().map(Self::DnsRecord).at("dnsRecord")
+            }
+            Some(v1::fault::Fault::DnsDelay(fault)) => {
+                fault.try_into().map(Self::DnsDelay).at("dnsDelay")
+            }
+            Some(v1::fault::Fault::DnsServer(fault)) => {
+                fault.try_into().map(Self::DnsServer).at("dnsServer")
+            }
             None => Err(Invalid::new("is missing, or of a kind that this version does not know")),
         }
     }
@@ -381,6 +429,9 @@ impl From<&Fault> for v1::Fault {
             Fault::SocketError(fault) => v1::fault::Fault::SocketError(fault.into()),
             Fault::MemoryError(fault) => v1::fault::Fault::MemoryError(fault.into()),
             Fault::DnsError(fault) => v1::fault::Fault::DnsError(fault.into()),
+            Fault::DnsRecord(fault) => v1::fault::Fault::DnsRecord(fault.into()),
+            Fault::DnsDelay(fault) => v1::fault::Fault::DnsDelay(fault.into()),
+            Fault::DnsServer(fault) => v1::fault::Fault::DnsServer(fault.into()),
         };
         Self { fault: Some(fault) }
     }

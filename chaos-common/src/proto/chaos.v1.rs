@@ -106,7 +106,7 @@ pub mod target {
 pub struct Fault {
     #[prost(
         oneof = "fault::Fault",
-        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 24, 25, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 21, 20, 22, 23, 24, 25, 26, 27, 28, 29, 30"
     )]
     pub fault: ::core::option::Option<fault::Fault>,
 }
@@ -144,6 +144,12 @@ pub mod fault {
         MemoryError(super::MemoryError),
         #[prost(message, tag = "27")]
         DnsError(super::DnsError),
+        #[prost(message, tag = "28")]
+        DnsRecord(super::DnsRecord),
+        #[prost(message, tag = "29")]
+        DnsDelay(super::DnsDelay),
+        #[prost(message, tag = "30")]
+        DnsServer(super::DnsServer),
     }
 }
 /// What the target asks name servers for, over UDP, one question in a packet.
@@ -164,6 +170,73 @@ pub struct DnsQuestions {
     /// Where it listens; none is 53.
     #[prost(message, repeated, tag = "5")]
     pub ports: ::prost::alloc::vec::Vec<PortRange>,
+    /// What becomes of TCP connections to these name servers, whatever is asked there: "pass", "refuse", "reset", "drop";
+    /// for `DnsDelay` "pass" or "delay". Empty is pass. `percent` is a share of connections then.
+    #[prost(string, tag = "6")]
+    pub tcp: ::prost::alloc::string::String,
+}
+/// Questions to name servers are answered with chosen records; a name server is not asked then.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DnsRecord {
+    #[prost(message, optional, tag = "1")]
+    pub questions: ::core::option::Option<DnsQuestions>,
+    /// For questions of type A and AAAA, in any order: addresses, CIDRs for one address of each, each time another, or "random"
+    /// for one that nobody has; at most 64 of each family. A type of which there is none has an empty answer.
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The addresses are those of this name; empty is that of the question.
+    #[prost(string, tag = "3")]
+    pub cname: ::prost::alloc::string::String,
+    /// No records, and no error; without `addresses` and `cname`.
+    #[prost(bool, tag = "4")]
+    pub empty: bool,
+    /// No records, and the bit that says that the answer would be too long; without `addresses` and `cname`.
+    #[prost(bool, tag = "5")]
+    pub truncated: bool,
+    /// For how long they may be kept, in whole seconds, up to an hour; absent is 0.
+    #[prost(message, optional, tag = "6")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+    /// Each question alone: more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "7")]
+    pub percent: ::core::option::Option<f64>,
+}
+/// Questions to name servers are held, or their answers, and go on their way later.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DnsDelay {
+    #[prost(message, optional, tag = "1")]
+    pub questions: ::core::option::Option<DnsQuestions>,
+    /// "queries" or "answers"; empty is queries.
+    #[prost(string, tag = "2")]
+    pub of: ::prost::alloc::string::String,
+    /// The mean, 0 to 1 hour.
+    #[prost(message, optional, tag = "3")]
+    pub latency: ::core::option::Option<::prost_types::Duration>,
+    /// How far it strays, evenly to both sides; absent is not at all.
+    #[prost(message, optional, tag = "4")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+    /// Each packet alone: more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "5")]
+    pub percent: ::core::option::Option<f64>,
+}
+/// Whatever goes to name servers, over UDP and TCP, goes to others, or to none. What is connected already stays so.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DnsServer {
+    /// "10.0.0.2", "10.0.0.2:5353", "\[fd00::2\]:5353": at most one of IPv4 and one of IPv6. Over a family without any, calls fail
+    /// as if nobody listened.
+    #[prost(string, repeated, tag = "1")]
+    pub to: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// As if nobody listened, instead of `to`.
+    #[prost(bool, tag = "2")]
+    pub none: bool,
+    /// What was to go to these, an address or a CIDR each; none is any.
+    #[prost(string, repeated, tag = "3")]
+    pub servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where these listen; none is 53.
+    #[prost(message, repeated, tag = "4")]
+    pub ports: ::prost::alloc::vec::Vec<PortRange>,
+    /// Each call alone, or each packet with `none`: more than 0, at most 100; absent is 100.
+    #[prost(double, optional, tag = "5")]
+    pub percent: ::core::option::Option<f64>,
 }
 /// Questions to name servers fail; a name server is not asked then.
 #[derive(Clone, PartialEq, ::prost::Message)]

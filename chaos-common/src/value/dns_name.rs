@@ -120,6 +120,41 @@ impl fmt::Display for DnsPattern {
 
 super::serde_as_text!(DnsPattern, "a name, as api.example.com, *.example.com or **");
 
+/// One name, as `api.example.com`; what is said of [`DnsPattern`] holds for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DnsName(DnsPattern);
+
+impl DnsName {
+    /// As packets have it, with the root's byte.
+    #[must_use]
+    pub fn wire(&self) -> Vec<u8> {
+        let mut wire = wire(&self.0.name);
+        wire.push(0);
+        wire
+    }
+}
+
+impl FromStr for DnsName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let pattern: DnsPattern = text.parse()?;
+        if pattern.is_below {
+            let problem = format!("{} is many names; give one, as api.example.com", shown(text));
+            return Err(Invalid::new(problem));
+        }
+        Ok(Self(pattern))
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+super::serde_as_text!(DnsName, "a name, as api.example.com");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +171,12 @@ mod tests {
         let (bits, name) = pattern("*.com").to_abi(7);
         assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x03"[..]));
         assert_eq!(pattern("**").to_abi(7).0, 32);
+    }
+
+    #[test]
+    fn one_name_is_no_pattern() {
+        assert_eq!("A.b.".parse::<DnsName>().unwrap().wire(), b"\x01a\x01b\0");
+        assert!("*.b".parse::<DnsName>().is_err() && "**".parse::<DnsName>().is_err());
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl Cidr {
         self.0.contains(&address)
     }
 
+    /// The lowest address.
+    #[must_use]
+    pub fn first(self) -> IpAddr {
+        self.0.network()
+    }
+
     /// Of which family of sockets it is.
     #[must_use]
     pub const fn family(self) -> abi::SocketFamily {

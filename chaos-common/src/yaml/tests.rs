@@ -227,7 +227,7 @@ fn every_mistake_is_one_sentence_with_its_place() {
         (
             "networkLoss:",
             "networkLoose:",
-            "line 7: fault: \"networkLoose\" does not fit; write one of networkLoss, networkDelay, networkDuplicate, networkReorder, networkCorrupt, networkRate, networkPartition, networkReject, networkOccupy, syscallError, fileError, fileDelay, socketError, memoryError, dnsError",
+            "line 7: fault: \"networkLoose\" does not fit; write one of networkLoss, networkDelay, networkDuplicate, networkReorder, networkCorrupt, networkRate, networkPartition, networkReject, networkOccupy, syscallError, fileError, fileDelay, socketError, memoryError, dnsError, dnsRecord, dnsDelay, dnsServer",
         ),
         (
             "direction: both",

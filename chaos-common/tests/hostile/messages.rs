@@ -79,7 +79,10 @@ fn fault() -> impl Strategy<Value = v1::Fault> {
             .prop_map(|filter| Fault::NetworkPartition(v1::NetworkPartition { filter }))
             .boxed(),
         reject().prop_map(Fault::NetworkReject).boxed(),
-        dns().prop_map(Fault::DnsError).boxed(),
+        dns_error().prop_map(Fault::DnsError).boxed(),
+        dns_record().prop_map(Fault::DnsRecord).boxed(),
+        dns_delay().prop_map(Fault::DnsDelay).boxed(),
+        dns_server().prop_map(Fault::DnsServer).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ];
     option::weighted(0.95, fault).prop_map(|fault| v1::Fault { fault })
@@ -181,22 +184,69 @@ fn corrupt() -> impl Strategy<Value = v1::NetworkCorrupt> {
     )
 }
 
-fn dns() -> impl Strategy<Value = v1::DnsError> {
+fn asked() -> impl Strategy<Value = Option<v1::DnsQuestions>> {
     let name = || prop_oneof![3 => "(\\*\\.)?[a-z]{1,9}(\\.[A-Z]{1,3}){0,3}", 1 => texts::text()];
     let kind = prop_oneof![Just("AAAA".to_owned()), "TYPE[0-9]{1,6}", texts::text()];
-    let code = prop_oneof![Just("timeout".to_owned()), Just(String::new()), texts::text()];
     let server = prop_oneof![Just("10.0.0.0/8".to_owned()), texts::text()];
-    let questions =
-        (vec(name(), 0..4), vec(name(), 0..3), vec(kind, 0..10), vec(server, 0..3), ports())
-            .prop_map(|(names, except, types, servers, ports)| v1::DnsQuestions {
-                names,
-                except,
-                types,
-                servers,
-                ports,
-            });
-    (option::of(questions), code, option::of(number()))
-        .prop_map(|(questions, code, percent)| v1::DnsError { questions, code, percent })
+    let tcp = prop_oneof!["", "refuse|delay", texts::text()];
+    let parts =
+        (vec(name(), 0..4), vec(name(), 0..3), vec(kind, 0..10), vec(server, 0..3), ports(), tcp);
+    option::of(parts.prop_map(|(names, except, types, servers, ports, tcp)| v1::DnsQuestions {
+        names,
+        except,
+        types,
+        servers,
+        ports,
+        tcp,
+    }))
+}
+
+fn dns_error() -> impl Strategy<Value = v1::DnsError> {
+    let code = prop_oneof![Just("timeout".to_owned()), Just(String::new()), texts::text()];
+    (asked(), code, option::of(number())).prop_map(|(questions, code, percent)| v1::DnsError {
+        questions,
+        code,
+        percent,
+    })
+}
+
+fn dns_record() -> impl Strategy<Value = v1::DnsRecord> {
+    let address = prop_oneof!["10\\.0\\.0\\.[0-9]{1,3}(/[0-9]{1,2})?", "random", texts::text()];
+    let cname = prop_oneof!["", "[a-z]{1,9}(\\.[A-Z]{1,3}){0,3}", texts::text()];
+    let rest = (any::<bool>(), any::<bool>(), option::of(duration()), option::of(number()));
+    (asked(), vec(address, 0..70), cname, rest).prop_map(
+        |(questions, addresses, cname, (empty, truncated, ttl, percent))| v1::DnsRecord {
+            questions,
+            addresses,
+            cname,
+            empty,
+            truncated,
+            ttl,
+            percent,
+        },
+    )
+}
+
+fn dns_delay() -> impl Strategy<Value = v1::DnsDelay> {
+    let of = prop_oneof!["", "queries|answers", texts::text()];
+    (asked(), of, option::of(duration()), option::of(duration()), option::of(number())).prop_map(
+        |(questions, of, latency, jitter, percent)| v1::DnsDelay {
+            questions,
+            of,
+            latency,
+            jitter,
+            percent,
+        },
+    )
+}
+
+fn dns_server() -> impl Strategy<Value = v1::DnsServer> {
+    let to =
+        prop_oneof!["10\\.0\\.0\\.[0-9]{1,3}(:[0-9]{1,5})?", "fd00::[0-9a-f]{1,4}", texts::text()];
+    let server = prop_oneof![Just("10.0.0.0/8".to_owned()), texts::text()];
+    (vec(to, 0..3), any::<bool>(), vec(server, 0..3), ports(), option::of(number())).prop_map(
+        |(to, none, servers, ports, percent)| v1::DnsServer { to, none, servers, ports, percent },
+    )
 }
 
 fn reject() -> impl Strategy<Value = v1::NetworkReject> {

@@ -88,7 +88,10 @@ fn fault() -> impl Strategy<Value = Fault> {
             Fault::NetworkPartition(NetworkPartition::try_from(filter).unwrap())
         }),
         reject().prop_map(Fault::NetworkReject).boxed(),
-        dns().prop_map(Fault::DnsError).boxed(),
+        dns_error().prop_map(Fault::DnsError).boxed(),
+        dns_record().prop_map(Fault::DnsRecord).boxed(),
+        dns_delay().prop_map(Fault::DnsDelay).boxed(),
+        dns_server().prop_map(Fault::DnsServer).boxed(),
         occupy().prop_map(Fault::NetworkOccupy).boxed(),
     ]
 }
@@ -108,18 +111,64 @@ fn occupy() -> impl Strategy<Value = NetworkOccupy> {
     })
 }
 
-fn dns() -> impl Strategy<Value = DnsError> {
+fn asked(tcp: &'static [DnsTcp]) -> impl Strategy<Value = Questions> {
     let name = || "(\\*\\.)?[a-z]{1,9}(\\.[a-z]{1,3}){0,3}".prop_map(|text| text.parse().unwrap());
     let kind = (1..=u16::MAX).prop_map(|number| format!("TYPE{number}").parse().unwrap());
     let names = vec(prop_oneof![3 => name(), 1 => Just("**".parse().unwrap())], 1..4);
+    let tcp = prop::sample::select(tcp);
+    (names, vec(name(), 0..3), vec(kind, 0..8), tcp).prop_map(|(names, except, types, tcp)| {
+        let (servers, ports) = Default::default();
+        Questions { names, except, types, servers, ports, tcp }
+    })
+}
+
+fn dns_error() -> impl Strategy<Value = DnsError> {
     let code = prop::sample::select(&DnsCode::ALL[..]);
-    (names, vec(name(), 0..3), vec(kind, 0..8), code, percent()).prop_map(
-        |(names, except, types, code, percent)| {
-            let (servers, ports) = Default::default();
-            let questions = Questions { names, except, types, servers, ports };
-            DnsError::new(questions, Some(code), Some(percent)).unwrap()
+    (asked(&DnsTcp::OF_ANSWERS), code, percent()).prop_map(|(questions, code, percent)| {
+        DnsError::new(questions, Some(code), Some(percent)).unwrap()
+    })
+}
+
+fn dns_record() -> impl Strategy<Value = DnsRecord> {
+    let address = prop_oneof!["10\\.[1-9]\\.0\\.0/[1-9]", "fd00::[1-9a-f]{1,4}", "random"];
+    let addresses = vec(address.prop_map(|text| text.parse().unwrap()), 0..20);
+    let cname = option::of("[a-z]{1,9}(\\.[a-z]{1,3}){0,3}".prop_map(|text| text.parse().unwrap()));
+    let ttl = option::of((0..3600_u32).prop_map(|seconds| format!("{seconds}s").parse().unwrap()));
+    let records =
+        (addresses, cname, ttl, percent()).prop_map(|(addresses, cname, ttl, percent)| {
+            let empty = addresses.is_empty() && cname.is_none();
+            let ttl = if empty { None } else { ttl };
+            RecordParts {
+                addresses,
+                cname,
+                empty,
+                ttl,
+                percent: Some(percent),
+                ..Default::default()
+            }
+        });
+    let cut = Just(RecordParts { truncated: true, ..Default::default() });
+    (asked(&DnsTcp::OF_ANSWERS), prop_oneof![4 => records, 1 => cut])
+        .prop_map(|(questions, parts)| DnsRecord::new(questions, parts).unwrap())
+}
+
+fn dns_delay() -> impl Strategy<Value = DnsDelay> {
+    let of = prop::sample::select(&DelayOf::ALL[..]);
+    (asked(&DnsTcp::OF_DELAYS), of, wait(), wait(), percent()).prop_map(
+        |(questions, of, latency, jitter, percent)| {
+            DnsDelay::new(questions, Some(of), latency, Some(jitter), Some(percent)).unwrap()
         },
     )
+}
+
+fn dns_server() -> impl Strategy<Value = DnsServer> {
+    let v4 = "10\\.0\\.0\\.[1-9](:[1-9][0-9]{0,3})?".prop_map(|text| text.parse().unwrap());
+    let v6 = "fd00::[1-9a-f]{1,4}".prop_map(|text| text.parse().unwrap());
+    (option::of(v4), option::of(v6), percent()).prop_map(|(v4, v6, percent)| {
+        let to: Vec<NameServer> = v4.into_iter().chain(v6).collect();
+        let (none, (servers, ports)) = (to.is_empty(), Default::default());
+        DnsServer::new(to, none, servers, ports, Some(percent)).unwrap()
+    })
 }
 
 fn reject() -> impl Strategy<Value = NetworkReject> {

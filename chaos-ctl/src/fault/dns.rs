@@ -1,7 +1,7 @@
 //! Flags that all faults of names have: which questions.
 
 use chaos_common::{
-    fault::Questions,
+    fault::{DnsTcp, Questions},
     invalid::{At as _, Invalid},
     value::{Cidr, DnsPattern, DnsType, PortRange, PortRanges, Remotes},
 };
@@ -37,6 +37,14 @@ pub(super) struct QuestionFlags {
     /// At these ports [default: 53]
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',', allow_hyphen_values = true)]
     ports: Vec<PortRange>,
+
+    /// What becomes of TCP: pass, refuse, reset, drop, delay [default: pass]
+    ///
+    /// In a connection questions are not told apart. With refuse nobody seems to listen, with reset connections end with
+    /// their first question, with drop they get no answer. With delay, which `dns delay` has alone beside pass, they take as
+    /// long to open as a question is held.
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true)]
+    tcp: Option<DnsTcp>,
 }
 
 impl TryFrom<QuestionFlags> for Questions {
@@ -49,6 +57,7 @@ impl TryFrom<QuestionFlags> for Questions {
             types: flags.types,
             servers: Remotes::try_from(flags.servers).at("--server")?,
             ports: PortRanges::try_from(flags.ports).at("--port")?,
+            tcp: flags.tcp.unwrap_or_default(),
         })
     }
 }

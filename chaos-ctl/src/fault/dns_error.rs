@@ -50,8 +50,8 @@ mod tests {
                 "5 % NXDOMAIN *.b c but not x.b, A AAAA",
             ),
             (
-                "--name ** --server 10.0.0.1 --port 53,5353 --code timeout",
-                "timeout **, from 10.0.0.1, ports 53,5353",
+                "--name ** --server 10.0.0.1 --port 53,5353 --code timeout --tcp drop",
+                "timeout **, from 10.0.0.1, ports 53,5353, TCP: drop",
             ),
         ] {
             let fault = parse(&format!("dns error {flags}")).unwrap().to_string();
@@ -67,5 +67,6 @@ mod tests {
         refused("dns error --name a --percent 0", "0 % would do nothing");
         refused("dns error --name a --type B", "no type of records");
         refused("dns error --name a --server x", "--server");
+        refused("dns error --name a --tcp delay", "--tcp: delay is not what this fault does");
     }
 }

@@ -2,7 +2,10 @@
 
 mod call;
 mod dns;
+mod dns_delay;
 mod dns_error;
+mod dns_record;
+mod dns_server;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -61,6 +64,9 @@ fn define(kind: FaultKind, command: Command) -> Command {
         FaultKind::SocketError => socket_error::Flags::augment_args(command),
         FaultKind::MemoryError => memory_error::Flags::augment_args(command),
         FaultKind::DnsError => dns_error::Flags::augment_args(command),
+        FaultKind::DnsRecord => dns_record::Flags::augment_args(command),
+        FaultKind::DnsDelay => dns_delay::Flags::augment_args(command),
+        FaultKind::DnsServer => dns_server::Flags::augment_args(command),
     }
 }
 
@@ -86,6 +92,9 @@ fn read(kind: FaultKind, matches: &ArgMatches) -> Result<Fault, Error> {
         FaultKind::SocketError => socket_error::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::MemoryError => memory_error::Flags::from_arg_matches(matches)?.try_into(),
         FaultKind::DnsError => dns_error::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::DnsRecord => dns_record::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::DnsDelay => dns_delay::Flags::from_arg_matches(matches)?.try_into(),
+        FaultKind::DnsServer => dns_server::Flags::from_arg_matches(matches)?.try_into(),
     };
     fault.map_err(|invalid: Invalid| refuse(ErrorKind::ValueValidation, invalid))
 }
@@ -108,7 +117,9 @@ fn about_family(kind: FaultKind) -> &'static str {
         }
         FaultKind::SocketError => "What happens to what the target does to sockets",
         FaultKind::MemoryError => "What the target gets no more of",
-        FaultKind::DnsError => "What becomes of the target's questions to name servers",
+        FaultKind::DnsError | FaultKind::DnsRecord | FaultKind::DnsDelay | FaultKind::DnsServer => {
+            "What becomes of the target's questions to name servers"
+        }
     }
 }
 
@@ -133,6 +144,7 @@ pub(crate) fn of_flag(invalid: Invalid) -> Invalid {
         "names" => "name",
         "types" => "type",
         "servers" => "server",
+        "addresses" => "address",
         "ports" => "port",
         "operations" => "do",
         "operation" => "no",

@@ -27,7 +27,10 @@ pub(crate) const fn has_positions(kind: FaultKind) -> bool {
         | FaultKind::NetworkReject
         | FaultKind::NetworkOccupy
         | FaultKind::FileDelay
-        | FaultKind::DnsError => false,
+        | FaultKind::DnsError
+        | FaultKind::DnsRecord
+        | FaultKind::DnsDelay
+        | FaultKind::DnsServer => false,
     }
 }
 
@@ -47,7 +50,10 @@ fn occasion(fault: &mut Fault) -> Option<&mut Occasion> {
         | Fault::NetworkReject(_)
         | Fault::NetworkOccupy(_)
         | Fault::FileDelay(_)
-        | Fault::DnsError(_) => None,
+        | Fault::DnsError(_)
+        | Fault::DnsRecord(_)
+        | Fault::DnsDelay(_)
+        | Fault::DnsServer(_) => None,
     }
 }
 

@@ -9,6 +9,9 @@ pub(super) const fn description(passing: Passing) -> &'static str {
         Passing::Connecting => {
             "attach `net_connect4`, `net_connect6`, `net_sendmsg4` and `net_sendmsg6` to the target's cgroup"
         }
+        Passing::Told => {
+            "attach `net_recvmsg4`, `net_recvmsg6`, `net_getpeername4` and `net_getpeername6` to the target's cgroup"
+        }
         Passing::Binding => "attach `net_bind4` and `net_bind6` to the target's cgroup",
     }
 }

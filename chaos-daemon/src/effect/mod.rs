@@ -14,6 +14,7 @@
 //!
 //! Crash safety, dry runs and residue checks rest on these and are written nowhere else.
 
+mod end_redirected;
 mod hold_files;
 mod hold_packets;
 mod hold_ports;
@@ -71,6 +72,8 @@ pub enum Effect {
     HoldFiles(HoldFiles),
     /// Connections that the target has open are reset.
     ResetOpen(ResetOpen),
+    /// What the target has connected elsewhere ends with the fault.
+    EndRedirected,
 }
 
 /// For whom an effect is.
@@ -96,7 +99,8 @@ impl Effect {
             | Self::HookCgroup(_)
             | Self::HookCalls(_)
             | Self::HoldFiles(_)
-            | Self::ResetOpen(_) => Ok(()),
+            | Self::ResetOpen(_)
+            | Self::EndRedirected => Ok(()),
             Self::HoldPorts(ports) => ports.admit(target, kernel),
             Self::PutRule(_) => kernel.admit(target),
             Self::PutCallRule(rule) => rule.admit(target, kernel),
@@ -120,6 +124,7 @@ impl Effect {
             Self::HookCalls(hooks) => hooks.apply(owner, kernel),
             Self::HoldFiles(files) => files.apply(owner, kernel),
             Self::ResetOpen(reset) => return reset.apply(owner, kernel).map(Some),
+            Self::EndRedirected => Ok(()),
         };
         applied.map(|()| None)
     }
@@ -139,7 +144,8 @@ impl Effect {
             | Self::HoldPorts(_)
             | Self::HookCalls(_)
             | Self::HoldFiles(_)
-            | Self::ResetOpen(_) => Ok(()),
+            | Self::ResetOpen(_)
+            | Self::EndRedirected => Ok(()),
             Self::PutRule(rule) => rule.apply(owner, kernel),
             Self::PutCallRule(rule) => rule.apply(owner, kernel),
         }
@@ -172,6 +178,7 @@ impl Effect {
                 Ok(None)
             }
             Self::ResetOpen(_) => Ok(None),
+            Self::EndRedirected => end_redirected::undo(owner, kernel).map(|()| None),
         }
     }
 
@@ -194,6 +201,7 @@ impl Effect {
             Self::HoldFiles(files) => files.apply(owner, kernel).map(|()| true),
             // Not again: that would be another fault.
             Self::ResetOpen(_) => Ok(true),
+            Self::EndRedirected => Ok(true),
         }
     }
 
@@ -209,7 +217,7 @@ impl Effect {
             // Nobody can take a socket from its process, and what ended with an earlier one can be taken anew.
             Self::HoldPorts(_) => true,
             Self::HoldFiles(_) => hold_files::observe(owner, kernel),
-            Self::ResetOpen(_) => true,
+            Self::ResetOpen(_) | Self::EndRedirected => true,
             Self::PutRule(_) => put_rule::observe(owner, kernel),
             Self::PutCallRule(_) => put_call_rule::observe(owner, kernel),
             Self::HookCalls(_) => hook_calls::observe(owner, kernel),
@@ -229,7 +237,8 @@ impl Effect {
             | Self::HookCalls(_)
             | Self::HoldPorts(_)
             | Self::HoldFiles(_)
-            | Self::ResetOpen(_) => "",
+            | Self::ResetOpen(_)
+            | Self::EndRedirected => "",
         }
     }
 
@@ -244,7 +253,8 @@ impl Effect {
             | Self::HookCalls(_)
             | Self::PutRule(_)
             | Self::PutCallRule(_)
-            | Self::ResetOpen(_) => REMOVED,
+            | Self::ResetOpen(_)
+            | Self::EndRedirected => REMOVED,
             Self::HoldFiles(_) => hold_files::LOST,
             Self::HoldPorts(_) => hold_ports::LOST,
         }
@@ -261,6 +271,7 @@ impl Effect {
             Self::HoldFiles(_) => FailPoint::FilesWatched,
             Self::PutRule(_) | Self::PutCallRule(_) => FailPoint::RuleWritten,
             Self::ResetOpen(_) => FailPoint::ConnectionsReset,
+            Self::EndRedirected => FailPoint::EndPlanned,
         }
     }
 
@@ -275,6 +286,7 @@ impl Effect {
             Self::HoldFiles(_) => Some(FailPoint::FilesFreed),
             Self::PutRule(_) | Self::PutCallRule(_) => Some(FailPoint::RuleRemoved),
             Self::ResetOpen(_) => None,
+            Self::EndRedirected => Some(FailPoint::RedirectedEnded),
         }
     }
 }
@@ -293,6 +305,7 @@ impl fmt::Display for Effect {
             Self::HookCalls(hooks) => hooks.fmt(f),
             Self::HoldFiles(files) => files.fmt(f),
             Self::ResetOpen(reset) => reset.fmt(f),
+            Self::EndRedirected => f.write_str(end_redirected::DESCRIPTION),
         }
     }
 }

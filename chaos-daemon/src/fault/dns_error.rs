@@ -1,21 +1,19 @@
 //! `dns error`: questions are answered in the name server's place, or vanish.
 
 use chaos_common::{
-    abi::{Action, Dice, PARAMETERS, Respond},
-    fault::{DnsError, FaultKind},
+    abi::{Action, Asks, PARAMETERS, Respond},
+    fault::{Direction, DnsError, FaultKind},
 };
 
 use super::{
     Capability, Limits, Unsupported,
-    dns::Dns,
-    network::{self, Means},
+    dns::{self, Dns},
+    network::Means,
 };
-use crate::{effect::Effect, kernel::Support};
-
-const RESPONSE: &str = "response";
-const TIMEOUT: &str = "timeout";
-/// What of the protocol is not met.
-const UDP_ONLY: &str = "over UDP: what is asked over TCP, TLS or HTTPS is not seen";
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     error: &DnsError,
@@ -23,25 +21,31 @@ pub(super) fn plan(
     support: &Support,
 ) -> Result<Vec<Effect>, Unsupported> {
     let (action, parameters, means) = match error.code.number() {
-        Some(code) => (Action::Respond, Respond { code: code.into() }.words(), Means::Answer),
+        Some(code) => {
+            let respond = Respond { code: code.into(), ..Respond::default() };
+            (Action::Respond, respond.words(), Means::Answer)
+        }
         None => (Action::Drop, [0; PARAMETERS], Means::Verdict),
     };
-    let dice = Dice::percent(limits.seed, error.percent.chance());
-    let questions = &error.questions;
-    Dns { kind: FaultKind::DnsError, questions, action, parameters, dice, means }
-        .plan(limits, support)
+    Dns {
+        kind: FaultKind::DnsError,
+        questions: &error.questions,
+        asks: Asks::Query,
+        direction: Direction::Out,
+        percent: error.percent,
+        action,
+        parameters,
+        beside: Beside::Nothing,
+        means,
+    }
+    .plan(limits, support)
 }
 
 pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     let of = |aspect, means| {
-        let mut both = network::capabilities(FaultKind::DnsError, means, support);
-        // The target asks: these are packets that go out.
-        let mut out = both.swap_remove(0);
-        out.aspect = aspect;
-        out.caveats.push(UDP_ONLY.into());
-        out
+        dns::capability(FaultKind::DnsError, aspect, means, Direction::Out, support)
     };
-    vec![of(RESPONSE, Means::Answer), of(TIMEOUT, Means::Verdict)]
+    vec![of("response", Means::Answer), of("timeout", Means::Verdict)]
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 mod call;
 mod dns;
+mod dns_delay;
 mod dns_error;
+mod dns_record;
+mod dns_server;
 mod file_delay;
 mod file_error;
 mod memory_error;
@@ -97,6 +100,9 @@ pub fn plan(fault: &Fault, limits: &Limits, support: &Support) -> Result<Vec<Eff
         Fault::SocketError(fault) => socket_error::plan(fault, limits, support),
         Fault::MemoryError(fault) => memory_error::plan(fault, limits, support),
         Fault::DnsError(fault) => dns_error::plan(fault, limits, support),
+        Fault::DnsRecord(fault) => dns_record::plan(fault, limits, support),
+        Fault::DnsDelay(fault) => dns_delay::plan(fault, limits, support),
+        Fault::DnsServer(fault) => dns_server::plan(fault, limits, support),
     };
     let effects = planned?;
     let reads = effects.iter().find_map(|effect| {
@@ -129,6 +135,9 @@ pub fn capabilities(support: &Support) -> Vec<Capability> {
         FaultKind::SocketError => socket_error::capabilities(support),
         FaultKind::MemoryError => memory_error::capabilities(support),
         FaultKind::DnsError => dns_error::capabilities(support),
+        FaultKind::DnsRecord => dns_record::capabilities(support),
+        FaultKind::DnsDelay => dns_delay::capabilities(support),
+        FaultKind::DnsServer => dns_server::capabilities(support),
     };
     FaultKind::ALL.into_iter().flat_map(of).collect()
 }

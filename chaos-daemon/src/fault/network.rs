@@ -3,14 +3,14 @@
 //! this way round the fault begins with the hook.
 
 use chaos_common::{
-    abi::{Action, Dice, NetRule, PARAMETERS, Shape},
+    abi::{Action, Dice, NetRule, PARAMETERS},
     fault::{FaultKind, NetworkFilter},
 };
 
 use super::{Capability, Limits, Unsupported};
 use crate::{
     effect::{Effect, PutRule},
-    kernel::{About, Counting, EgressTier, HoldTier, Passing, RuleSpec, Support},
+    kernel::{About, Beside, Counting, EgressTier, HoldTier, Passing, RuleSpec, Support},
 };
 
 const OUT: &str = "direction out";
@@ -34,7 +34,7 @@ pub(super) struct Network<'a> {
     pub(super) filter: &'a NetworkFilter,
     pub(super) action: Action,
     pub(super) parameters: [u64; PARAMETERS],
-    pub(super) shape: Option<Box<Shape>>,
+    pub(super) beside: Beside,
     pub(super) dice: Dice,
     pub(super) means: Means,
 }
@@ -123,7 +123,7 @@ impl Network<'_> {
             parameters: self.parameters,
         };
         let about = About::Packets(Box::new(self.filter.clone()));
-        RuleSpec { rule, about, shape: self.shape }
+        RuleSpec { rule, about, beside: self.beside }
     }
 }
 
@@ -139,6 +139,11 @@ pub(super) const fn counting(support: &Support) -> Option<&'static str> {
 
 /// Whether and how a kind works here, in both directions.
 pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> Vec<Capability> {
+    each_way(kind, means, support).into()
+}
+
+/// The same, out and in.
+pub(super) fn each_way(kind: FaultKind, means: Means, support: &Support) -> [Capability; 2] {
     let counting = counting(support);
     let waiting = (means == Means::Hold && support.hold == Ok(HoldTier::Tap)).then_some(IN_MEMORY);
     let staying = (means == Means::Hold).then_some(NO_WAY_HOME);
@@ -185,7 +190,7 @@ pub(super) fn capabilities(kind: FaultKind, means: Means, support: &Support) -> 
         let caveats = caveats.iter().flatten().copied().map(Into::into).collect();
         Capability { fault: kind, aspect, support, caveats }
     };
-    vec![
+    [
         of(OUT, out, &[counting, waiting, staying]),
         of(IN, incoming, &[counting, waiting, staying, arriving]),
     ]
@@ -214,7 +219,7 @@ mod tests {
             filter: &filter,
             action: Action::Hold,
             parameters: [0; PARAMETERS],
-            shape: None,
+            beside: Beside::Nothing,
             dice: Dice::percent(1, Chance::ALWAYS),
             means,
         }

@@ -9,7 +9,10 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     corrupt: &NetworkCorrupt,
@@ -21,7 +24,7 @@ pub(super) fn plan(
         filter: &corrupt.filter,
         action: Action::Corrupt,
         parameters: corrupt.to_abi().words(),
-        shape: None,
+        beside: Beside::Nothing,
         dice: corrupt.share.dice(limits.seed),
         means: match corrupt.checksum {
             Checksum::Broken => Means::Spoil,

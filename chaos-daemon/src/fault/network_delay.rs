@@ -9,19 +9,23 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     delay: &NetworkDelay,
     limits: &Limits,
     support: &Support,
 ) -> Result<Vec<Effect>, Unsupported> {
+    let shape = delay.jitter.as_ref().and_then(|jitter| jitter.distribution.shape());
     Network {
         kind: FaultKind::NetworkDelay,
         filter: &delay.filter,
         action: Action::Hold,
         parameters: delay.hold().words(),
-        shape: delay.jitter.as_ref().and_then(|jitter| jitter.distribution.shape()),
+        beside: shape.map_or(Beside::Nothing, Beside::Shape),
         dice: Dice::percent(limits.seed, delay.percent.chance()),
         means: Means::Hold,
     }

@@ -9,7 +9,10 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     duplicate: &NetworkDuplicate,
@@ -21,7 +24,7 @@ pub(super) fn plan(
         filter: &duplicate.filter,
         action: Action::Duplicate,
         parameters: Duplicate { copies: duplicate.copies.get() }.words(),
-        shape: None,
+        beside: Beside::Nothing,
         dice: duplicate.share.dice(limits.seed),
         means: Means::Change,
     }

@@ -9,7 +9,10 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     loss: &NetworkLoss,
@@ -21,7 +24,7 @@ pub(super) fn plan(
         filter: &loss.filter,
         action: Action::Drop,
         parameters: [0; PARAMETERS],
-        shape: None,
+        beside: Beside::Nothing,
         dice: loss.model.dice(limits.seed),
         means: Means::Verdict,
     }

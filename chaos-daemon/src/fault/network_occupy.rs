@@ -9,7 +9,7 @@ use chaos_common::{
 use super::{Capability, Limits, Unsupported, network};
 use crate::{
     effect::{Effect, HoldPorts, PutRule},
-    kernel::{About, Passing, Refusal, RuleSpec, Support},
+    kernel::{About, Beside, Passing, Refusal, RuleSpec, Support},
 };
 
 const REFUSE: &str = "refuse";
@@ -44,7 +44,7 @@ fn rule(occupy: &NetworkOccupy, percent: Percent, limits: &Limits) -> RuleSpec {
         filter: NetFilter { protocols: occupy.protocols.to_abi(), ..NetFilter::default() },
         parameters: occupy.address.map_or(everywhere, BindAddress::to_abi).words(),
     };
-    RuleSpec { rule, about: About::Binding(occupy.clone()), shape: None }
+    RuleSpec { rule, about: About::Binding(occupy.clone()), beside: Beside::Nothing }
 }
 
 /// Whether calls can fail as they should.

@@ -9,7 +9,10 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     rate: &NetworkRate,
@@ -21,7 +24,7 @@ pub(super) fn plan(
         filter: &rate.filter,
         action: Action::Rate,
         parameters: rate.to_abi().words(),
-        shape: None,
+        beside: Beside::Nothing,
         dice: Dice::percent(limits.seed, Chance::ALWAYS),
         means: Means::Hold,
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     effect::{Effect, ResetOpen},
-    kernel::{Refusal, Support, Wanted},
+    kernel::{Beside, Refusal, Support, Wanted},
 };
 
 /// How long an ICMP answer to the first packet of a connection takes: until `connect` has let go of its socket, which
@@ -47,7 +47,7 @@ pub(super) fn plan(
         filter: &reject.filter,
         action,
         parameters,
-        shape: None,
+        beside: Beside::Nothing,
         dice: Dice::percent(limits.seed, reject.percent.chance()),
         means,
     }

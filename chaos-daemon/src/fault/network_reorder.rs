@@ -9,7 +9,10 @@ use super::{
     Capability, Limits, Unsupported,
     network::{self, Means, Network},
 };
-use crate::{effect::Effect, kernel::Support};
+use crate::{
+    effect::Effect,
+    kernel::{Beside, Support},
+};
 
 pub(super) fn plan(
     reorder: &NetworkReorder,
@@ -21,7 +24,7 @@ pub(super) fn plan(
         filter: &reorder.filter,
         action: Action::Hold,
         parameters: reorder.hold().words(),
-        shape: None,
+        beside: Beside::Nothing,
         dice: reorder.model.dice(limits.seed),
         means: Means::Hold,
     }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     effect::{Effect, PutRule, ResetOpen},
-    kernel::{About, Passing, Refusal, RuleSpec, Support, Wanted},
+    kernel::{About, Beside, Passing, Refusal, RuleSpec, Support, Wanted},
 };
 
 const RESET_OPEN: &str = "reset open";
@@ -139,7 +139,7 @@ fn attempts(
     let said = format!("{} {}{}", error.errno, error.operations, error.sockets);
     let about = About::Calls(Box::new(filter), said, missing);
     let mut effects =
-        vec![Effect::PutRule(PutRule(Box::new(RuleSpec { rule, about, shape: None })))];
+        vec![Effect::PutRule(PutRule(Box::new(RuleSpec { rule, about, beside: Beside::Nothing })))];
     let hooks: BTreeSet<Passing> = chosen.into_iter().map(|(_, passing)| passing).collect();
     effects.extend(hooks.into_iter().map(Effect::HookCgroup));
     effects.extend(reset_open(error, limits, support)?);

@@ -313,6 +313,22 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Ends the sockets of a target that a rule has connected elsewhere and that still are, and forgets what it sent there.
+    /// Where the kernel ends none on request they stay connected until whoever has them closes them.
+    ///
+    /// # Errors
+    /// When the kernel does not tell of its sockets, or of what went elsewhere.
+    pub fn end_redirected(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
+        let sockets = self.rules.redirected(rule)?;
+        if self.support.reset.is_ok() {
+            let count = connections::end(&self.root, target, &sockets)?;
+            tracing::debug!(count, "sockets ended that were connected elsewhere");
+        }
+        self.rules.forget_redirected(rule)
+    }
+}
+
 /// What takes its time must not cost the node's other faults their lease. The keeper tells if this fails.
 fn stay_alive(lease: &Lease) {
     let _ = lease.extend();

@@ -25,18 +25,24 @@ pub enum Passing {
     Connecting,
     /// Its attempts to bind.
     Binding,
+    /// What it is told of who is at the other end.
+    Told,
 }
 
 impl Passing {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 3] = [Self::Received, Self::Connecting, Self::Binding];
+    pub(super) const ALL: [Self; 4] = [Self::Received, Self::Connecting, Self::Binding, Self::Told];
 
     const fn programs(self) -> &'static [CgroupProgram] {
-        use CgroupProgram::{Bind4, Bind6, Connect4, Connect6, Receive, Sendmsg4, Sendmsg6};
+        use CgroupProgram::{
+            Bind4, Bind6, Connect4, Connect6, Getpeername4, Getpeername6, Receive, Recvmsg4,
+            Recvmsg6, Sendmsg4, Sendmsg6,
+        };
         match self {
             Self::Received => &[Receive],
             Self::Connecting => &[Connect4, Connect6, Sendmsg4, Sendmsg6],
             Self::Binding => &[Bind4, Bind6],
+            Self::Told => &[Recvmsg4, Recvmsg6, Getpeername4, Getpeername6],
         }
     }
 }

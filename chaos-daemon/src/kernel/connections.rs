@@ -1,7 +1,8 @@
-//! Ending open TCP connections of a target, both ends of each: `SOCK_DESTROY` of sock_diag.
+//! Ending sockets of a target: open TCP connections, both ends of each, and what was connected elsewhere than it was to;
+//! by `SOCK_DESTROY` of sock_diag.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::fd::AsFd as _,
@@ -13,7 +14,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SockDiagDestroy, SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP},
     inet::{ExtensionFlags, InetRequest, InetResponse, InetResponseHeader, SocketId, StateFlags},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
@@ -22,7 +23,7 @@ use nix::errno::Errno;
 use super::{KernelError, namespace};
 use crate::{
     netns,
-    target::{self, Cgroup, CgroupRoot},
+    target::{self, Cgroup, CgroupRoot, TargetError},
 };
 
 /// States of `net/tcp_states.h` in which a socket has somebody at the other end: established, being opened, and closed
@@ -60,48 +61,101 @@ pub(super) fn reset(
     target: &Cgroup,
     wanted: &Wanted,
 ) -> Result<u64, KernelError> {
-    let failed = |what| {
-        move |error: target::TargetError| KernelError::Hook {
-            what,
-            place: target.path.to_string(),
-            reason: error.to_string(),
-        }
-    };
-    let cgroups = target::walk(root, &target.path).map_err(failed("list the cgroups below"))?;
+    let cgroups =
+        target::walk(root, &target.path).map_err(failed("list the cgroups below", target))?;
     let cgroups: HashSet<u64> = cgroups.iter().map(|cgroup| cgroup.id).collect();
+    in_namespaces(root, target, || reset_here(&cgroups, wanted))
+}
+
+/// Ends the sockets of a target that have these cookies, where they are connected still. Says how many; a target that is
+/// gone has none.
+pub(super) fn end(
+    root: &CgroupRoot,
+    target: &Cgroup,
+    wanted: &HashMap<u64, SocketAddr>,
+) -> Result<u64, KernelError> {
+    if wanted.is_empty() || !root.dir(&target.path).exists() {
+        return Ok(0);
+    }
+    in_namespaces(root, target, || end_here(wanted))
+}
+
+fn failed(what: &'static str, target: &Cgroup) -> impl FnOnce(TargetError) -> KernelError {
+    let place = target.path.to_string();
+    move |error| KernelError::Hook { what, place, reason: error.to_string() }
+}
+
+/// Does something in each network namespace of a target's processes, and adds up.
+fn in_namespaces(
+    root: &CgroupRoot,
+    target: &Cgroup,
+    here: impl Fn() -> io::Result<u64> + Sync,
+) -> Result<u64, KernelError> {
     let places = target::network_namespaces(root, &target.path, &|_| false)
-        .map_err(failed("find the network namespaces of the processes in"))?;
+        .map_err(failed("find the network namespaces of the processes in", target))?;
     let mut count = 0;
     for place in places {
         let Some(handle) = place.handle else { continue };
-        let reset = netns::within(handle.as_fd(), || reset_here(&cgroups, wanted));
-        count += reset
+        let done = netns::within(handle.as_fd(), &here);
+        count += done
             .and_then(std::convert::identity)
-            .map_err(|error| namespace::failed("reset connections in", place.inode, &error))?;
+            .map_err(|error| namespace::failed("end connections in", place.inode, &error))?;
     }
     Ok(count)
 }
 
+fn end_here(wanted: &HashMap<u64, SocketAddr>) -> io::Result<u64> {
+    let is_wanted = |id: &SocketId| {
+        let at = SocketAddr::new(id.destination_address.to_canonical(), id.destination_port);
+        wanted.get(&cookie(id)) == Some(&at)
+    };
+    let found = find(&[IPPROTO_UDP, IPPROTO_TCP], |socket| is_wanted(&socket.header.socket_id))?;
+    destroy_all(found)
+}
+
+/// The kernel's number of a socket, whose lower half comes first.
+fn cookie(id: &SocketId) -> u64 {
+    let [a, b, c, d, e, f, g, h] = id.cookie;
+    u64::from(u32::from_ne_bytes([e, f, g, h])) << 32 | u64::from(u32::from_ne_bytes([a, b, c, d]))
+}
+
 /// The same in the current network namespace.
 fn reset_here(cgroups: &HashSet<u64>, wanted: &Wanted) -> io::Result<u64> {
+    let found = find(&[IPPROTO_TCP], |socket| {
+        let is_of_target = target::made_in(socket).is_some_and(|id| cgroups.contains(&id));
+        is_of_target && wanted.has(&socket.header)
+    })?;
+    destroy_all(found)
+}
+
+/// A socket: family, protocol, and its ends.
+type Found = (u8, u8, SocketId);
+
+/// The sockets of the current network namespace that are wanted.
+fn find(protocols: &[u8], is_wanted: impl Fn(&InetResponse) -> bool) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    for family in [AF_INET, AF_INET6] {
-        let listed = target::each_socket(family, IPPROTO_TCP, |socket| {
-            let is_of_target = target::made_in(socket).is_some_and(|id| cgroups.contains(&id));
-            if is_of_target && wanted.has(&socket.header) {
-                found.push((family, socket.header.socket_id.clone()));
+    for protocol in protocols {
+        for family in [AF_INET, AF_INET6] {
+            let listed = target::each_socket(family, *protocol, |socket| {
+                if is_wanted(socket) {
+                    found.push((family, *protocol, socket.header.socket_id.clone()));
+                }
+            });
+            match listed {
+                // A kernel without IPv6.
+                Err(error) if family == AF_INET6 && is(&error, Errno::ENOENT) => {}
+                listed => listed?,
             }
-        });
-        match listed {
-            // A kernel without IPv6.
-            Err(error) if family == AF_INET6 && is(&error, Errno::ENOENT) => {}
-            listed => listed?,
         }
     }
+    Ok(found)
+}
+
+fn destroy_all(found: Vec<Found>) -> io::Result<u64> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     let mut count = 0;
-    for (family, id) in found {
-        match destroy(&socket, family, id) {
+    for found in found {
+        match destroy(&socket, found) {
             Ok(()) => count += 1,
             // It ended meanwhile: perhaps with its other end, which is of the target too.
             Err(error) if is(&error, Errno::ENOENT) => {}
@@ -117,10 +171,10 @@ fn is(error: &io::Error, errno: Errno) -> bool {
 
 /// Ends the one socket that has this id: its cookie is never another's.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is not exhaustive")]
-fn destroy(socket: &Socket, family: u8, id: SocketId) -> io::Result<()> {
+fn destroy(socket: &Socket, (family, protocol, id): Found) -> io::Result<()> {
     let request = InetRequest {
         family,
-        protocol: IPPROTO_TCP,
+        protocol,
         extensions: ExtensionFlags::empty(),
         states: StateFlags::from_bits_retain(u32::MAX),
         socket_id: id,
@@ -161,7 +215,7 @@ fn try_here() -> io::Result<()> {
     if target::made_in(&socket).is_none() {
         return Err(io::Error::other(NO_CGROUPS));
     }
-    destroy(&Socket::new(NETLINK_SOCK_DIAG)?, AF_INET, socket.header.socket_id)
+    destroy(&Socket::new(NETLINK_SOCK_DIAG)?, (AF_INET, IPPROTO_TCP, socket.header.socket_id))
 }
 
 fn reason(error: &io::Error) -> String {

@@ -57,7 +57,7 @@ pub use object::{Counting, Refusal};
 pub use pins::Pins;
 pub use probe::{EgressTier, HoldTier, Support};
 pub use rule_id::RuleId;
-pub use rule_spec::{About, RuleSpec};
+pub use rule_spec::{About, Beside, RuleSpec};
 
 use std::{os::fd::BorrowedFd, path::Path, sync::Arc, time::Duration};
 

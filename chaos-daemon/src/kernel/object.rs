@@ -20,7 +20,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_OBJECTS_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 16] = [
+const PINNED_MAPS: [&str; 18] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -33,6 +33,8 @@ const PINNED_MAPS: [&str; 16] = [
     "EVENTS",
     "LAYOUT",
     "SHAPES",
+    "RECORDS",
+    "REDIRECTED",
     "FLOWS",
     "WAYS",
     "HANDOVER",
@@ -83,6 +85,14 @@ pub(super) enum CgroupProgram {
     Bind4,
     /// What binds over IPv6.
     Bind6,
+    /// From whom something came over IPv4.
+    Recvmsg4,
+    /// From whom something came over IPv6.
+    Recvmsg6,
+    /// Who is at the other end over IPv4.
+    Getpeername4,
+    /// Who is at the other end over IPv6.
+    Getpeername6,
 }
 
 impl CgroupProgram {
@@ -96,6 +106,10 @@ impl CgroupProgram {
             Self::Sendmsg6 => "sendmsg6-",
             Self::Bind4 => "bind4-",
             Self::Bind6 => "bind6-",
+            Self::Recvmsg4 => "recvmsg4-",
+            Self::Recvmsg6 => "recvmsg6-",
+            Self::Getpeername4 => "getpeername4-",
+            Self::Getpeername6 => "getpeername6-",
         }
     }
 
@@ -105,6 +119,10 @@ impl CgroupProgram {
         match (self, refusal, counting) {
             (Self::Receive, _, Exact) => "net_in",
             (Self::Receive, _, Close) => "net_in_close",
+            (Self::Recvmsg4, ..) => "net_recvmsg4",
+            (Self::Recvmsg6, ..) => "net_recvmsg6",
+            (Self::Getpeername4, ..) => "net_getpeername4",
+            (Self::Getpeername6, ..) => "net_getpeername6",
             (Self::Connect4, AnyErrno, _) => "net_connect4",
             (Self::Connect6, AnyErrno, _) => "net_connect6",
             (Self::Sendmsg4, AnyErrno, _) => "net_sendmsg4",
@@ -236,8 +254,15 @@ impl Object {
         if program.fd().is_err() {
             let loaded = program.load();
             // With what the verifier says, which is long.
-            let said =
-                loaded.inspect_err(|error| tracing::debug!(%error, name, "a program was refused"));
+            let said = loaded.inspect_err(|error| {
+                eprintln!("XX {name}");
+                use std::error::Error;
+                let mut e: Option<&dyn Error> = Some(error);
+                while let Some(x) = e {
+                    eprintln!("{x}");
+                    e = x.source();
+                }
+            });
             said.map_err(failed)?;
         }
         Ok(program)
@@ -292,7 +317,11 @@ impl Object {
             | CgroupProgram::Sendmsg4
             | CgroupProgram::Sendmsg6
             | CgroupProgram::Bind4
-            | CgroupProgram::Bind6 => {
+            | CgroupProgram::Bind6
+            | CgroupProgram::Recvmsg4
+            | CgroupProgram::Recvmsg6
+            | CgroupProgram::Getpeername4
+            | CgroupProgram::Getpeername6 => {
                 let program = self.attempting(program).map_err(|error| innermost(&error))?;
                 program
                     .attach(dir, mode)

@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::Key;
 use chaos_common::{
     abi::{
         Name, NetRule, PREFIX_EXCEPT, PREFIX_HEAD_BITS, PREFIX_INCLUDE, PREFIX_PORT_BITS, Prefix,
-        Shape,
+        Records, Shape,
     },
     fault::{BindAddress, NetworkFilter, NetworkOccupy, Questions},
     value::Cidr,
@@ -21,8 +21,20 @@ pub struct RuleSpec {
     pub rule: NetRule,
     /// What it is about, of which some goes into the prefix table.
     pub about: About,
+    /// What its action has in a table of its own.
+    pub beside: Beside,
+}
+
+/// What an action has in a table of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Beside {
+    /// Nothing.
+    #[default]
+    Nothing,
     /// How jitter is distributed, if not evenly.
-    pub shape: Option<Box<Shape>>,
+    Shape(Box<Shape>),
+    /// What questions are answered with.
+    Records(Box<Records>),
 }
 
 /// Says what is done, and what of it is not.

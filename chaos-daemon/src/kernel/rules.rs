@@ -1,14 +1,22 @@
 //! The rules of the engine `net`, and what of them lies in tables of its own.
 
+use std::{
+    collections::HashMap as Memory,
+    net::{IpAddr, SocketAddr},
+};
+
 use aya::maps::{HashMap, MapData};
-use chaos_common::abi::{Flow, FlowKey, Name, NetRule, Prefix, RuleStats, Shape};
+use chaos_common::abi::{
+    Action, FAMILY_V4, Flow, FlowKey, Name, NetRule, Prefix, Records, Redirected, RedirectedKey,
+    RuleStats, Shape,
+};
 
 use super::{
     KernelError, RuleId,
     ledger::{Ledger, Listing},
     object::Object,
     prefixes::Prefixes,
-    rule_spec::RuleSpec,
+    rule_spec::{Beside, RuleSpec},
     tables::{at, gone, strangers, typed},
 };
 use crate::target::Cgroup;
@@ -18,6 +26,9 @@ pub(super) struct Rules {
     prefixes: Prefixes<Prefix>,
     names: Prefixes<Name>,
     shapes: HashMap<MapData, u32, Shape>,
+    records: HashMap<MapData, u32, Records>,
+    /// Entries outlive their rule until [`Rules::forget_redirected`].
+    redirected: HashMap<MapData, RedirectedKey, Redirected>,
     flows: HashMap<MapData, FlowKey, Flow>,
 }
 
@@ -28,6 +39,8 @@ impl Rules {
             prefixes: Prefixes::take(object.take_map("PREFIXES")?)?,
             names: Prefixes::take(object.take_map("NAMES")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
+            records: typed(object.take_map("RECORDS")?)?,
+            redirected: typed(object.take_map("REDIRECTED")?)?,
             flows: typed(object.take_map("FLOWS")?)?,
         })
     }
@@ -47,9 +60,15 @@ impl Rules {
         self.ledger.own(id, target, listing)?;
         self.prefixes.write(id, spec.about.prefixes(id))?;
         self.names.write(id, spec.about.names(id))?;
-        if let Some(shape) = &spec.shape {
-            self.shapes.insert(&id.0, &**shape, 0).map_err(at("write a rule's shape"))?;
-        }
+        match &spec.beside {
+            Beside::Nothing => Ok(()),
+            Beside::Shape(shape) => {
+                self.shapes.insert(&id.0, &**shape, 0).map_err(at("write a rule's shape"))
+            }
+            Beside::Records(records) => {
+                self.records.insert(&id.0, &**records, 0).map_err(at("write a rule's records"))
+            }
+        }?;
         self.ledger.put(id, target, spec.rule, listing)
     }
 
@@ -62,7 +81,7 @@ impl Rules {
     /// Says what the rule saw in its life, if it was there.
     pub(super) fn remove(&mut self, id: RuleId) -> Result<Option<RuleStats>, KernelError> {
         let seen = self.ledger.hide(id)?;
-        gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
+        self.remove_beside(id)?;
         self.prefixes.remove(id)?;
         self.names.remove(id)?;
         for key in strangers(self.flows.keys(), |key| key.rule != id.0)? {
@@ -70,6 +89,33 @@ impl Rules {
         }
         self.ledger.forget(id);
         Ok(seen)
+    }
+
+    fn remove_beside(&mut self, id: RuleId) -> Result<(), KernelError> {
+        gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
+        gone(self.records.remove(&id.0)).map_err(at("remove a rule's records"))
+    }
+
+    /// Sockets that a rule has connected elsewhere, by their cookies: where to. The rule may be gone.
+    pub(super) fn redirected(&self, id: RuleId) -> Result<Memory<u64, SocketAddr>, KernelError> {
+        let mut found = Memory::new();
+        for entry in self.redirected.iter() {
+            let (key, origin) = entry.map_err(at("list what went elsewhere"))?;
+            if origin.rule == id.0 && origin.is_connected != 0 {
+                found.insert(key.cookie, end_of(&key));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets what a rule sent elsewhere.
+    pub(super) fn forget_redirected(&mut self, id: RuleId) -> Result<(), KernelError> {
+        let entries = self.redirected.iter().collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(at("list what went elsewhere"))?;
+        for (key, _) in entries.into_iter().filter(|(_, origin)| origin.rule == id.0) {
+            gone(self.redirected.remove(&key)).map_err(at("forget what went elsewhere"))?;
+        }
+        Ok(())
     }
 
     /// Whether the programs can find a rule; see [`Ledger::has`].
@@ -80,7 +126,7 @@ impl Rules {
     /// Makes the tables say what is put or adopted here, and nothing else.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
         for id in self.ledger.sweep()? {
-            gone(self.shapes.remove(&id.0)).map_err(at("remove a rule's shape"))?;
+            self.remove_beside(id)?;
         }
         let is_owned = |key: &FlowKey| self.ledger.owns(RuleId(key.rule));
         for key in strangers(self.flows.keys(), is_owned)? {
@@ -100,7 +146,24 @@ impl Rules {
     }
 }
 
-/// What ends a packet comes before what would be work for nothing.
+/// Where what went elsewhere went.
+fn end_of(key: &RedirectedKey) -> SocketAddr {
+    let [first, second] = key.address.map(u64::to_ne_bytes);
+    let address = if key.family == FAMILY_V4 {
+        let [a, b, c, d, ..] = first;
+        IpAddr::from([a, b, c, d])
+    } else {
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&first);
+        octets[8..].copy_from_slice(&second);
+        IpAddr::from(octets)
+    };
+    SocketAddr::new(address, key.port as u16)
+}
+
+/// What ends a packet comes before what would be work for nothing. What has gone elsewhere is known by its socket.
 fn listing(spec: &RuleSpec) -> Listing {
-    Listing { rank: spec.rule.action, asks_more: spec.rule.filter.asks_more() }
+    let NetRule { action, filter, .. } = spec.rule;
+    let asks_more = filter.asks_more() || action == Action::Redirect as u32;
+    Listing { rank: action, asks_more }
 }

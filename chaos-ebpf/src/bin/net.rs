@@ -8,7 +8,7 @@
 //! * In: `cgroup_skb` ingress of the target, where the socket is about to take the packet. What is to be more than
 //!   delivered or not meets `tc` ingress of the interface before.
 //! * Before there is a packet: `cgroup_sock_addr` of the target, where a process connects, binds a socket, or sends to an
-//!   address. See `chaos_ebpf::net::attempt`.
+//!   address, and where it is told who is at the other end. See `chaos_ebpf::net::{attempt, redirect}`.
 //! * A hop's entrance and exit: see `chaos_ebpf::net::hop`.
 //!
 //! Every other verdict leaves the packet to whoever comes next.
@@ -33,7 +33,7 @@ use chaos_ebpf::{
         hop,
         instance::{is_judged, note_judged, spoiler},
         judge::{Fate, Judge, judge, own, read},
-        peer, question,
+        peer, question, redirect,
         socket::{End, Owner},
     },
     packet::Skb,
@@ -116,6 +116,23 @@ attempts! {
         net_bind6(bind6) = refuse::<Exact>,
         net_bind6_eperm(bind6) = forbid::<Exact>,
         net_bind6_eperm_close(bind6) = forbid::<Close>;
+}
+
+/// Programs for what a socket is told of the other end, over one family.
+macro_rules! returns {
+    ($($name:ident($attach:ident) = $family:ident),*;) => {$(
+        #[cgroup_sock_addr($attach)]
+        fn $name(ctx: SockAddrContext) -> i32 {
+            redirect::come_back::<$family>(&ctx)
+        }
+    )*};
+}
+
+returns! {
+    net_recvmsg4(recvmsg4) = FAMILY_V4,
+    net_recvmsg6(recvmsg6) = FAMILY_V6,
+    net_getpeername4(getpeername4) = FAMILY_V4,
+    net_getpeername6(getpeername6) = FAMILY_V6;
 }
 
 /// What comes to the entrance of a hop waits until its time has come.
@@ -210,6 +227,7 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn find_more(ctx: &impl EbpfContext, hook: Hook) {
     peer::find(ctx, hook);
+    redirect::find(ctx, hook);
     question::read(ctx, hook);
 }
 

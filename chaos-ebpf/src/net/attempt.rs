@@ -20,7 +20,7 @@ use chaos_common::abi::{
 use super::{
     filter::{PREFIXES, listed},
     kernel::{self, LAYOUT},
-    report,
+    redirect, report,
     tables::RULES,
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// It may go on.
-const ALLOWED: i32 = 1;
+pub(super) const ALLOWED: i32 = 1;
 /// It fails: with what `bpf_set_retval` said, or else with `EPERM`.
 const REFUSED: i32 = 0;
 /// `EADDRINUSE`, the same on every architecture that runs eBPF.
@@ -68,21 +68,31 @@ pub fn forbid<C: Judge, const FAMILY: u32, const OPERATION: u32>(ctx: &SockAddrC
     if errno::<C, FAMILY, OPERATION>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
 }
 
-/// How an attempt fails, or 0. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
+/// How an attempt fails, or 0; it may go elsewhere then. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
 /// asked of the process, since nothing tells it of the socket.
 ///
 /// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
 #[inline(never)]
-fn errno<C: Judge, const FAMILY: u32, const OPERATION: u32>(context: *const bpf_sock_addr) -> u32 {
+fn errno<C: Judge, const FAMILY: u32, const OPERATION: u32>(context: *mut bpf_sock_addr) -> u32 {
     // SAFETY: takes a number, and returns 0 where there is no such ancestor.
     let ancestor = |level: u32| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
-    let errno = Cell::new(0);
+    let said = Cell::new(0);
     let ask = |cgroup| {
-        errno.set(C::judge(cgroup, Call::of::<FAMILY, OPERATION>(context)));
-        if errno.get() == 0 { Answer::Passed as u32 } else { Answer::Fired as u32 }
+        said.set(C::judge(cgroup, Call::of::<FAMILY, OPERATION>(context)));
+        if said.get() == 0 { Answer::Passed as u32 } else { Answer::Fired as u32 }
     };
     target::any_rule(ancestor, || true, || (), ask);
-    errno.get()
+    match elsewhere(said.get()) {
+        0 => said.get() as u32,
+        _ if OPERATION == Operation::Bind as u32 => 0,
+        rule => redirect::turn(context, FAMILY, Call::of::<FAMILY, OPERATION>(context), rule),
+    }
+}
+
+/// By which rule a call goes elsewhere, or 0: the upper half of what judges say. The lower one is how it fails.
+#[inline(always)]
+const fn elsewhere(said: u64) -> u32 {
+    (said >> 32) as u32
 }
 
 /// One call, as global functions take it: in numbers.
@@ -92,7 +102,7 @@ pub struct Call {
     /// all of IPv6 takes IPv4 too, in 8 bits each.
     what: u64,
     /// In network byte order, in memory. Of what binds its own, else of the other end, and so is the port.
-    address: [u64; 2],
+    pub(super) address: [u64; 2],
 }
 
 impl Call {
@@ -117,7 +127,7 @@ impl Call {
     }
 
     #[inline(always)]
-    const fn port(self) -> u16 {
+    pub(super) const fn port(self) -> u16 {
         self.what as u16
     }
 
@@ -127,12 +137,12 @@ impl Call {
     }
 
     #[inline(always)]
-    const fn family(self) -> u32 {
+    pub(super) const fn family(self) -> u32 {
         (self.what >> 32) as u32 & 0xff
     }
 
     #[inline(always)]
-    const fn operation(self) -> u32 {
+    pub(super) const fn operation(self) -> u32 {
         (self.what >> 40) as u32 & 0xff
     }
 
@@ -158,18 +168,25 @@ impl Call {
     /// Whether a rule is about it.
     #[inline(always)]
     fn fits(self, id: u32, rule: &NetRule) -> bool {
-        if rule.action == Action::Refuse as u32 {
-            self.is_refused(id, rule)
-        } else {
-            rule.action == Action::Occupy as u32 && self.binds() && self.is_in_the_way(id, rule)
+        match rule.action {
+            action if action == Action::Refuse as u32 => {
+                Refuse::of(&rule.parameters).operations >> (self.operation() & 63) & 1 != 0
+                    && self.goes_there(id, rule)
+            }
+            action if action == Action::Redirect as u32 => {
+                !self.binds() && self.goes_there(id, rule) && !redirect::is_there(self, rule)
+            }
+            action if action == Action::Occupy as u32 => {
+                self.binds() && self.is_in_the_way(id, rule)
+            }
+            _ => false,
         }
     }
 
     #[inline(always)]
-    fn is_refused(self, id: u32, rule: &NetRule) -> bool {
+    fn goes_there(self, id: u32, rule: &NetRule) -> bool {
         let filter = &rule.filter;
-        Refuse::of(&rule.parameters).operations >> (self.operation() & 63) & 1 != 0
-            && (filter.protocols == 0 || filter.protocols & protocol_bit(self.protocol()) != 0)
+        (filter.protocols == 0 || filter.protocols & protocol_bit(self.protocol()) != 0)
             && has_port(&filter.remote_ports, true, self.port())
             && listed(id, filter, self.family(), self.bytes()) == Some(true)
     }
@@ -185,20 +202,20 @@ impl Call {
 
 /// Which of the twins below a program calls.
 pub trait Judge: Counter {
-    /// How a call fails by the rules of a cgroup, or 0.
-    fn judge(cgroup: u64, call: Call) -> u32;
+    /// How a call fails by the rules of a cgroup, or by which it goes [elsewhere]; or 0.
+    fn judge(cgroup: u64, call: Call) -> u64;
 }
 
 impl Judge for Exact {
     #[inline(always)]
-    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u32 {
+    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u64 {
         net_judge_call(cgroup, what, first, second)
     }
 }
 
 impl Judge for Close {
     #[inline(always)]
-    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u32 {
+    fn judge(cgroup: u64, Call { what, address: [first, second] }: Call) -> u64 {
         net_judge_call_close(cgroup, what, first, second)
     }
 }
@@ -207,36 +224,36 @@ impl Judge for Close {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge_call(cgroup: u64, what: u64, first: u64, second: u64) -> u32 {
-    first_errno(cgroup, |rule| net_ask_call(rule, what, first, second))
+extern "C" fn net_judge_call(cgroup: u64, what: u64, first: u64, second: u64) -> u64 {
+    first_verdict(cgroup, |rule| net_ask_call(rule, what, first, second))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge_call_close(cgroup: u64, what: u64, first: u64, second: u64) -> u32 {
-    first_errno(cgroup, |rule| net_ask_call_close(rule, what, first, second))
+extern "C" fn net_judge_call_close(cgroup: u64, what: u64, first: u64, second: u64) -> u64 {
+    first_verdict(cgroup, |rule| net_ask_call_close(rule, what, first, second))
 }
 
 #[inline(always)]
-fn first_errno(cgroup: u64, ask: impl Fn(u32) -> u32) -> u32 {
-    let errno = Cell::new(0);
+fn first_verdict(cgroup: u64, ask: impl Fn(u32) -> u64) -> u64 {
+    let said = Cell::new(0);
     let fires = |rule| {
-        errno.set(ask(rule));
-        errno.get() != 0
+        said.set(ask(rule));
+        said.get() != 0
     };
     target::ask(cgroup, || true, fires);
-    errno.get()
+    said.get()
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_ask_call(rule: u32, what: u64, first: u64, second: u64) -> u32 {
+extern "C" fn net_ask_call(rule: u32, what: u64, first: u64, second: u64) -> u64 {
     ask::<Exact>(rule, Call { what, address: [first, second] }).unwrap_or(0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_ask_call_close(rule: u32, what: u64, first: u64, second: u64) -> u32 {
+extern "C" fn net_ask_call_close(rule: u32, what: u64, first: u64, second: u64) -> u64 {
     ask::<Close>(rule, Call { what, address: [first, second] }).unwrap_or(0)
 }
 
@@ -248,24 +265,24 @@ extern "C" fn net_matches_call(id: u32, what: u64, first: u64, second: u64) -> u
     RULES.get(id % MAX_RULES).map_or(0, |rule| u32::from(call.fits(id, rule)))
 }
 
-/// How a call fails by one rule, if it does.
+/// What becomes of a call by one rule, if anything.
 #[inline(always)]
-fn ask<C: Counter>(id: u32, call: Call) -> Option<u32> {
+fn ask<C: Counter>(id: u32, call: Call) -> Option<u64> {
     let rule = RULES.get(id % MAX_RULES).filter(|rule| rule.id == id)?;
     let [first, second] = call.address;
     if net_matches_call(id, call.what, first, second) == 0 {
         return None;
     }
     let firing = gate::pass::<Interrupted<C>>(id, &rule.gate)?;
-    let errno = if rule.action == Action::Refuse as u32 {
-        Refuse::of(&rule.parameters).errno as u32
-    } else {
-        ADDRESS_IN_USE
+    let errno = match rule.action {
+        action if action == Action::Refuse as u32 => Refuse::of(&rule.parameters).errno as u32,
+        action if action == Action::Redirect as u32 => 0,
+        _ => ADDRESS_IN_USE,
     };
     if firing.report {
         report(id, call, errno, &firing);
     }
-    Some(errno)
+    Some(if errno == 0 { u64::from(id) << 32 } else { errno.into() })
 }
 
 #[inline(always)]
@@ -293,7 +310,7 @@ fn report(rule: u32, call: Call, errno: u32, firing: &Firing) {
 /// Protocol, port, and the address in as many words as it has. Of the two the verifier lets a program read only the
 /// address of its own family.
 #[inline(always)]
-fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
+pub(super) fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
     // SAFETY: the context is valid while the program runs. Volatile, since it may be read in words only.
     unsafe {
         let protocol = (&raw const (*address).protocol).read_volatile();
@@ -310,7 +327,7 @@ fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
 
 /// Whether an IPv6 address stands for one of IPv4 (RFC 4291, 2.5.5.2).
 #[inline(always)]
-const fn is_mapped(words: &[u32; 4]) -> bool {
+pub(super) const fn is_mapped(words: &[u32; 4]) -> bool {
     words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
 }
 
@@ -329,7 +346,7 @@ fn takes_v4(context: *const bpf_sock_addr) -> bool {
 
 /// Two words behind each other.
 #[inline(always)]
-fn join(first: u32, second: u32) -> u64 {
+pub(super) fn join(first: u32, second: u32) -> u64 {
     let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
     u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }

@@ -22,6 +22,13 @@ pub(super) fn sum<const N: usize>(words: &[u32; N]) -> u64 {
     sum
 }
 
+/// The sum of what begins at a place, by that of the same bytes at an even one.
+#[inline(always)]
+pub(super) fn placed(sum: u64, at: u32) -> u64 {
+    let sum = fold(sum);
+    u64::from(if at.is_multiple_of(2) { sum } else { sum.swap_bytes() })
+}
+
 #[inline(always)]
 pub(super) fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{LpmTrie, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Chance, MAX_PEERS, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix, Remotes,
+    Asks, Chance, MAX_PEERS, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix, Remotes,
 };
 
 use super::{flow, hook::Hook, question, socket::net_ancestor};
@@ -26,7 +26,8 @@ pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
         && has_port(&filter.local_ports, packet.has_ports != 0, packet.local_port)
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
-        && (filter.question.asks == 0 || question::is_meant(id, hook, &filter.question))
+        && (filter.question.asks == Asks::Anything as u32
+            || question::is_meant(id, hook, rule, packet))
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
 }
 

@@ -1,12 +1,12 @@
 //! Asking the rules of a packet.
 
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id};
-use chaos_common::abi::MAX_RULES;
+use chaos_common::abi::{Action, Answer as Reply, MAX_RULES};
 
 use super::{
     act, filter, flow,
     hook::Hook,
-    kernel, report,
+    kernel, question, redirect, report,
     tables::{PACKET, RULES},
 };
 use crate::{
@@ -146,6 +146,13 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
     let Some(packet) = PACKET.get_ptr_mut(hook as u32) else { return false };
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
     let packet = unsafe { &mut *packet };
+    if hook == Hook::Egress && rule.action == Action::Redirect as u32 {
+        let is_left = redirect::is_left(id, rule, packet);
+        if is_left {
+            packet.verdict.answer = Reply::Reset as u32;
+        }
+        return is_left;
+    }
     let direction = hook.direction();
     if !hook.does(rule.action)
         || !act::is_open(rule, packet)
@@ -154,7 +161,8 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
     {
         return false;
     }
-    let Some(firing) = gate::pass::<C>(id, &rule.gate) else { return false };
+    let is_chosen = question::is_stream(rule, packet);
+    let Some(firing) = gate::pass_chosen::<C>(id, &rule.gate, is_chosen) else { return false };
     if firing.report {
         report::report(id, direction, packet, &firing);
     }

@@ -1,7 +1,10 @@
 //! What a name server is asked: RFC 1035, 4.1.
 //!
 //! Only what is plain is taken for a question: one of them, for a name that is written out, in the class of the Internet,
-//! and nothing else with it but the options of EDNS. Whatever is not goes on untouched.
+//! and nothing else with it but the options of EDNS. Whatever is not goes on untouched. In a response it is the same, with
+//! whatever else.
+//!
+//! What a connection carries cannot be told by a packet: it is met as a whole, or not.
 
 use aya_ebpf::{
     EbpfContext,
@@ -10,10 +13,15 @@ use aya_ebpf::{
     macros::map,
     maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
 };
-use chaos_common::abi::{NAME_BYTES, NAME_HEAD_BITS, Name, PREFIX_INCLUDE, QuestionFilter};
+use chaos_common::abi::{
+    Asks, Lane, MAX_ADDRESSES, NAME_BYTES, NAME_HEAD_BITS, Name, NetRule, PREFIX_INCLUDE, Stream,
+};
 
 use super::{hook::Hook, tables::PACKET};
-use crate::{packet::relative, protocol::IPPROTO_UDP};
+use crate::{
+    packet::{Packet, relative},
+    protocol::{IPPROTO_TCP, IPPROTO_UDP},
+};
 
 /// Names of all rules.
 #[map]
@@ -35,14 +43,28 @@ const MOST: u32 = 255 + KIND;
 pub(super) const ROOM: usize = 512;
 const IN: u16 = 1;
 
-/// A question.
+/// A question, and what its response is made of.
 #[repr(C)]
 pub(super) struct Question {
     /// Bytes of its name, without the root's; 0 is no question.
     length: u32,
-    kind: u32,
+    pub(super) kind: u32,
     /// 1 if there is something behind it.
     pub(super) has_more: u32,
+    /// An [`Asks`]: whether it is asked, or answered.
+    asks: u32,
+    /// How many records are in the response, and of how many bytes.
+    pub(super) count: u32,
+    pub(super) bytes: u32,
+    /// Their sum, as if they began at an even place.
+    pub(super) sum: u64,
+    /// 1 if the response is cut short.
+    pub(super) is_cut: u32,
+    /// 1 if it has options, and these, filled up with zeroes.
+    pub(super) has_options: u32,
+    pub(super) options: [u32; 3],
+    /// In which order addresses are in it.
+    pub(super) order: [u8; MAX_ADDRESSES],
     /// Its name as rules have theirs.
     name: Key<Name>,
     /// As it was asked, from its name on.
@@ -52,7 +74,7 @@ pub(super) struct Question {
 impl Question {
     /// Bytes from the header on: name, type and class.
     #[inline(always)]
-    pub(super) const fn bytes(&self) -> u32 {
+    pub(super) const fn end(&self) -> u32 {
         (self.length & 0xff) + 1 + KIND
     }
 }
@@ -75,11 +97,28 @@ pub fn read(ctx: &impl EbpfContext, hook: Hook) {
     }
 }
 
-/// Whether a rule is about the question that was read for a hook.
+/// Whether a rule about questions is asked about a packet of a connection.
 #[inline(always)]
-pub(super) fn is_meant(id: u32, hook: u32, filter: &QuestionFilter) -> bool {
+pub(super) fn is_stream(rule: &NetRule, packet: &Packet) -> bool {
+    rule.filter.question.asks != Asks::Anything as u32 && packet.protocol == u32::from(IPPROTO_TCP)
+}
+
+/// Whether a rule is about the question that was read for a hook, or about its packet of a connection.
+#[inline(always)]
+pub(super) fn is_meant(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
+    let filter = &rule.filter.question;
+    if is_stream(rule, packet) {
+        let is_met = match filter.tcp {
+            tcp if tcp == Stream::Passes as u32 => false,
+            tcp if tcp == Stream::IsReset as u32 => packet.payload != 0,
+            tcp if tcp == Stream::IsSilent as u32 => true,
+            _ => packet.opens != 0,
+        };
+        let draw = || rule.gate.dice.draw(packet.flow(), Lane::Connection) as u32;
+        return is_met && filter.streams.includes(draw());
+    }
     let Some(question) = get(hook) else { return false };
-    if !filter.has_type(question.kind as u16) {
+    if question.asks != filter.asks || !filter.has_type(question.kind as u16) {
         return false;
     }
     if filter.is_listed == 0 {
@@ -104,18 +143,24 @@ extern "C" fn net_question(skb: *mut __sk_buff, hook: u32) -> u32 {
 
 #[inline(always)]
 fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
-    /// A response, or another operation than to ask.
-    const NO_QUERY: u8 = 0xf8;
+    const RESPONSE: u8 = 0x80;
+    /// Another operation than to ask.
+    const OPERATION: u8 = 0x78;
     let packet = PACKET.get(hook)?;
     if packet.protocol != u32::from(IPPROTO_UDP) || packet.has_ports == 0 {
         return None;
     }
     let header: [u8; 12] = relative(skb, packet.transport + UDP)?;
-    // One question, no answers, no authorities, options at the most.
     let counts = u64::from_be_bytes([
         header[4], header[5], header[6], header[7], header[8], header[9], header[10], header[11],
     ]);
-    if header[2] & NO_QUERY != 0 || counts & !1 != 1 << 48 {
+    let (asks, is_plain) = if header[2] & RESPONSE != 0 {
+        (Asks::Response, counts >> 48 == 1)
+    } else {
+        // One question, no answers, no authorities, options at the most.
+        (Asks::Query, counts & !1 == 1 << 48)
+    };
+    if header[2] & OPERATION != 0 || !is_plain {
         return None;
     }
     let begin = packet.transport + UDP + HEADER;
@@ -137,7 +182,7 @@ fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
     if status != 0 {
         return None;
     }
-    question.has_more = counts as u32 & 1;
+    (question.has_more, question.asks) = (counts as u32 & 1, asks as u32);
     question.length = name_length(&question.text, length)?;
     let at = question.length as usize & 0xff;
     let half = |at: usize| u16::from_be_bytes([question.text[at], question.text[at + 1]]);
@@ -152,7 +197,7 @@ fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
 /// The same number, of which old verifiers see that it is from 1 to [`ROOM`]: they lose sight of it where it was compared
 /// in another register.
 #[inline(always)]
-fn size(length: u32) -> u32 {
+pub(super) fn size(length: u32) -> u32 {
     let mut size = u64::from(length) - 1;
     #[cfg(target_arch = "bpf")]
     // SAFETY: calculates only.

@@ -16,8 +16,14 @@ mod call_programs;
 mod call_rules;
 #[path = "../tests/crash.rs"]
 mod crash;
+#[path = "../tests/dns_delay.rs"]
+mod dns_delay;
 #[path = "../tests/dns_error.rs"]
 mod dns_error;
+#[path = "../tests/dns_record.rs"]
+mod dns_record;
+#[path = "../tests/dns_server.rs"]
+mod dns_server;
 #[path = "../tests/exec.rs"]
 mod exec;
 #[path = "../tests/file_delay.rs"]
@@ -108,6 +114,9 @@ fn main() -> Result<ExitCode> {
                 harness::Tier::Address.trials(socket_error::by_address),
                 memory_error::trials(),
                 dns_error::trials(),
+                dns_record::trials(),
+                dns_delay::trials(),
+                dns_server::trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
                 call_programs::trials(),

@@ -8,19 +8,22 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{self, End, State};
 use hickory_proto::{
-    op::{DnsResponse, Edns, Message, MessageType, Query, ResponseCode},
-    rr::{Name, RecordType},
+    op::{Edns, ResponseCode},
+    rr::RecordType,
 };
+use nix::errno::Errno;
 
 use crate::harness::{
-    Agent, Family, NameServer, Network, Stage, active, balanced, net, poll, tests,
+    Family, NameServer, Network, Stage, active, balanced, net, poll,
+    questions::{
+        self, KNOWN, SILENCE, answers, answers_with, asked, code, name_server, name_server_at,
+        question,
+    },
+    tests,
 };
 
-/// Longer than an answer takes on a slow machine.
-const WITHIN: Duration = Duration::from_secs(10);
-/// As long as it takes to believe that there is none.
-const SILENCE: Duration = Duration::from_millis(500);
-const KNOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+/// Longer than a connection takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 tests![
     questions_fail_as_asked,
@@ -32,13 +35,13 @@ tests![
     what_is_no_plain_question_goes_on,
     a_resolver_on_the_loopback_is_met,
     ten_thousand_names_are_known,
+    connections_to_name_servers_end_as_asked,
     it_outlives_its_daemon_and_not_its_lease,
 ];
 
 /// A fault for these names.
 fn error(names: &[&str], code: &str) -> v1::DnsError {
-    let names = names.iter().map(ToString::to_string).collect();
-    let questions = Some(v1::DnsQuestions { names, ..Default::default() });
+    let questions = Some(questions::questions(names));
     v1::DnsError { questions, code: code.into(), ..Default::default() }
 }
 
@@ -52,65 +55,11 @@ fn on(stage: &Stage, error: v1::DnsError) -> v1::Spec {
     Network::from(error).on(&stage.target)
 }
 
-/// The far end's, which knows a few names.
-fn server(stage: &Stage, family: Family) -> Result<(NameServer, SocketAddr)> {
-    let address = net::far(family);
-    let server = NameServer::start(&stage.net.far, address)?;
-    for name in ["a.example", "b.a.example", "c.b.a.example", "example", "ba.example", "other"] {
-        server.set(name, &[KNOWN]);
-    }
-    Ok((server, SocketAddr::new(address, 53)))
-}
-
-fn question(name: &str, kind: RecordType) -> Result<Message> {
-    let mut message = Message::query();
-    message.metadata.id = 0x5aa5;
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(format!("{name}."))?, kind));
-    Ok(message)
-}
-
-/// What comes back of a question, read as a resolver reads it.
-fn asked(agent: &Agent, to: SocketAddr, message: &Message) -> Result<Option<Message>> {
-    response(agent, to, &message.to_vec()?)
-}
-
-fn response(agent: &Agent, to: SocketAddr, bytes: &[u8]) -> Result<Option<Message>> {
-    let Some(answer) = agent.question(to, bytes, true, WITHIN)? else { return Ok(None) };
-    let read = DnsResponse::from_buffer(answer).context("that is no response")?;
-    Ok(Some(read.into_message()))
-}
-
-/// The code of the response to a question for an address.
-fn code(agent: &Agent, to: SocketAddr, name: &str) -> Result<ResponseCode> {
-    let response = asked(agent, to, &question(name, RecordType::A)?)?;
-    let response = response.with_context(|| format!("nobody answers for {name}"))?;
-    ensure!(
-        response.metadata.id == 0x5aa5 && response.metadata.message_type == MessageType::Response
-    );
-    ensure!(
-        (response.metadata.response_code == ResponseCode::NoError) == (response.answers.len() == 1)
-    );
-    Ok(response.metadata.response_code)
-}
-
-fn answers(agent: &Agent, to: SocketAddr, name: &str) -> Result<()> {
-    let code = code(agent, to, name)?;
-    ensure!(code == ResponseCode::NoError, "{name}: {code}");
-    Ok(())
-}
-
-fn fails(agent: &Agent, to: SocketAddr, name: &str, wanted: ResponseCode) -> Result<()> {
-    let code = code(agent, to, name)?;
-    ensure!(code == wanted, "{name}: {code}, not {wanted}");
-    Ok(())
-}
-
 fn questions_fail_as_asked() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
-        let (server, to) = server(&stage, family)?;
+        let (server, to) = name_server(&stage, family)?;
         for (word, wanted) in [
             ("FORMERR", ResponseCode::FormErr),
             ("", ResponseCode::ServFail),
@@ -121,7 +70,7 @@ fn questions_fail_as_asked() -> Result<()> {
             answers(&stage.victim, to, "a.example")?;
             let injection = client.inject(on(&stage, error(&["a.example"], word)))?;
             server.take_heard();
-            fails(&stage.victim, to, "a.example", wanted)?;
+            answers_with(&stage.victim, to, "a.example", wanted)?;
             ensure!(server.take_heard().is_empty(), "the name server was asked all the same");
             answers(&stage.victim, to, "other")?;
             answers(&stage.bystander, to, "a.example")?;
@@ -146,7 +95,7 @@ fn questions_fail_as_asked() -> Result<()> {
 fn the_names_that_are_meant_fail() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (_server, to) = server(&stage, Family::V4)?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
     let all = ["a.example", "b.a.example", "c.b.a.example", "example", "ba.example", "other"];
     for (names, except, hit) in [
         (&["a.example"][..], &[][..], &["a.example"][..]),
@@ -167,7 +116,7 @@ fn the_names_that_are_meant_fail() -> Result<()> {
         for name in all {
             let is_hit = hit.contains(&name);
             if is_hit {
-                fails(&stage.victim, to, name, ResponseCode::Refused)
+                answers_with(&stage.victim, to, name, ResponseCode::Refused)
             } else {
                 answers(&stage.victim, to, name)
             }
@@ -183,7 +132,7 @@ fn the_question_comes_back_as_it_was_asked() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
     for family in net::families() {
-        let (_server, to) = server(&stage, family)?;
+        let (_server, to) = name_server(&stage, family)?;
         client.inject(on(&stage, error(&["*.example"], "NXDOMAIN")))?;
         // Letters as resolvers mix them, to see whether they come back.
         let mut ask = question("A.eXaMpLe", RecordType::AAAA)?;
@@ -223,7 +172,7 @@ fn the_question_comes_back_as_it_was_asked() -> Result<()> {
 fn types_are_told_apart() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (_server, to) = server(&stage, Family::V4)?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
     let fault = with(&["**"], |questions| {
         questions.types = ["AAAA", "TXT", "TYPE65"].map(str::to_owned).to_vec();
     });
@@ -248,14 +197,12 @@ fn types_are_told_apart() -> Result<()> {
 fn name_servers_are_told_apart() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (_one, to_one) = server(&stage, Family::V4)?;
+    let (_one, to_one) = name_server(&stage, Family::V4)?;
     let other = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 3));
-    let second = NameServer::start(&stage.net.far, other)?;
-    second.set("a.example", &[KNOWN]);
-    let to_other = SocketAddr::new(other, 53);
+    let (_second, to_other) = name_server_at(&stage, other, KNOWN)?;
     let fault = with(&["a.example"], |questions| questions.servers.push(other.to_string()));
     client.inject(on(&stage, fault))?;
-    fails(&stage.victim, to_other, "a.example", ResponseCode::Refused)?;
+    answers_with(&stage.victim, to_other, "a.example", ResponseCode::Refused)?;
     answers(&stage.victim, to_one, "a.example")?;
     client.recover_all()?;
     let elsewhere = v1::PortRange { first: 5353, last: None };
@@ -269,12 +216,12 @@ fn name_servers_are_told_apart() -> Result<()> {
 fn a_share_and_a_budget_count_questions() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (_server, to) = server(&stage, Family::V4)?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
     let times = |error| Network::from(error).times(3).on(&stage.target);
     let injection = client.inject(times(error(&["a.example"], "REFUSED")))?;
     answers(&stage.victim, to, "other")?;
     for _ in 0..3 {
-        fails(&stage.victim, to, "a.example", ResponseCode::Refused)?;
+        answers_with(&stage.victim, to, "a.example", ResponseCode::Refused)?;
     }
     answers(&stage.victim, to, "a.example")?;
     let counters = balanced(&client.recover(&injection.id)?)?;
@@ -296,7 +243,7 @@ fn a_share_and_a_budget_count_questions() -> Result<()> {
 fn what_is_no_plain_question_goes_on() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (server, to) = server(&stage, Family::V4)?;
+    let (server, to) = name_server(&stage, Family::V4)?;
     let injection = client.inject(on(&stage, error(&["**"], "REFUSED")))?;
     let plain = question("a.example", RecordType::A)?.to_vec()?;
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -343,7 +290,7 @@ fn a_resolver_on_the_loopback_is_met() -> Result<()> {
     answers(&stage.victim, to, "a.example")?;
     client.inject(on(&stage, error(&["a.example"], "NXDOMAIN")))?;
     server.take_heard();
-    fails(&stage.victim, to, "a.example", ResponseCode::NXDomain)?;
+    answers_with(&stage.victim, to, "a.example", ResponseCode::NXDomain)?;
     ensure!(server.take_heard().is_empty(), "the resolver was asked all the same");
     answers(&stage.bystander, to, "a.example")?;
     client.recover_all()?;
@@ -356,21 +303,74 @@ fn a_resolver_on_the_loopback_is_met() -> Result<()> {
 fn ten_thousand_names_are_known() -> Result<()> {
     let (stage, daemon) = Stage::served()?;
     let client = daemon.client()?;
-    let (_server, to) = server(&stage, Family::V4)?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
     // Half of them for all that is below.
     let name = |n| format!("{}{n}.names.example", if n % 2 == 0 { "" } else { "*." });
     let names: Vec<String> = (0..10_000).map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     client.inject(on(&stage, error(&names, "REFUSED")))?;
     for name in ["0.names.example", "x.9999.names.example", "x.y.1.names.example"] {
-        fails(&stage.victim, to, name, ResponseCode::Refused)?;
+        answers_with(&stage.victim, to, name, ResponseCode::Refused)?;
     }
     answers(&stage.victim, to, "a.example")?;
     // The name server knows neither.
     for name in ["9999.names.example", "x.0.names.example"] {
-        fails(&stage.victim, to, name, ResponseCode::NXDomain)?;
+        answers_with(&stage.victim, to, name, ResponseCode::NXDomain)?;
     }
     client.recover_all()?;
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// What is asked there is not seen, so they are met whatever that is.
+fn connections_to_name_servers_end_as_asked() -> Result<()> {
+    let (stage, daemon) = Stage::served()?;
+    let client = daemon.client()?;
+    for family in net::families() {
+        let to = SocketAddr::new(net::far(family), 53);
+        let beside = SocketAddr::new(net::far(family), 54);
+        let servers = [stage.far.listen(to)?, stage.far.listen(beside)?];
+        for (tcp, refusal, ends) in [
+            ("", None, None),
+            ("refuse", Some(Errno::ECONNREFUSED), None),
+            ("reset", None, Some(Errno::ECONNRESET)),
+            ("drop", Some(Errno::ETIMEDOUT), None),
+        ] {
+            let before = stage.victim.connect(to, PATIENCE)?.context("no connection")?;
+            let error = with(&["a.example"], |questions| questions.tcp = tcp.into());
+            let injection = client.inject(on(&stage, error))?;
+            let within = if tcp == "drop" { SILENCE } else { PATIENCE };
+            let refused = stage.victim.refusal(to, within)?;
+            ensure!(refused == refusal, "{tcp:?} {family:?}: {refused:?}");
+            ensure!(stage.victim.refusal(beside, PATIENCE)?.is_none(), "{tcp:?}: another port");
+            ensure!(stage.bystander.refusal(to, PATIENCE)?.is_none(), "{tcp:?}: the bystander");
+            // One that was there goes on, but for what ends with its first question.
+            if tcp != "drop" {
+                let exchanged = stage.victim.exchange(before, 100, PATIENCE)?;
+                ensure!(
+                    exchanged.errno == ends.map_or(0, |errno| errno as i32),
+                    "{tcp:?}: {exchanged:?}"
+                );
+            }
+            let counters = balanced(&client.recover(&injection.id)?)?;
+            ensure!((counters.fired > 0) != tcp.is_empty(), "{tcp:?}: {counters:?}");
+            ensure!(stage.victim.refusal(to, PATIENCE)?.is_none(), "{tcp:?}: after it");
+            stage.victim.close(before)?;
+        }
+        // A share is one of connections, whatever each of them sends.
+        let error = with(&["a.example"], |questions| questions.tcp = "refuse".into());
+        let half = v1::DnsError { percent: Some(50.0), ..error };
+        let injection = client.inject(Network::from(half).seed(7).on(&stage.target))?;
+        let mut refused = 0;
+        for _ in 0..40 {
+            refused += u64::from(stage.victim.refusal(to, PATIENCE)?.is_some());
+        }
+        let counters = balanced(&client.recover(&injection.id)?)?;
+        ensure!(counters.fired == refused && (5..36).contains(&refused), "{refused}, {counters:?}");
+        for server in servers {
+            stage.far.close(server)?;
+        }
+    }
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
@@ -379,11 +379,11 @@ fn it_outlives_its_daemon_and_not_its_lease() -> Result<()> {
     const ID: &str = "of-names";
     let stage = Stage::new()?;
     let daemon = stage.daemon()?;
-    let (_server, to) = server(&stage, Family::V4)?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
     let fault = with(&["*.example"], |questions| questions.except.push("b.a.example".into()));
     daemon.client()?.inject_as(ID, on(&stage, fault))?;
     let bites = || {
-        fails(&stage.victim, to, "a.example", ResponseCode::Refused)?;
+        answers_with(&stage.victim, to, "a.example", ResponseCode::Refused)?;
         answers(&stage.victim, to, "b.a.example")?;
         answers(&stage.bystander, to, "a.example")
     };

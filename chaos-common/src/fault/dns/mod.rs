@@ -2,6 +2,11 @@
 
 mod code;
 mod questions;
+mod tcp;
+mod written;
 
 pub use code::DnsCode;
 pub use questions::Questions;
+pub(super) use questions::{at, texts};
+pub use tcp::DnsTcp;
+pub(super) use written::written;

@@ -3,20 +3,18 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    abi::{MAX_QUESTION_TYPES, Name, PREFIX_EXCEPT, PREFIX_INCLUDE, QuestionFilter},
-    fault::{Direction, NetworkFilter, Protocol},
+    abi::{Asks, MAX_QUESTION_TYPES, Name, PREFIX_EXCEPT, PREFIX_INCLUDE, QuestionFilter},
+    fault::{Direction, DnsTcp, NetworkFilter, Protocol},
     invalid::{At, Invalid},
     proto::v1,
-    value::{DnsPattern, DnsType, PortRange, PortRanges, Remotes},
+    value::{DNS_PORT, DnsPattern, DnsType, Percent, PortRange, PortRanges, Remotes},
     wire::list,
 };
 
 /// Patterns that one fault may have, with and without those that it leaves out.
 const MOST: usize = 10_000;
-/// Where name servers listen.
-const PORT: u16 = 53;
 
-/// Questions of the target, over UDP.
+/// Questions of the target, over UDP; and its connections to name servers, whatever it asks there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Questions {
     /// For these names; at least one.
@@ -29,14 +27,17 @@ pub struct Questions {
     pub servers: Remotes,
     /// At these ports; none is 53.
     pub ports: PortRanges,
+    /// What becomes of connections.
+    pub tcp: DnsTcp,
 }
 
 impl Questions {
-    /// Checks how many there are.
+    /// Checks how many there are, and that a kind of fault does what it is to do to connections.
     ///
     /// # Errors
-    /// When there is no name, or too much.
-    pub fn checked(self) -> Result<Self, Invalid> {
+    /// When there is no name, or too much, or it does not.
+    pub fn checked(self, tcp: &[DnsTcp]) -> Result<Self, Invalid> {
+        self.tcp.among(tcp).at("tcp")?;
         if self.names.is_empty() {
             let problem = "is empty; give names, as api.example.com or *.internal, or ** for all";
             return Err(Invalid::new(problem).at("names"));
@@ -55,36 +56,43 @@ impl Questions {
         Ok(self)
     }
 
-    /// The packets that carry them.
+    /// The packets that carry them, or their answers.
     #[must_use]
-    pub fn packets(&self) -> NetworkFilter {
-        let usual = || PortRange::new(PORT, PORT).and_then(|port| PortRanges::try_from(vec![port]));
-        let ports =
-            if self.ports.is_empty() { usual().unwrap_or_default() } else { self.ports.clone() };
+    pub fn packets(&self, direction: Direction) -> NetworkFilter {
+        let tcp = (self.tcp != DnsTcp::Pass).then_some(Protocol::Tcp);
         NetworkFilter {
-            direction: Some(Direction::Out),
-            protocols: vec![Protocol::Udp],
-            remote: self.servers.clone(),
-            remote_ports: ports,
-            ..NetworkFilter::default()
+            direction: Some(direction),
+            protocols: std::iter::once(Protocol::Udp).chain(tcp).collect(),
+            ..at(&self.servers, &self.ports)
         }
     }
 
-    /// The same as the kernel reads it, but for the names.
+    /// The same as the kernel reads it, but for the names: questions or their answers, and a share of connections.
     #[must_use]
-    pub fn to_abi(&self) -> QuestionFilter {
+    pub fn to_abi(&self, asks: Asks, streams: Percent) -> QuestionFilter {
         let mut types = [0; MAX_QUESTION_TYPES];
         for (slot, kind) in types.iter_mut().zip(&self.types) {
             *slot = kind.number();
         }
-        let is_all = self.except.is_empty() && self.names.iter().any(DnsPattern::is_all);
-        QuestionFilter { asks: 1, is_listed: u32::from(!is_all), types }
+        QuestionFilter {
+            asks: asks as u32,
+            is_listed: u32::from(!self.are_all()),
+            tcp: self.tcp.to_abi() as u32,
+            streams: streams.chance(),
+            types,
+            ..QuestionFilter::default()
+        }
+    }
+
+    /// Whether they are for every name.
+    fn are_all(&self) -> bool {
+        self.except.is_empty() && self.names.iter().any(DnsPattern::is_all)
     }
 
     /// Names as the kernel reads them: a prefix, how many bits of it count, and whether what begins so is meant.
     #[must_use]
     pub fn prefixes(&self, rule: u32) -> Vec<(u32, Name, u32)> {
-        if self.to_abi().is_listed == 0 {
+        if self.are_all() {
             return Vec::new();
         }
         // Of two that are alike the second counts.
@@ -102,6 +110,16 @@ impl Questions {
     }
 }
 
+/// What goes to name servers that listen at ports; none is 53.
+pub(in crate::fault) fn at(servers: &Remotes, ports: &PortRanges) -> NetworkFilter {
+    let usual = || {
+        let port = PortRange::new(DNS_PORT, DNS_PORT);
+        port.and_then(|port| PortRanges::try_from(vec![port])).unwrap_or_default()
+    };
+    let remote_ports = if ports.is_empty() { usual() } else { ports.clone() };
+    NetworkFilter { remote: servers.clone(), remote_ports, ..NetworkFilter::default() }
+}
+
 impl TryFrom<v1::DnsQuestions> for Questions {
     type Error = Invalid;
 
@@ -116,23 +134,29 @@ impl TryFrom<v1::DnsQuestions> for Questions {
             ports: list(wire.ports, TryInto::try_into)
                 .and_then(PortRanges::try_from)
                 .at("ports")?,
+            tcp: match wire.tcp.as_str() {
+                "" => DnsTcp::default(),
+                text => text.parse().at("tcp")?,
+            },
         })
     }
 }
 
 impl From<&Questions> for v1::DnsQuestions {
     fn from(questions: &Questions) -> Self {
-        fn texts<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> Vec<String> {
-            items.into_iter().map(|item| item.to_string()).collect()
-        }
         Self {
             names: texts(&questions.names),
             except: texts(&questions.except),
             types: texts(&questions.types),
             servers: texts(questions.servers.iter()),
             ports: questions.ports.iter().map(Into::into).collect(),
+            tcp: questions.tcp.to_string(),
         }
     }
+}
+
+pub(in crate::fault) fn texts<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
 }
 
 impl fmt::Display for Questions {
@@ -163,6 +187,9 @@ impl fmt::Display for Questions {
         }
         if !self.ports.is_empty() {
             write!(f, ", ports {}", self.ports)?;
+        }
+        if self.tcp != DnsTcp::Pass {
+            write!(f, ", TCP: {}", self.tcp)?;
         }
         Ok(())
     }
@@ -198,7 +225,7 @@ mod tests {
 
     /// As the programs do: the longest prefix decides.
     fn found(questions: &Questions, name: &str) -> bool {
-        if questions.to_abi().is_listed == 0 {
+        if questions.are_all() {
             return true;
         }
         let entries = questions.prefixes(7);

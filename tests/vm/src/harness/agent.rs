@@ -85,6 +85,30 @@ impl Agent {
         }
     }
 
+    /// Opens a socket that asks one server, connected to it or naming it each time; or says why there is none.
+    pub(crate) fn resolver(&self, to: SocketAddr, connects: bool) -> Result<Result<Socket, Errno>> {
+        match self.ask(&Ask::Resolver { to, connects })? {
+            Answer::Socket { socket, local } => Ok(Ok(Socket { handle: socket, local })),
+            Answer::Refused { errno } => Ok(Err(Errno::from_raw(errno))),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Sends the server of such a socket bytes, and says what comes from there in time, or what the socket is told.
+    pub(crate) fn ask_server(
+        &self,
+        socket: Socket,
+        bytes: &[u8],
+        within: Duration,
+    ) -> Result<Result<Option<Vec<u8>>, Errno>> {
+        let (bytes, within_ms) = (bytes.to_vec(), within.as_millis() as u64);
+        match self.ask(&Ask::LookUp { socket: socket.handle, bytes, within_ms })? {
+            Answer::Bytes(bytes) => Ok(Ok(bytes)),
+            Answer::Refused { errno } => Ok(Err(Errno::from_raw(errno))),
+            other => unexpected(&other),
+        }
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid

@@ -145,7 +145,10 @@ impl Common for Conditions {
             | Fault::NetworkPartition(_)
             | Fault::NetworkReject(_)
             | Fault::NetworkOccupy(_)
-            | Fault::DnsError(_) => {}
+            | Fault::DnsError(_)
+            | Fault::DnsRecord(_)
+            | Fault::DnsDelay(_)
+            | Fault::DnsServer(_) => {}
         }
     }
 }

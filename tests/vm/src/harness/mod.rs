@@ -18,6 +18,7 @@ mod netns;
 mod place;
 pub(crate) mod poll;
 mod program;
+pub(crate) mod questions;
 mod resident;
 mod residue;
 mod runner;

@@ -123,6 +123,24 @@ impl From<v1::DnsError> for Network {
     }
 }
 
+impl From<v1::DnsRecord> for Network {
+    fn from(record: v1::DnsRecord) -> Self {
+        Self::new(Fault::DnsRecord(record))
+    }
+}
+
+impl From<v1::DnsDelay> for Network {
+    fn from(delay: v1::DnsDelay) -> Self {
+        Self::new(Fault::DnsDelay(delay))
+    }
+}
+
+impl From<v1::DnsServer> for Network {
+    fn from(server: v1::DnsServer) -> Self {
+        Self::new(Fault::DnsServer(server))
+    }
+}
+
 impl From<v1::NetworkOccupy> for Network {
     fn from(occupy: v1::NetworkOccupy) -> Self {
         Self::new(Fault::NetworkOccupy(occupy))
@@ -229,7 +247,10 @@ impl Common for v1::NetworkFilter {
             | Fault::FileDelay(_)
             | Fault::SocketError(_)
             | Fault::MemoryError(_)
-            | Fault::DnsError(_) => {}
+            | Fault::DnsError(_)
+            | Fault::DnsRecord(_)
+            | Fault::DnsDelay(_)
+            | Fault::DnsServer(_) => {}
         }
     }
 }

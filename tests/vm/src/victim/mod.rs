@@ -38,6 +38,7 @@ pub(crate) use protocol::{
 use self::{
     bound::Bound,
     datagram::Datagrams,
+    question::Resolver,
     steady::Steady,
     stream::{Connection, Server},
 };
@@ -46,6 +47,7 @@ enum Socket {
     Datagrams(Datagrams),
     Server(Server),
     Connection(Connection),
+    Resolver(Resolver),
     Bound(#[expect(dead_code, reason = "it is there to be held")] Bound),
 }
 
@@ -115,6 +117,23 @@ impl Victim {
             Ask::Question { to, bytes, connects, within_ms } => {
                 Ok(Answer::Bytes(question::ask(to, &bytes, connects, within_ms)?))
             }
+            Ask::Resolver { to, connects } => match Resolver::open(to, connects) {
+                Ok(resolver) => {
+                    let local = resolver.local()?;
+                    Ok(self.open(Socket::Resolver(resolver), local))
+                }
+                Err(errno) => Ok(Answer::Refused { errno: errno as i32 }),
+            },
+            Ask::LookUp { socket, bytes, within_ms } => match self.socket(socket)? {
+                Socket::Resolver(resolver) => Ok(match resolver.ask(&bytes, within_ms)? {
+                    Ok(bytes) => Answer::Bytes(bytes),
+                    Err(errno) => Answer::Refused { errno: errno as i32 },
+                }),
+                Socket::Datagrams(_)
+                | Socket::Server(_)
+                | Socket::Connection(_)
+                | Socket::Bound(_) => bail!("socket {socket} asks nobody"),
+            },
             Ask::Errors { socket } => Ok(Answer::Errors(self.datagrams(socket)?.errors()?)),
             Ask::Listen { bind } => {
                 let server = Server::new(bind)?;
@@ -139,7 +158,10 @@ impl Victim {
                 Socket::Connection(connection) => {
                     Ok(Answer::Exchanged(connection.exchange(bytes, within_ms)?))
                 }
-                Socket::Datagrams(_) | Socket::Server(_) | Socket::Bound(_) => {
+                Socket::Datagrams(_)
+                | Socket::Server(_)
+                | Socket::Bound(_)
+                | Socket::Resolver(_) => {
                     bail!("socket {socket} is no connection")
                 }
             },
@@ -148,13 +170,19 @@ impl Victim {
                     Some(errno) => Answer::Refused { errno: errno as i32 },
                     None => Answer::Done,
                 }),
-                Socket::Datagrams(_) | Socket::Server(_) | Socket::Bound(_) => {
+                Socket::Datagrams(_)
+                | Socket::Server(_)
+                | Socket::Bound(_)
+                | Socket::Resolver(_) => {
                     bail!("socket {socket} is no connection")
                 }
             },
             Ask::Served { socket } => match self.socket(socket)? {
                 Socket::Server(server) => Ok(Answer::Served(server.served()?)),
-                Socket::Datagrams(_) | Socket::Connection(_) | Socket::Bound(_) => {
+                Socket::Datagrams(_)
+                | Socket::Connection(_)
+                | Socket::Bound(_)
+                | Socket::Resolver(_) => {
                     bail!("socket {socket} is no server")
                 }
             },
@@ -203,7 +231,7 @@ impl Victim {
     fn datagrams(&mut self, socket: Handle) -> Result<&mut Datagrams> {
         match self.socket(socket)? {
             Socket::Datagrams(datagrams) => Ok(datagrams),
-            Socket::Server(_) | Socket::Connection(_) | Socket::Bound(_) => {
+            Socket::Server(_) | Socket::Connection(_) | Socket::Bound(_) | Socket::Resolver(_) => {
                 bail!("socket {socket} is for no datagrams")
             }
         }

@@ -55,6 +55,10 @@ pub(crate) enum Ask {
     Enter { netns: PathBuf },
     /// Send bytes to a UDP port, and wait for some from there. Answer: `Bytes`.
     Question { to: SocketAddr, bytes: Vec<u8>, connects: bool, within_ms: u64 },
+    /// Open a socket that asks one server, connected to it or not. Answer: `Socket`, or `Refused`.
+    Resolver { to: SocketAddr, connects: bool },
+    /// Send it bytes, and wait for some from there. Answer: `Bytes`, or `Refused`.
+    LookUp { socket: Handle, bytes: Vec<u8>, within_ms: u64 },
     /// Take another directory for the root of all files. Answer: `Done`.
     Chroot { root: PathBuf },
     /// Lock the own network namespace against everybody (`flock`), until the process ends. Answer: `Done`.
