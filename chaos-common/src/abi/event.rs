@@ -35,3 +35,21 @@ pub struct NetEvent {
     /// Which [`Operation`](super::Operation) that call was.
     pub operation: u32,
 }
+
+/// Bytes of a name as packets have it, with room for the longest.
+pub const ASKED_BYTES: usize = 256;
+
+/// One firing of a rule about questions to name servers: the packet, and what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes))]
+#[repr(C)]
+pub struct QuestionEvent {
+    /// The packet.
+    pub packet: NetEvent,
+    /// The type of records.
+    pub kind: u32,
+    /// Bytes of `name` that count.
+    pub length: u32,
+    /// As it was asked: labels, each behind its length, without the root's.
+    pub name: [u8; ASKED_BYTES],
+}

@@ -30,7 +30,7 @@ pub use call::{
     PREFILTERS, Prefilter, SIZE_OF_BREAK, Signature, SocketFamily, SocketFilter, Start, Wait,
 };
 pub use dice::{Chance, Dice, DiceState, Lane, MAX_STATES, Roll, mix};
-pub use event::NetEvent;
+pub use event::{ASKED_BYTES, NetEvent, QuestionEvent};
 pub use filter::{
     Connections, Direction, INTERFACE_NAME, MAX_PEERS, MAX_PORT_RANGES, NetFilter, Peer, PortRange,
     PortSet, Protocol, Remotes, Window,
@@ -106,6 +106,7 @@ assert_layout!(CallEvent, 3 * 8 + 6 * 4);
 assert_layout!(HeldCall, 2 * 4);
 assert_layout!(Wait, 2 * 8);
 assert_layout!(NetEvent, 2 * 8 + 4 * 3 + 2 * 2 + 4 + 4 + 2 * 16 + 2 * 4);
+assert_layout!(QuestionEvent, size_of::<NetEvent>() + 2 * 4 + ASKED_BYTES);
 
 /// Implements aya's marker for records that may be copied to and from a map as bytes.
 #[cfg(feature = "user")]

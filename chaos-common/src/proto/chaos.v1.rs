@@ -935,6 +935,20 @@ pub struct Packet {
     /// In bytes; outgoing, with the link header where the device has one. 0 for a call.
     #[prost(uint32, tag = "7")]
     pub length: u32,
+    /// What a name server is asked in it, or was; absent in other packets, and where the node's policy leaves it out.
+    #[prost(message, optional, tag = "8")]
+    pub question: ::core::option::Option<Question>,
+}
+/// A question to a name server.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Question {
+    /// As zone files have it, without the dot of the root: "api.example.com"; what is no letter, digit, "-", "\_" or "\*" is
+    /// "\DDD".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The type of records: "A", "TYPE64".
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -71,6 +71,29 @@ impl DnsPattern {
     }
 }
 
+/// A name that is as packets have it, but for the root's byte, as zone files have it: RFC 1035, 5.1. What is no letter and
+/// no digit there is `\DDD`.
+#[must_use]
+pub fn dns_name_of_wire(wire: &[u8]) -> String {
+    let mut text = String::new();
+    let mut rest = wire;
+    while let Some((length, behind)) = rest.split_first() {
+        let (label, behind) = behind.split_at(usize::from(*length).min(behind.len()));
+        for byte in label {
+            if byte.is_ascii_alphanumeric() || b"-_*".contains(byte) {
+                text.push(char::from(*byte));
+            } else {
+                text.push_str(&format!("\\{byte:03}"));
+            }
+        }
+        rest = behind;
+        if !rest.is_empty() {
+            text.push('.');
+        }
+    }
+    text
+}
+
 /// A name as packets have it, but for the root's byte.
 fn wire(name: &str) -> Vec<u8> {
     let labels = name.split('.').filter(|label| !label.is_empty());
@@ -171,6 +194,18 @@ mod tests {
         let (bits, name) = pattern("*.com").to_abi(7);
         assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x03"[..]));
         assert_eq!(pattern("**").to_abi(7).0, 32);
+    }
+
+    #[test]
+    fn a_name_of_a_packet_cannot_be_taken_for_another() {
+        for (wire, text) in [
+            (&b"\x03aPi\x02ex"[..], "aPi.ex"),
+            (b"\x03a.b\x01\x1b", "a\\046b.\\027"),
+            (b"\x09short", "short"),
+            (b"", ""),
+        ] {
+            assert_eq!(dns_name_of_wire(wire), text);
+        }
     }
 
     #[test]

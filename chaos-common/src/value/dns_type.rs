@@ -32,6 +32,12 @@ impl DnsType {
     pub const fn number(self) -> u16 {
         self.0
     }
+
+    /// From a packet.
+    #[must_use]
+    pub const fn of_number(number: u16) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
+    }
 }
 
 impl FromStr for DnsType {

@@ -21,7 +21,7 @@ mod socket_family;
 mod syscall;
 mod volume;
 
-pub use dns_name::{DnsName, DnsPattern};
+pub use dns_name::{DnsName, DnsPattern, dns_name_of_wire};
 pub use dns_type::DnsType;
 pub use dscp::{Dscp, Dscps};
 pub use duration::Lifetime;

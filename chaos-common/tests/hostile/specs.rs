@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use chaos_common::{
     fault::{
-        Answer, BindAddress, Burst, Checksum, Connections, DelayParts, Direction, Distribution,
-        DnsCode, DnsError, Excess, Fault, FourStates, LossModel, NetworkCorrupt, NetworkDelay,
-        NetworkDuplicate, NetworkFilter, NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate,
-        NetworkReject, NetworkReorder, Occupation, Protocol, Questions, Region, ReorderModel,
-        Table, Transports, With,
+        Answer, BindAddress, Burst, Checksum, Connections, DelayOf, DelayParts, Direction,
+        Distribution, DnsCode, DnsDelay, DnsError, DnsRecord, DnsServer, DnsTcp, Excess, Fault,
+        FourStates, LossModel, NetworkCorrupt, NetworkDelay, NetworkDuplicate, NetworkFilter,
+        NetworkLoss, NetworkOccupy, NetworkPartition, NetworkRate, NetworkReject, NetworkReorder,
+        Occupation, Protocol, Questions, RecordParts, Region, ReorderModel, Table, Transports,
+        With,
     },
     spec::{Spec, Times},
     target::{Target, pid},
     value::{
         BitRate, Bytes, Cidr, Dscp, Dscps, Errno, Every, HostName, InterfaceName, Lifetime,
-        Percent, PortList, PortRange, PortRanges, Remotes, Share, Volume, Wait,
+        NameServer, Percent, PortList, PortRange, PortRanges, Remotes, Share, Volume, Wait,
     },
 };
 use proptest::{collection::vec, option, prelude::*};

@@ -94,6 +94,14 @@ struct PacketView<'a> {
     remote_address: &'a str,
     remote_port: u32,
     length: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<QuestionView<'a>>,
+}
+
+#[derive(Serialize)]
+struct QuestionView<'a> {
+    name: &'a str,
+    kind: &'a str,
 }
 
 #[derive(Serialize)]
@@ -141,6 +149,10 @@ impl<'a> From<&'a v1::Packet> for PacketView<'a> {
             remote_address: &packet.remote_address,
             remote_port: packet.remote_port,
             length: packet.length,
+            question: packet
+                .question
+                .as_ref()
+                .map(|v1::Question { name, kind }| QuestionView { name, kind }),
         }
     }
 }
@@ -195,6 +207,9 @@ fn fired(firing: &v1::Firing) -> String {
         }
         if packet.length > 0 {
             line += &format!(", {} bytes", packet.length);
+        }
+        if let Some(QuestionView { name, kind }) = &packet.question {
+            line += &format!(", asks {name} {kind}");
         }
     }
     if let Some(call) = &view.call {
@@ -264,6 +279,7 @@ mod tests {
             remote_address: "fd00::1".into(),
             remote_port: 5432,
             length: 60,
+            question: None,
         };
         let firing = |packet: &v1::Packet| v1::Firing {
             id: "a".into(),
@@ -281,5 +297,7 @@ mod tests {
         packet.protocol = 1;
         (packet.local_port, packet.remote_port) = (0, 0);
         assert!(fired(&firing(&packet)).contains("icmp 10.0.0.2 <- fd00::1, 60 bytes"));
+        packet.question = Some(v1::Question { name: "a.b".into(), kind: "AAAA".into() });
+        assert!(fired(&firing(&packet)).contains(", 60 bytes, asks a.b AAAA  by"));
     }
 }

@@ -288,7 +288,7 @@ impl Ground {
 
 impl Call {
     fn of(firing: &Firing) -> Option<Self> {
-        let (name, number) = match firing.event.what {
+        let (name, number) = match &firing.event.what {
             Hit::Call(hit) => (hit.name, hit.errno),
             Hit::Packet(hit) => hit.refused?,
         };

@@ -384,6 +384,7 @@ fn firing(id: &str) -> v1::Firing {
             remote_address: "10.0.0.1".into(),
             remote_port: 5432,
             length: 60,
+            question: None,
         })),
         process: Some(v1::Process { pid: 812, comm: "nginx".into() }),
     }

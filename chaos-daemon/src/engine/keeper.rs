@@ -27,7 +27,7 @@ use super::{Engine, Firing, Notice, cgroup_watch::Heard, world::World};
 use crate::{
     abort::AbortOnPanic,
     boot_clock::BootTime,
-    kernel::{Event, KernelError, Lease},
+    kernel::{Event, Hit, KernelError, Lease},
     target,
 };
 
@@ -288,7 +288,12 @@ fn warn_of(result: Result<(), KernelError>) {
 fn carry_firings(engine: &Engine, world: &mut World) {
     let mut events = Vec::new();
     world.kernel.take_events(|event| events.push(event));
-    for event in events {
+    for mut event in events {
+        if let Hit::Packet(packet) = &mut event.what
+            && !engine.policy.reports_names()
+        {
+            packet.question = None;
+        }
         let Some(live) = world.owner(event.rule) else { continue };
         let id = live.record.id.clone();
         let process = process(&live.record.cgroup, &event);

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::{
     engine::{Firing, Notice},
-    kernel::{Hit, HitCall, HitPacket},
+    kernel::{Hit, HitCall, HitPacket, HitQuestion},
 };
 
 /// Messages that may wait for a slow reader; behind them the engine's own backlog begins.
@@ -84,9 +84,9 @@ fn to_wire(firing: &Firing) -> v1::Firing {
         id: firing.id.to_string(),
         time: Some(to_timestamp(event.time.to_wall())),
         n: event.n,
-        what: Some(match event.what {
-            Hit::Packet(hit) => v1::firing::What::Packet(packet(&hit)),
-            Hit::Call(hit) => v1::firing::What::Call(call(&hit)),
+        what: Some(match &event.what {
+            Hit::Packet(hit) => v1::firing::What::Packet(packet(hit)),
+            Hit::Call(hit) => v1::firing::What::Call(call(hit)),
         }),
         process: firing.process.clone().map(|(pid, comm)| v1::Process { pid, comm }),
     }
@@ -102,6 +102,10 @@ fn packet(hit: &HitPacket) -> v1::Packet {
         remote_address: other_end(hit.remote),
         remote_port: hit.remote.1.into(),
         length: hit.length,
+        question: hit
+            .question
+            .clone()
+            .map(|HitQuestion { name, kind }| v1::Question { name, kind }),
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use aya::maps::{Map, MapData, RingBuf};
 use chaos_common::{
-    abi::{self, CallEvent, FAMILY_V4, NetEvent, Operation},
-    value::Syscall,
+    abi::{self, CallEvent, FAMILY_V4, NetEvent, Operation, QuestionEvent},
+    value::{DnsType, Syscall, dns_name_of_wire},
 };
 use zerocopy::FromBytes as _;
 
@@ -17,7 +17,7 @@ use super::{KernelError, RuleId, tables::at};
 use crate::boot_clock::BootTime;
 
 /// One firing, sampled. Never any payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Whose.
     pub rule: RuleId,
@@ -32,7 +32,7 @@ pub struct Event {
 }
 
 /// What a fault hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hit {
     /// A packet, or a call that would send some or bind.
     Packet(HitPacket),
@@ -41,7 +41,7 @@ pub enum Hit {
 }
 
 /// A packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HitPacket {
     /// Whether the target sent the packet.
     pub is_outgoing: bool,
@@ -55,6 +55,17 @@ pub struct HitPacket {
     pub length: u32,
     /// The call that failed before there was one: its name, and with what.
     pub refused: Option<(&'static str, u32)>,
+    /// What a name server is asked in it, or was.
+    pub question: Option<HitQuestion>,
+}
+
+/// A question to a name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HitQuestion {
+    /// For this name.
+    pub name: String,
+    /// For records of this type.
+    pub kind: String,
 }
 
 /// A call.
@@ -85,8 +96,11 @@ impl Ring {
     /// Those of the engine `net`.
     pub(super) fn take_packets(&mut self, mut each: impl FnMut(Event)) {
         while let Some(item) = self.0.next() {
-            if let Ok(event) = NetEvent::read_from_bytes(&item) {
+            // They differ by their sizes.
+            if let Ok(event) = QuestionEvent::read_from_bytes(&item) {
                 each(event.into());
+            } else if let Ok(event) = NetEvent::read_from_bytes(&item) {
+                each(packet(&event, None));
             }
         }
     }
@@ -108,26 +122,37 @@ fn operation(number: u32) -> &'static str {
     Operation::of_number(number).map_or(UNKNOWN, Operation::word)
 }
 
-impl From<NetEvent> for Event {
-    fn from(event: NetEvent) -> Self {
-        let address = |bytes: [u8; 16]| match event.family {
-            FAMILY_V4 => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
-            _ => IpAddr::V6(Ipv6Addr::from(bytes)),
+impl From<QuestionEvent> for Event {
+    fn from(event: QuestionEvent) -> Self {
+        let length = (event.length as usize).min(event.name.len());
+        let kind = DnsType::of_number(event.kind as u16);
+        let question = HitQuestion {
+            name: dns_name_of_wire(&event.name[..length]),
+            kind: kind.map_or_else(|| UNKNOWN.to_owned(), |kind| kind.to_string()),
         };
-        Self {
-            rule: RuleId(event.rule),
-            time: BootTime::from_nanos(event.time_ns),
-            n: event.n,
-            pid: (event.pid != 0).then_some(event.pid),
-            what: Hit::Packet(HitPacket {
-                is_outgoing: event.direction == abi::Direction::Out as u16,
-                protocol: event.protocol,
-                local: (address(event.local), event.local_port),
-                remote: (address(event.remote), event.remote_port),
-                length: event.length,
-                refused: (event.errno != 0).then(|| (operation(event.operation), event.errno)),
-            }),
-        }
+        packet(&event.packet, Some(question))
+    }
+}
+
+fn packet(event: &NetEvent, question: Option<HitQuestion>) -> Event {
+    let address = |bytes: [u8; 16]| match event.family {
+        FAMILY_V4 => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
+        _ => IpAddr::V6(Ipv6Addr::from(bytes)),
+    };
+    Event {
+        rule: RuleId(event.rule),
+        time: BootTime::from_nanos(event.time_ns),
+        n: event.n,
+        pid: (event.pid != 0).then_some(event.pid),
+        what: Hit::Packet(HitPacket {
+            is_outgoing: event.direction == abi::Direction::Out as u16,
+            protocol: event.protocol,
+            local: (address(event.local), event.local_port),
+            remote: (address(event.remote), event.remote_port),
+            length: event.length,
+            refused: (event.errno != 0).then(|| (operation(event.operation), event.errno)),
+            question,
+        }),
     }
 }
 

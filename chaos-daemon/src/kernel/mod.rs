@@ -47,7 +47,7 @@ pub(crate) use call::{Hook as OperationHook, signature};
 pub use cgroup_hooks::Passing;
 pub use connections::Wanted;
 pub use error::KernelError;
-pub use events::{Event, Hit, HitCall, HitPacket};
+pub use events::{Event, Hit, HitCall, HitPacket, HitQuestion};
 pub use files::{FileSupport, HeldFiles, holder_main, look as look_for_files};
 pub use holder::HeldPackets;
 pub use instance::Instance;

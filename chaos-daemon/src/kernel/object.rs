@@ -42,7 +42,7 @@ const PINNED_MAPS: [&str; 18] = [
 ];
 
 /// The maps that a program needs for nothing but the packet at hand, and its constants.
-const OWN_MAPS: [&str; 4] = ["PACKET", "QUESTIONS", ".rodata", ".bss"];
+const OWN_MAPS: [&str; 5] = ["PACKET", "QUESTIONS", "REPORTS", ".rodata", ".bss"];
 
 /// Which of the twin programs are loaded; see `chaos-ebpf/src/counter.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,15 +254,8 @@ impl Object {
         if program.fd().is_err() {
             let loaded = program.load();
             // With what the verifier says, which is long.
-            let said = loaded.inspect_err(|error| {
-                eprintln!("XX {name}");
-                use std::error::Error;
-                let mut e: Option<&dyn Error> = Some(error);
-                while let Some(x) = e {
-                    eprintln!("{x}");
-                    e = x.source();
-                }
-            });
+            let said =
+                loaded.inspect_err(|error| tracing::debug!(%error, name, "a program was refused"));
             said.map_err(failed)?;
         }
         Ok(program)

@@ -42,6 +42,7 @@ struct File {
     max_injections: Option<u32>,
     protected: Option<Vec<String>>,
     protected_also: Vec<String>,
+    report_names: Option<bool>,
 }
 
 /// A glob and the key it is from.
@@ -115,6 +116,7 @@ fn read(text: &str, file: &Path) -> Result<Policy, String> {
     Ok(Policy {
         max_duration: given.max_duration.unwrap_or(default),
         max_injections: given.max_injections.unwrap_or(MAX_INJECTIONS),
+        report_names: given.report_names.unwrap_or(true),
         protected: protected.chain(also).collect::<Result<_, _>>()?,
         file: file.into(),
     })

@@ -9,6 +9,7 @@
 //! | `maxInjections` | `16384` | most injections that are live at once; `0` allows none |
 //! | `protected` | [`DEFAULT_PROTECTED`] | globs of cgroups that are no target; **replaces** the default |
 //! | `protectedAlso` | empty | more of them; **adds** to `protected` or its default |
+//! | `reportNames` | `true` | whether watchers are told which names targets ask name servers for |
 //!
 //! A glob is matched against the whole path below the cgroup2 mount. `*` and `?` do not match `/`, `**`
 //! does; `{a,b}` and `[ab]` work as usual; a backslash is a backslash, since systemd's names have them.
@@ -42,6 +43,7 @@ use crate::target::{Cgroup, CgroupRoot, TargetError, ancestors, walk};
 pub struct Policy {
     max_duration: Lifetime,
     max_injections: u32,
+    report_names: bool,
     protected: Vec<Pattern>,
     /// For messages; the file need not exist.
     file: PathBuf,
@@ -55,6 +57,7 @@ impl Policy {
         Self {
             max_duration: Lifetime::MAX,
             max_injections: u32::MAX,
+            report_names: true,
             protected: Vec::new(),
             file: DEFAULT_PATH.into(),
         }
@@ -78,6 +81,12 @@ impl Policy {
         self.check_duration(spec.duration)?;
         self.check_number(live)?;
         protected.check(&cgroup.path)
+    }
+
+    /// Whether watchers are told which names targets ask name servers for.
+    #[must_use]
+    pub fn reports_names(&self) -> bool {
+        self.report_names
     }
 
     /// Whether an injection may last so long, from now on.

@@ -10,6 +10,12 @@ fn policy(text: &str) -> Policy {
     Policy::parse(text, Path::new(FILE)).unwrap()
 }
 
+#[test]
+fn names_are_reported_unless_it_says_no() {
+    assert!(policy("").reports_names() && policy("reportNames: true").reports_names());
+    assert!(!policy("reportNames: false").reports_names());
+}
+
 fn paths(texts: &[&str]) -> Vec<CgroupPath> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }

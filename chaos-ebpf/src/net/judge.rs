@@ -1,7 +1,7 @@
 //! Asking the rules of a packet.
 
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id};
-use chaos_common::abi::{Action, Answer as Reply, MAX_RULES};
+use chaos_common::abi::{Action, Answer as Reply, Asks, MAX_RULES};
 
 use super::{
     act, filter, flow,
@@ -153,7 +153,6 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
         }
         return is_left;
     }
-    let direction = hook.direction();
     if !hook.does(rule.action)
         || !act::is_open(rule, packet)
         || net_matches(id, hook as u32) == 0
@@ -164,7 +163,8 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
     let is_chosen = question::is_stream(rule, packet);
     let Some(firing) = gate::pass_chosen::<C>(id, &rule.gate, is_chosen) else { return false };
     if firing.report {
-        report::report(id, direction, packet, &firing);
+        let asks = !is_chosen && rule.filter.question.asks != Asks::Anything as u32;
+        report::report(id, hook, packet, &firing, asks);
     }
     act::act(id, rule, packet, &firing)
 }

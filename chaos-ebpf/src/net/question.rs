@@ -47,7 +47,7 @@ const IN: u16 = 1;
 #[repr(C)]
 pub(super) struct Question {
     /// Bytes of its name, without the root's; 0 is no question.
-    length: u32,
+    pub(super) length: u32,
     pub(super) kind: u32,
     /// 1 if there is something behind it.
     pub(super) has_more: u32,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_common::proto::v1::{self, End, State};
+use chaos_common::proto::v1::{self, End, State, firing::What, watch_event::Event};
 use hickory_proto::{
     op::{Edns, ResponseCode},
     rr::RecordType,
@@ -14,10 +14,10 @@ use hickory_proto::{
 use nix::errno::Errno;
 
 use crate::harness::{
-    Family, NameServer, Network, Stage, active, balanced, net, poll,
+    Family, NameServer, Network, Settings, Stage, active, balanced, net, poll,
     questions::{
-        self, KNOWN, SILENCE, answers, answers_with, asked, code, name_server, name_server_at,
-        question,
+        self, KNOWN, SILENCE, answers, answers_with, asked, code, looked_up, name_server,
+        name_server_at, question,
     },
     tests,
 };
@@ -36,6 +36,7 @@ tests![
     a_resolver_on_the_loopback_is_met,
     ten_thousand_names_are_known,
     connections_to_name_servers_end_as_asked,
+    what_was_asked_is_told_unless_the_policy_forbids_it,
     it_outlives_its_daemon_and_not_its_lease,
 ];
 
@@ -373,6 +374,45 @@ fn connections_to_name_servers_end_as_asked() -> Result<()> {
     }
     stage.idle(&daemon)?;
     stage.finish(daemon)
+}
+
+fn what_was_asked_is_told_unless_the_policy_forbids_it() -> Result<()> {
+    let stage = Stage::new()?;
+    for (policy, is_told) in [(None, true), (Some("reportNames: false\n".to_owned()), false)] {
+        let daemon = stage.daemon_with(Settings { policy, ..Settings::default() })?;
+        let client = daemon.client()?;
+        let (_server, to) = name_server(&stage, Family::V4)?;
+        client.inject(on(&stage, error(&["*.example"], "REFUSED")))?;
+        let watcher = daemon.client()?;
+        let mut watch = watcher.watch("")?;
+        for (name, kind) in [("b.A.example", RecordType::AAAA), ("x-1_y.example", RecordType::TXT)]
+        {
+            let wanted = v1::Question { name: name.into(), kind: kind.to_string() };
+            // A sample: of what comes shortly after another nothing is told.
+            poll::until("the question to be told", PATIENCE, || {
+                let response = looked_up(&stage.victim, to, name, kind)?;
+                ensure!(response.metadata.response_code == ResponseCode::Refused, "{response:?}");
+                while let Some(event) = watch.next(Duration::from_millis(50))? {
+                    let Event::Firing(v1::Firing { what: Some(What::Packet(packet)), .. }) = event
+                    else {
+                        continue;
+                    };
+                    let remote = (packet.remote_address.as_str(), packet.remote_port);
+                    ensure!(remote == (to.ip().to_string().as_str(), 53), "{packet:?}");
+                    ensure!(packet.question.is_some() == is_told, "{packet:?}");
+                    if packet.question.is_none_or(|question| question == wanted) {
+                        return Ok(Some(()));
+                    }
+                }
+                Ok(None)
+            })?;
+        }
+        client.recover_all()?;
+        drop(watch);
+        stage.idle(&daemon)?;
+        stage.finish(daemon)?;
+    }
+    Ok(())
 }
 
 fn it_outlives_its_daemon_and_not_its_lease() -> Result<()> {
