@@ -27,6 +27,8 @@ mod lease;
 mod lost_hooks;
 #[path = "crash/lost_pins.rs"]
 mod lost_pins;
+#[path = "crash/names.rs"]
+mod names;
 #[path = "crash/renewal.rs"]
 mod renewal;
 #[path = "crash/storage.rs"]
@@ -39,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         fail_points::trials(),
         kinds::trials(),
         calls::trials(),
+        names::trials(),
         held::trials(),
         lease::trials(),
         kill_switch::trials(),
