@@ -33,6 +33,8 @@ static QUESTIONS: PerCpuArray<Question> = PerCpuArray::with_max_entries(Hook::CO
 
 /// The header of UDP.
 pub(super) const UDP: u32 = 8;
+/// Where the header of UDP has its length.
+const UDP_LENGTH: u32 = 4;
 /// The header of DNS.
 pub(super) const HEADER: u32 = 12;
 /// Type and class, behind the name.
@@ -42,6 +44,9 @@ const MOST: u32 = 255 + KIND;
 /// As long a text as there may be, and room for what is put behind it.
 pub(super) const ROOM: usize = 512;
 const IN: u16 = 1;
+/// The options of EDNS without any: root, type, size, flags, length.
+pub(super) const OPTIONS: usize = 11;
+const OPT: u16 = 41;
 
 /// A question, and what its response is made of.
 #[repr(C)]
@@ -150,21 +155,27 @@ fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
     if packet.protocol != u32::from(IPPROTO_UDP) || packet.has_ports == 0 {
         return None;
     }
-    let header: [u8; 12] = relative(skb, packet.transport + UDP)?;
+    // Length and checksum of UDP, and the header of DNS.
+    let header: [u8; 16] = relative(skb, packet.transport + UDP_LENGTH)?;
     let counts = u64::from_be_bytes([
-        header[4], header[5], header[6], header[7], header[8], header[9], header[10], header[11],
+        header[8], header[9], header[10], header[11], header[12], header[13], header[14],
+        header[15],
     ]);
-    let (asks, is_plain) = if header[2] & RESPONSE != 0 {
+    let (asks, is_plain) = if header[6] & RESPONSE != 0 {
         (Asks::Response, counts >> 48 == 1)
     } else {
         // One question, no answers, no authorities, options at the most.
         (Asks::Query, counts & !1 == 1 << 48)
     };
-    if header[2] & OPERATION != 0 || !is_plain {
+    if header[6] & OPERATION != 0 || !is_plain {
         return None;
     }
     let begin = packet.transport + UDP + HEADER;
-    let there = packet.end.checked_sub(begin)?;
+    let end = packet.transport + u32::from(u16::from_be_bytes([header[0], header[1]]));
+    if end > packet.end {
+        return None;
+    }
+    let there = end.checked_sub(begin)?;
     let length = if there > MOST { MOST } else { there };
     if length < 1 + KIND {
         return None;
@@ -187,11 +198,25 @@ fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
     let at = question.length as usize & 0xff;
     let half = |at: usize| u16::from_be_bytes([question.text[at], question.text[at + 1]]);
     question.kind = u32::from(half(at + 1));
-    if half(at + 3) != IN {
+    let has_options = || has_options(skb, begin + question.end(), end);
+    let is_plain =
+        half(at + 3) == IN && (asks == Asks::Response || question.has_more == 0 || has_options());
+    if !is_plain {
         question.length = 0;
         return None;
     }
     Some(())
+}
+
+/// Whether the options of EDNS begin somewhere, and are whole.
+#[inline(always)]
+fn has_options(skb: *mut __sk_buff, begin: u32, end: u32) -> bool {
+    relative::<OPTIONS>(skb, begin).is_some_and(|options| {
+        let length = u16::from_be_bytes([options[9], options[10]]);
+        options[0] == 0
+            && u16::from_be_bytes([options[1], options[2]]) == OPT
+            && begin + OPTIONS as u32 + u32::from(length) <= end
+    })
 }
 
 /// The same number, of which old verifiers see that it is from 1 to [`ROOM`]: they lose sight of it where it was compared

@@ -11,7 +11,7 @@ use super::{
     checksum::{addresses, fold, placed, protocol_and_length, sum},
     edit::{load_words, resize, store, store_bytes, swap_ends},
     hook::Hook,
-    question::{self, HEADER, Question, ROOM, UDP},
+    question::{self, HEADER, OPTIONS, Question, ROOM, UDP},
     records,
     reject::{V4, V6, at, ends, header_v4, header_v6, net_is_answered},
     tables::PACKET,
@@ -26,8 +26,6 @@ pub(super) const RESPONSE: u32 = 1 << 31;
 /// The same: it is cut short whatever its size.
 pub(super) const CUT: u32 = 1 << 30;
 
-/// The options of EDNS without any: root, type, size, flags, no length.
-const OPTIONS: usize = 11;
 /// How large a response is without them (RFC 1035, 4.2.1).
 const PLAIN: u32 = 512;
 /// How large it is at the most, whatever who asks would take: as name servers have it, so that it is in one packet
@@ -62,7 +60,7 @@ extern "C" fn net_compose(skb: *mut __sk_buff, hook: u32) -> u32 {
     let behind = link + packet.transport + UDP + HEADER + end;
     let options = match question.has_more {
         0 => None,
-        _ => absolute::<OPTIONS>(skb, behind).filter(is_options),
+        _ => absolute::<OPTIONS>(skb, behind).filter(is_known),
     };
     let mut room = PLAIN;
     (question.has_options, question.options) = (0, [0; 3]);
@@ -86,11 +84,10 @@ extern "C" fn net_compose(skb: *mut __sk_buff, hook: u32) -> u32 {
     1
 }
 
-/// Whether these are the options of EDNS, of the version that there is.
+/// Whether these options are of the version of EDNS that there is.
 #[inline(always)]
-fn is_options(bytes: &[u8; OPTIONS]) -> bool {
-    const TYPE: u8 = 41;
-    bytes[0] == 0 && bytes[1] == 0 && bytes[2] == TYPE && bytes[6] == 0
+fn is_known(options: &[u8; OPTIONS]) -> bool {
+    options[6] == 0
 }
 
 /// Bytes behind the question.
