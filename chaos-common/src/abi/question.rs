@@ -92,7 +92,8 @@ impl QuestionFilter {
             return true;
         }
         let mut at = 0;
-        while at < MAX_QUESTION_TYPES {
+        // None is of type 0, which ends the list.
+        while at < MAX_QUESTION_TYPES && wanted != 0 {
             if self.types[at] == wanted {
                 return true;
             }
