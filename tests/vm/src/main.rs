@@ -20,6 +20,8 @@ mod crash;
 mod dns_delay;
 #[path = "../tests/dns_error.rs"]
 mod dns_error;
+#[path = "../tests/dns_fuzz.rs"]
+mod dns_fuzz;
 #[path = "../tests/dns_record.rs"]
 mod dns_record;
 #[path = "../tests/dns_server.rs"]
@@ -117,6 +119,7 @@ fn main() -> Result<ExitCode> {
                 dns_record::trials(),
                 dns_delay::trials(),
                 dns_server::trials(),
+                dns_fuzz::trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
                 call_programs::trials(),

@@ -31,10 +31,12 @@ const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_NEXT_ID: libc::c_long = 11;
 const MAP_GET_NEXT_ID: libc::c_long = 12;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
@@ -140,6 +142,60 @@ struct LinkCreate {
     expected_revision: u64,
 }
 
+/// The part for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct InfoByFd {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// `struct bpf_prog_info`, as far as its name.
+#[derive(Default)]
+#[repr(C)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    instructions: [u64; 2],
+    load_time: u64,
+    created_by: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
+/// The part for `BPF_PROG_TEST_RUN`.
+#[derive(Default)]
+#[repr(C)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+/// `struct __sk_buff`, as far as the interface.
+#[derive(Default)]
+#[repr(C)]
+struct Context {
+    before: [u32; 10],
+    ifindex: u32,
+}
+
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> Result<i64> {
     // SAFETY: every caller hands the structure that belongs to its command; the kernel reads and
     // writes at most the size given, and pointers inside are to memory that outlives the call.
@@ -171,6 +227,37 @@ pub(super) fn open_by_id(object: Object) -> Result<OwnedFd> {
         Kind::Link => LINK_GET_FD_BY_ID,
     };
     open(command, &mut Id { id: object.id, ..Id::default() })
+}
+
+/// The name of a program.
+pub(super) fn name(program: BorrowedFd<'_>) -> Result<[u8; 16]> {
+    let mut info = ProgramInfo::default();
+    let (fd, length) = (program.as_raw_fd() as u32, size_of::<ProgramInfo>() as u32);
+    bpf(OBJ_GET_INFO_BY_FD, &mut InfoByFd { fd, length, info: &raw mut info as u64 })?;
+    Ok(info.name)
+}
+
+/// What a program says of a packet at an interface of this thread's network namespace. The packet is as the program
+/// leaves it, then.
+pub(super) fn run(program: BorrowedFd<'_>, interface: u32, packet: &mut Vec<u8>) -> Result<i32> {
+    /// As much as a program may add.
+    const ROOM: usize = 512;
+    let context = Context { ifindex: interface, ..Context::default() };
+    let given = packet.clone();
+    packet.resize(given.len() + ROOM, 0);
+    let mut run = TestRun {
+        prog_fd: program.as_raw_fd() as u32,
+        data_size_in: given.len() as u32,
+        data_size_out: packet.len() as u32,
+        data_in: given.as_ptr() as u64,
+        data_out: packet.as_mut_ptr() as u64,
+        ctx_size_in: size_of::<Context>() as u32,
+        ctx_in: &raw const context as u64,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut run)?;
+    packet.truncate(run.data_size_out as usize);
+    Ok(run.retval as i32)
 }
 
 /// The id that follows another. `ENOENT` after the last.

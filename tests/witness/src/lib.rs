@@ -1,4 +1,4 @@
-//! What the kernel says about BPF objects, and a program of a stranger's that is one. The tests and the demo ask
+//! What the kernel says about BPF objects, trial runs of programs, and a program of a stranger's. The tests and the demo ask
 //! here, so that what they say about a daemon does not rest on the library that the daemon is made with.
 
 mod call;
@@ -8,11 +8,11 @@ pub use stranger::{Stranger, Way};
 
 use std::{
     fs::{self, File},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::{errno::Errno, libc};
 
 use call::Attach;
@@ -147,6 +147,55 @@ pub fn opened_by(pid: u32) -> Result<Vec<Object>> {
 #[must_use]
 pub fn exists(object: Object) -> bool {
     !matches!(call::open_by_id(object), Err(Errno::ENOENT))
+}
+
+/// The program of this name that a process has open. Of names the kernel keeps 15 bytes.
+///
+/// # Errors
+/// When there is no such process, or no such program.
+pub fn program_of(pid: u32, name: &str) -> Result<Object> {
+    let programs = opened_by(pid)?.into_iter().filter(|object| object.kind == Kind::Program);
+    for program in programs {
+        let fd = call::open_by_id(program).context("cannot open a program")?;
+        let own = call::name(fd.as_fd()).context("cannot ask for the name of a program")?;
+        if own.split(|byte| *byte == 0).next() == name.as_bytes().chunks(15).next() {
+            return Ok(program);
+        }
+    }
+    bail!("process {pid} has no program {name}")
+}
+
+/// What is shorter may be refused: the header of a link, and that of IPv6.
+const SHORT: usize = 14 + 40;
+
+/// A program to be run on packets, none of which come from anywhere or go anywhere.
+#[derive(Debug)]
+pub struct Trial(OwnedFd);
+
+impl Trial {
+    /// Of a loaded program.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn of(program: Object) -> Result<Self> {
+        Ok(Self(call::open_by_id(program).with_context(|| format!("cannot open {program:?}"))?))
+    }
+
+    /// What it says of a packet at an interface of this thread's network namespace, and what it makes of it. `None` if
+    /// the packet is too short for the kernel. It belongs to a socket of this thread's cgroup
+    /// ([`sk_alloc` in `bpf_prog_test_run_skb`](https://git.kernel.org/torvalds/c/435b08ec0094), which stable kernels have
+    /// too).
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn run(&self, interface: u32, packet: &[u8]) -> Result<Option<(i32, Vec<u8>)>> {
+        let mut after = packet.to_vec();
+        match call::run(self.0.as_fd(), interface, &mut after) {
+            Ok(said) => Ok(Some((said, after))),
+            Err(Errno::EINVAL) if packet.len() < SHORT => Ok(None),
+            Err(errno) => Err(errno).context("cannot try a program"),
+        }
+    }
 }
 
 /// Counts all that there is.

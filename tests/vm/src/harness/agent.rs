@@ -11,11 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use bpf_witness::Object;
 use nix::errno::Errno;
 
 use super::{NetNs, Place};
 use crate::victim::{
-    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, UdpOptions,
+    Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Seen, Sent, Served, Tried,
+    UdpOptions,
 };
 
 /// Longer than any single answer may take, on a slow machine too.
@@ -140,10 +142,10 @@ impl Agent {
             .with_context(|| format!("agent {} is gone", self.pid))?;
         let answer = pipes.from.recv_timeout(PATIENCE);
         let answer =
-            answer.with_context(|| format!("agent {} does not answer {ask:?}", self.pid))?;
+            answer.with_context(|| format!("agent {} does not answer {}", self.pid, shown(ask)))?;
         serde_json::from_str::<Result<Answer, String>>(&answer)
             .with_context(|| format!("agent {} says {answer:?}", self.pid))?
-            .map_err(|error| anyhow!("agent {}: {ask:?}: {error}", self.pid))
+            .map_err(|error| anyhow!("agent {}: {}: {error}", self.pid, shown(ask)))
     }
 
     /// Opens a plain UDP socket at an address, on a port of the kernel's choice.
@@ -343,6 +345,33 @@ impl Agent {
         }
     }
 
+    /// What a loaded program makes of frames, as if they left an interface by a socket of its.
+    pub(crate) fn try_frames(
+        &self,
+        program: Object,
+        interface: u32,
+        frames: Vec<Vec<u8>>,
+    ) -> Result<Vec<Tried>> {
+        match self.ask(&Ask::Try { program: program.id, interface, frames })? {
+            Answer::Tried(tried) => Ok(tried),
+            other => unexpected(&other),
+        }
+    }
+
+    /// What becomes of frames that it sends by an interface. After each it sends a last one, of another sender's, and
+    /// waits for the answer to that.
+    pub(crate) fn transmit(
+        &self,
+        interface: u32,
+        frames: Vec<Vec<u8>>,
+        last: Vec<u8>,
+    ) -> Result<Vec<Seen>> {
+        match self.ask(&Ask::Transmit { interface, frames, last })? {
+            Answer::Seen(seen) => Ok(seen),
+            other => unexpected(&other),
+        }
+    }
+
     /// Closes a socket.
     pub(crate) fn close(&self, socket: Socket) -> Result<()> {
         self.done(&Ask::Close { socket: socket.handle })
@@ -396,6 +425,11 @@ impl Agent {
             other => unexpected(&other),
         }
     }
+}
+
+/// What was asked, as far as one wants to read it.
+fn shown(ask: &Ask) -> String {
+    format!("{ask:?}").chars().take(400).collect()
 }
 
 fn poisoned() -> anyhow::Error {

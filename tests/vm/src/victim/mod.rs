@@ -5,6 +5,7 @@ mod bound;
 mod child;
 mod datagram;
 mod deed;
+mod frames;
 mod grpc;
 mod passed;
 mod protocol;
@@ -31,6 +32,7 @@ use nix::{
 
 pub(crate) use child::run as child;
 pub(crate) use deed::{Arg, Deed, Entry, Tally};
+pub(crate) use frames::{Seen, Tried};
 pub(crate) use protocol::{
     Answer, Arrival, Ask, Errors, Exchanged, Handle, PortOptions, Sent, Served, Then, UdpOptions,
 };
@@ -213,6 +215,12 @@ impl Victim {
             Ask::Do(deed) => Ok(Answer::Result(deed.run()?)),
             Ask::Repeat { deed, threads, times, opens } => {
                 Ok(Answer::Tally(deed.repeat(threads, times, opens)?))
+            }
+            Ask::Try { program, interface, frames } => {
+                Ok(Answer::Tried(frames::try_all(program, interface, &frames)?))
+            }
+            Ask::Transmit { interface, frames, last } => {
+                Ok(Answer::Seen(frames::transmit(interface, &frames, &last)?))
             }
             Ask::List { daemon } => list(&daemon),
         }

@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::deed::{Deed, Tally};
+use super::{
+    deed::{Deed, Tally},
+    frames::{Seen, Tried},
+};
 
 /// Names a socket of the process.
 pub(crate) type Handle = u32;
@@ -72,6 +75,10 @@ pub(crate) enum Ask {
     Do(Deed),
     /// Do it many times in several threads at once, closing what it opens. Answer: `Tally`.
     Repeat { deed: Deed, threads: usize, times: u64, opens: bool },
+    /// Run a loaded program on frames, as if they left an interface by a socket of the process. Answer: `Tried`.
+    Try { program: u32, interface: u32, frames: Vec<Vec<u8>> },
+    /// Send frames by an interface, each followed by one of another sender's, who is known to be answered. Answer: `Seen`.
+    Transmit { interface: u32, frames: Vec<Vec<u8>>, last: Vec<u8> },
     /// Ask the daemon for its injections. Answer: `Status`.
     List { daemon: PathBuf },
 }
@@ -130,6 +137,8 @@ pub(crate) enum Answer {
     Served(Served),
     Result(i64),
     Tally(Tally),
+    Tried(Vec<Tried>),
+    Seen(Vec<Seen>),
     Status { code: i32, message: String },
 }
 
