@@ -320,12 +320,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel does not tell of its sockets, or of what went elsewhere.
     pub fn end_redirected(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        let sockets = self.rules.redirected(rule)?;
-        if self.support.reset.is_ok() {
-            let count = connections::end(&self.root, target, &sockets)?;
-            tracing::debug!(count, "sockets ended that were connected elsewhere");
-        }
-        self.rules.forget_redirected(rule)
+        self.rules.end_redirected(rule, &self.root, target)
     }
 }
 

@@ -2,10 +2,10 @@
 //! by `SOCK_DESTROY` of sock_diag.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 use chaos_common::fault::NetworkFilter;
@@ -20,7 +20,7 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 use nix::errno::Errno;
 
-use super::{KernelError, namespace};
+use super::{KernelError, namespace, redirected::Connected};
 use crate::{
     netns,
     target::{self, Cgroup, CgroupRoot, TargetError},
@@ -64,20 +64,27 @@ pub(super) fn reset(
     let cgroups =
         target::walk(root, &target.path).map_err(failed("list the cgroups below", target))?;
     let cgroups: HashSet<u64> = cgroups.iter().map(|cgroup| cgroup.id).collect();
-    in_namespaces(root, target, || reset_here(&cgroups, wanted))
+    in_namespaces(of_target(root, target)?, || reset_here(&cgroups, wanted))
 }
 
-/// Ends the sockets of a target that have these cookies, where they are connected still. Says how many; a target that is
-/// gone has none.
-pub(super) fn end(
+/// Ends the sockets in network namespaces that are connected somewhere by their cookies, as far as this kernel ends sockets on
+/// request.
+pub(super) fn end(wanted: &Connected, places: Vec<(u64, OwnedFd)>) -> Result<(), KernelError> {
+    let ended = in_namespaces(places, || match end_here(wanted) {
+        Err(error) if is(&error, Errno::EOPNOTSUPP) => Ok(0),
+        ended => ended,
+    });
+    ended.map(|count| tracing::debug!(count, "sockets ended that were connected elsewhere"))
+}
+
+/// The network namespaces of a target's processes, all opened; none if it is gone.
+pub(super) fn of_target(
     root: &CgroupRoot,
     target: &Cgroup,
-    wanted: &HashMap<u64, SocketAddr>,
-) -> Result<u64, KernelError> {
-    if wanted.is_empty() || !root.dir(&target.path).exists() {
-        return Ok(0);
-    }
-    in_namespaces(root, target, || end_here(wanted))
+) -> Result<Vec<(u64, OwnedFd)>, KernelError> {
+    let places = target::network_namespaces(root, &target.path, &|_| false)
+        .map_err(failed("find the network namespaces of the processes in", target))?;
+    Ok(places.into_iter().filter_map(|place| Some((place.inode, place.handle?))).collect())
 }
 
 fn failed(what: &'static str, target: &Cgroup) -> impl FnOnce(TargetError) -> KernelError {
@@ -85,26 +92,22 @@ fn failed(what: &'static str, target: &Cgroup) -> impl FnOnce(TargetError) -> Ke
     move |error| KernelError::Hook { what, place, reason: error.to_string() }
 }
 
-/// Does something in each network namespace of a target's processes, and adds up.
+/// Does something in each of some network namespaces, and adds up.
 fn in_namespaces(
-    root: &CgroupRoot,
-    target: &Cgroup,
+    places: Vec<(u64, OwnedFd)>,
     here: impl Fn() -> io::Result<u64> + Sync,
 ) -> Result<u64, KernelError> {
-    let places = target::network_namespaces(root, &target.path, &|_| false)
-        .map_err(failed("find the network namespaces of the processes in", target))?;
     let mut count = 0;
-    for place in places {
-        let Some(handle) = place.handle else { continue };
+    for (inode, handle) in places {
         let done = netns::within(handle.as_fd(), &here);
         count += done
             .and_then(std::convert::identity)
-            .map_err(|error| namespace::failed("end connections in", place.inode, &error))?;
+            .map_err(|error| namespace::failed("end connections in", inode, &error))?;
     }
     Ok(count)
 }
 
-fn end_here(wanted: &HashMap<u64, SocketAddr>) -> io::Result<u64> {
+fn end_here(wanted: &Connected) -> io::Result<u64> {
     let is_wanted = |id: &SocketId| {
         let at = SocketAddr::new(id.destination_address.to_canonical(), id.destination_port);
         wanted.get(&cookie(id)) == Some(&at)

@@ -31,6 +31,7 @@ mod pins;
 mod ports;
 mod prefixes;
 mod probe;
+mod redirected;
 mod rule_id;
 mod rule_spec;
 mod rules;
@@ -72,6 +73,8 @@ use crate::{
 #[must_use]
 pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
     let (mut removed, mut failures) = (0, Vec::new());
+    // While their tables are there.
+    failures.extend(redirected::sweep_node(bpffs).err());
     match Pins::remove_all(bpffs) {
         Ok(count) => removed = count,
         Err(error) => failures.push(error),

@@ -352,6 +352,6 @@ impl Object {
     }
 }
 
-fn pin_name(map: &str) -> String {
+pub(super) fn pin_name(map: &str) -> String {
     format!("map-{}", map.to_lowercase())
 }

@@ -77,6 +77,24 @@ impl Pins {
         Ok(counts.into_iter().sum())
     }
 
+    /// The maps of one name that all daemons have pinned.
+    ///
+    /// # Errors
+    /// When `bpffs` is none, or cannot be read.
+    pub(super) fn maps_of_all(bpffs: &Path, map: &str) -> Result<Vec<MapData>, KernelError> {
+        check_bpffs(bpffs)?;
+        let ours = bpffs.join("chaos");
+        let builds = match fs::read_dir(&ours) {
+            Ok(builds) => builds,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list", &ours)(error)),
+        };
+        // Another build has none, or another kind of it.
+        let open =
+            |dir: fs::DirEntry| MapData::from_pin(dir.path().join(object::pin_name(map))).ok();
+        Ok(builds.flatten().filter_map(open).collect())
+    }
+
     /// Where an object of this name is pinned.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.dir.join(name)

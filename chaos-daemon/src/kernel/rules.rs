@@ -1,25 +1,18 @@
 //! The rules of the engine `net`, and what of them lies in tables of its own.
 
-use std::{
-    collections::HashMap as Memory,
-    net::{IpAddr, SocketAddr},
-};
-
 use aya::maps::{HashMap, MapData};
-use chaos_common::abi::{
-    Action, FAMILY_V4, Flow, FlowKey, Name, NetRule, Prefix, Records, Redirected, RedirectedKey,
-    RuleStats, Shape,
-};
+use chaos_common::abi::{Action, Flow, FlowKey, Name, NetRule, Prefix, Records, RuleStats, Shape};
 
 use super::{
     KernelError, RuleId,
     ledger::{Ledger, Listing},
     object::Object,
     prefixes::Prefixes,
+    redirected::{self, Redirects},
     rule_spec::{Beside, RuleSpec},
     tables::{at, gone, strangers, typed},
 };
-use crate::target::Cgroup;
+use crate::target::{Cgroup, CgroupRoot};
 
 pub(super) struct Rules {
     ledger: Ledger<NetRule>,
@@ -27,8 +20,7 @@ pub(super) struct Rules {
     names: Prefixes<Name>,
     shapes: HashMap<MapData, u32, Shape>,
     records: HashMap<MapData, u32, Records>,
-    /// Entries outlive their rule until [`Rules::forget_redirected`].
-    redirected: HashMap<MapData, RedirectedKey, Redirected>,
+    redirects: Redirects,
     flows: HashMap<MapData, FlowKey, Flow>,
 }
 
@@ -40,7 +32,7 @@ impl Rules {
             names: Prefixes::take(object.take_map("NAMES")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
             records: typed(object.take_map("RECORDS")?)?,
-            redirected: typed(object.take_map("REDIRECTED")?)?,
+            redirects: Redirects::take(object.take_map(redirected::MAP)?)?,
             flows: typed(object.take_map("FLOWS")?)?,
         })
     }
@@ -96,28 +88,6 @@ impl Rules {
         gone(self.records.remove(&id.0)).map_err(at("remove a rule's records"))
     }
 
-    /// Sockets that a rule has connected elsewhere, by their cookies: where to. The rule may be gone.
-    pub(super) fn redirected(&self, id: RuleId) -> Result<Memory<u64, SocketAddr>, KernelError> {
-        let mut found = Memory::new();
-        for entry in self.redirected.iter() {
-            let (key, origin) = entry.map_err(at("list what went elsewhere"))?;
-            if origin.rule == id.0 && origin.is_connected != 0 {
-                found.insert(key.cookie, end_of(&key));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Forgets what a rule sent elsewhere.
-    pub(super) fn forget_redirected(&mut self, id: RuleId) -> Result<(), KernelError> {
-        let entries = self.redirected.iter().collect::<Result<Vec<_>, _>>();
-        let entries = entries.map_err(at("list what went elsewhere"))?;
-        for (key, _) in entries.into_iter().filter(|(_, origin)| origin.rule == id.0) {
-            gone(self.redirected.remove(&key)).map_err(at("forget what went elsewhere"))?;
-        }
-        Ok(())
-    }
-
     /// Whether the programs can find a rule; see [`Ledger::has`].
     pub(super) fn has(&self, id: RuleId) -> bool {
         self.ledger.has(id)
@@ -133,7 +103,18 @@ impl Rules {
             gone(self.flows.remove(&key)).map_err(at("forget a connection"))?;
         }
         self.prefixes.sweep(|id| self.ledger.owns(id))?;
-        self.names.sweep(|id| self.ledger.owns(id))
+        self.names.sweep(|id| self.ledger.owns(id))?;
+        self.redirects.sweep(|id| self.ledger.owns(id))
+    }
+
+    /// Ends what a rule has connected elsewhere; the rule may be gone.
+    pub(super) fn end_redirected(
+        &mut self,
+        id: RuleId,
+        root: &CgroupRoot,
+        target: &Cgroup,
+    ) -> Result<(), KernelError> {
+        self.redirects.end(id, root, target)
     }
 
     pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {
@@ -144,21 +125,6 @@ impl Rules {
     pub(super) fn admit(&self, target: &Cgroup) -> Result<(), KernelError> {
         self.ledger.admit(target)
     }
-}
-
-/// Where what went elsewhere went.
-fn end_of(key: &RedirectedKey) -> SocketAddr {
-    let [first, second] = key.address.map(u64::to_ne_bytes);
-    let address = if key.family == FAMILY_V4 {
-        let [a, b, c, d, ..] = first;
-        IpAddr::from([a, b, c, d])
-    } else {
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&first);
-        octets[8..].copy_from_slice(&second);
-        IpAddr::from(octets)
-    };
-    SocketAddr::new(address, key.port as u16)
 }
 
 /// What ends a packet comes before what would be work for nothing. What has gone elsewhere is known by its socket.

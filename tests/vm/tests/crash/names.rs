@@ -1,19 +1,24 @@
 //! Faults of names that are cut off by the death of their daemon are gone, with what they have connected elsewhere.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chaos_common::proto::v1::{self, End, State};
 use hickory_proto::rr::RecordType;
 use libtest_mimic::Trial;
 
+use super::kill_switch::{pull, without_socket};
 use crate::harness::{
     Agent, Family, Network, Settings, Socket, Stage, net, poll,
     questions::{
         KNOWN, SILENCE, WITHIN, addresses, looked_up, name_server, name_server_at, question,
         questions, read,
     },
-    reason_against, trial,
+    reason_against, skip, trial,
 };
 
 /// What the fault lets a name have.
@@ -63,7 +68,18 @@ pub(crate) fn trials() -> Vec<Trial> {
             cut_off(kind, step, End::Recovered)
         })
     });
-    injecting.into_iter().chain(recovering).collect()
+    let others = [
+        trial(module_path!(), "the_kill_switch_ends_what_is_connected_elsewhere", || {
+            orphaned(|stage| {
+                pull(stage)?;
+                without_socket(stage)
+            })
+        }),
+        trial(module_path!(), "a_lost_journal_ends_what_is_connected_elsewhere", || {
+            orphaned(|stage| Ok(fs::remove_dir_all(stage.scratch.state().join("injections"))?))
+        }),
+    ];
+    injecting.into_iter().chain(recovering).chain(others).collect()
 }
 
 fn has(agent: &Agent, to: SocketAddr, wanted: Ipv4Addr) -> Result<()> {
@@ -102,6 +118,30 @@ fn cut_off(kind: Kind, step: &'static str, wanted: End) -> Result<()> {
     {
         is_at_home(&stage.victim, socket)?;
     }
+    stage.idle(&daemon)?;
+    stage.finish(daemon)
+}
+
+/// The daemon is killed, and nobody will know of its injection after what is done then.
+fn orphaned(then: fn(&Stage) -> Result<()>) -> Result<()> {
+    let stage = Stage::new()?;
+    let (_server, to) = name_server(&stage, Family::V4)?;
+    let (_other, elsewhere) = name_server_at(&stage, net::address(Family::V4, 77, 3), CHOSEN)?;
+    let lease = Some(Duration::from_secs(120));
+    let daemon = stage.daemon_with(Settings { lease, ..Settings::default() })?;
+    let client = daemon.client()?;
+    if let Some(reason) = reason_against(&client, "network reject", |one| one == "reset open")? {
+        skip(reason)?;
+    }
+    client.inject_as(ID, (SERVER.spec)(elsewhere).on(&stage.target))?;
+    let socket = stage.victim.resolver(to, true)??;
+    has(&stage.victim, to, CHOSEN)?;
+    daemon.kill()?;
+    has(&stage.victim, to, CHOSEN)?;
+    then(&stage)?;
+    let daemon = stage.daemon()?;
+    has(&stage.victim, to, KNOWN)?;
+    is_at_home(&stage.victim, socket)?;
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
