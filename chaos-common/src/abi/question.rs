@@ -12,8 +12,9 @@ pub const MAX_QUESTION_TYPES: usize = 8;
 
 /// Names of a rule, as a prefix: read from its end, a name's parent domains are what it begins with.
 ///
-/// `api.example.com` is `moc\3elpmaxe\7ipa\3` and a zero: the bytes of the question's name from the last one to the
-/// first, in small letters, without the root's.
+/// `api.example.com` is `moc\x83elpmaxe\x87ipa\x83` and a zero: the bytes of the question's name from the last one to
+/// the first, without the root's; lengths by [`Self::of_length`], letters by [`Self::of_letter`]. Read from the end, a
+/// length could else be a letter of a longer label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Name {
@@ -21,6 +22,23 @@ pub struct Name {
     pub rule: u32,
     /// From its end.
     pub bytes: [u8; NAME_BYTES],
+}
+
+impl Name {
+    /// A label's length, which no letter is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_length(byte: u8) -> u8 {
+        byte | 0x80
+    }
+
+    /// A letter, a small one; what is in no rule is like any other such.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_letter(byte: u8) -> u8 {
+        const OTHER: u8 = 0x7f;
+        if byte < 0x80 { byte.to_ascii_lowercase() } else { OTHER }
+    }
 }
 
 /// Values of [`QuestionFilter::asks`]: what a packet over UDP is to be.

@@ -60,7 +60,7 @@ impl DnsPattern {
     /// As the kernel reads it: a prefix of names, and how many bits of that count.
     #[must_use]
     pub fn to_abi(&self, rule: u32) -> (u32, Name) {
-        let mut wire = wire(&self.name);
+        let mut wire = told_apart(&self.name);
         wire.reverse();
         if !self.is_below {
             wire.push(0);
@@ -94,10 +94,13 @@ pub fn dns_name_of_wire(wire: &[u8]) -> String {
     text
 }
 
-/// A name as packets have it, but for the root's byte.
-fn wire(name: &str) -> Vec<u8> {
+/// A name as packets have it, but for the root's byte, and with lengths and letters told apart.
+fn told_apart(name: &str) -> Vec<u8> {
     let labels = name.split('.').filter(|label| !label.is_empty());
-    labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect()
+    let letters = |label: &str| label.bytes().map(Name::of_letter).collect::<Vec<u8>>();
+    labels
+        .flat_map(|label| [vec![Name::of_length(label.len() as u8)], letters(label)].concat())
+        .collect()
 }
 
 impl FromStr for DnsPattern {
@@ -151,9 +154,9 @@ impl DnsName {
     /// As packets have it, with the root's byte.
     #[must_use]
     pub fn wire(&self) -> Vec<u8> {
-        let mut wire = wire(&self.0.name);
-        wire.push(0);
-        wire
+        let labels = self.0.name.split('.').map(str::as_bytes);
+        let wire = labels.flat_map(|label| [&[label.len() as u8], label].concat());
+        wire.chain([0]).collect()
     }
 }
 
@@ -189,10 +192,10 @@ mod tests {
     #[test]
     fn names_are_read_from_their_end() {
         let (bits, name) = pattern("Api.Example.com.").to_abi(7);
-        assert_eq!(&name.bytes[..17], b"moc\x03elpmaxe\x07ipa\x03\0");
+        assert_eq!(&name.bytes[..17], b"moc\x83elpmaxe\x87ipa\x83\0");
         assert_eq!((bits, name.rule), (32 + 8 * 17, 7));
         let (bits, name) = pattern("*.com").to_abi(7);
-        assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x03"[..]));
+        assert_eq!((bits, &name.bytes[..4]), (32 + 8 * 4, &b"moc\x83"[..]));
         assert_eq!(pattern("**").to_abi(7).0, 32);
     }
 
@@ -212,6 +215,16 @@ mod tests {
     fn one_name_is_no_pattern() {
         assert_eq!("A.b.".parse::<DnsName>().unwrap().wire(), b"\x01a\x01b\0");
         assert!("*.b".parse::<DnsName>().is_err() && "**".parse::<DnsName>().is_err());
+    }
+
+    #[test]
+    fn a_letter_of_a_longer_label_is_no_length() {
+        // As many bytes as the digit in front of them is in ASCII.
+        let top = "l".repeat(usize::from(b'0'));
+        let (bits, below) = pattern(&format!("*.{top}")).to_abi(7);
+        let bytes = (bits - NAME_HEAD_BITS) as usize / 8;
+        let begins = |name: &str| pattern(name).to_abi(7).1.bytes[..bytes] == below.bytes[..bytes];
+        assert!(begins(&format!("x.{top}")) && !begins(&format!("x0{top}")));
     }
 
     #[test]

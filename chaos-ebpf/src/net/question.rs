@@ -63,6 +63,8 @@ pub(super) struct Question {
     pub(super) bytes: u32,
     /// Their sum, as if they began at an even place.
     pub(super) sum: u64,
+    /// A bit for each byte of its name that is a label's length.
+    lengths: [u64; 4],
     /// 1 if the response is cut short.
     pub(super) is_cut: u32,
     /// 1 if it has options, and these, filled up with zeroes.
@@ -194,7 +196,7 @@ fn load(skb: *mut __sk_buff, hook: u32, question: &mut Question) -> Option<()> {
         return None;
     }
     (question.has_more, question.asks) = (counts as u32 & 1, asks as u32);
-    question.length = name_length(&question.text, length)?;
+    question.length = name_length(question, length)?;
     let at = question.length as usize & 0xff;
     let half = |at: usize| u16::from_be_bytes([question.text[at], question.text[at + 1]]);
     question.kind = u32::from(half(at + 1));
@@ -236,23 +238,25 @@ pub(super) fn size(length: u32) -> u32 {
     size as u32
 }
 
-/// Bytes of a name, without the root's. `None` for what is none, or is the root.
+/// Bytes of a name, without the root's, and which of them are lengths. `None` for what is none, or is the root.
 #[inline(always)]
-fn name_length(text: &[u8; ROOM], length: u32) -> Option<u32> {
+fn name_length(question: &mut Question, length: u32) -> Option<u32> {
     /// The longest label; what is more points elsewhere.
     const LABEL: u8 = 63;
+    question.lengths = [0; 4];
     let mut at = 0_u32;
     for _ in 0..128 {
         if at + 1 + KIND > length {
             return None;
         }
-        let label = text[at as usize & 0xff];
+        let label = question.text[at as usize & 0xff];
         if label == 0 {
             return (at != 0).then_some(at);
         }
         if label > LABEL {
             return None;
         }
+        question.lengths[at as usize >> 6 & 3] |= 1 << (at & 63);
         at += u32::from(label) + 1;
     }
     None
@@ -269,12 +273,15 @@ extern "C" fn net_name(hook: u32) -> u32 {
             question.name.data.bytes[at] = 0;
             break;
         }
-        let byte = question.text[(length - 1 - at) & 0xff];
+        let from = (length - 1 - at) & 0xff;
+        let byte = question.text[from];
         if byte == 0 {
             question.length = 0;
             return 0;
         }
-        question.name.data.bytes[at] = byte.to_ascii_lowercase();
+        let is_length = question.lengths[from >> 6] >> (from & 63) & 1 != 0;
+        question.name.data.bytes[at] =
+            if is_length { Name::of_length(byte) } else { Name::of_letter(byte) };
     }
     let told = if length < NAME_BYTES { length + 1 } else { NAME_BYTES };
     question.name.prefix_len = NAME_HEAD_BITS + 8 * told as u32;
