@@ -2,6 +2,7 @@
 //! answers each with one line.
 
 mod call;
+mod dns;
 mod far;
 mod flow;
 mod link;
@@ -22,6 +23,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
 };
 
+use dns::Asker;
 use flow::Flow;
 use link::Link;
 
@@ -63,11 +65,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 struct Ways {
     links: HashMap<String, Link>,
     flows: HashMap<String, Flow>,
+    askers: HashMap<String, Asker>,
 }
 
 fn obey(order: &str, ways: &mut Ways) -> Result<String> {
     let words: Vec<&str> = order.split(' ').collect();
-    let Ways { links, flows } = ways;
+    let Ways { links, flows, askers } = ways;
     let known = |name: &str| format!("there is no link or flow {name}");
     Ok(match words[..] {
         ["link", name, address, netns] => {
@@ -108,6 +111,25 @@ fn obey(order: &str, ways: &mut Ways) -> Result<String> {
             let [warm_up, duration] = [warm_up, duration]
                 .map(|millis| Ok::<_, anyhow::Error>(Duration::from_millis(millis.parse()?)));
             transfer::run(address.parse()?, netns, warm_up?, duration?)?.to_string()
+        }
+        ["ask-nobody", name, address, netns, question] => {
+            let asker = Asker::of_nobody(address.parse()?, netns, question)?;
+            askers.insert(name.to_owned(), asker);
+            "ok".to_owned()
+        }
+        ["ask-server", name, address, question] => {
+            askers.insert(name.to_owned(), Asker::of_server(address.parse()?, question)?);
+            "ok".to_owned()
+        }
+        ["ask", name, batches] => {
+            askers.get(name).with_context(|| known(name))?.ask(batches.parse()?)?.to_string()
+        }
+        ["hear", name, times] => {
+            askers.get(name).with_context(|| known(name))?.hear(times.parse()?)?.to_string()
+        }
+        ["serve-names", address] => {
+            dns::serve(address.parse()?)?;
+            "ok".to_owned()
         }
         ["open", path, times] => call::open_and_close(path, times.parse()?)?.to_string(),
         ["open-in-vain", path, times] => call::open_in_vain(path, times.parse()?)?.to_string(),

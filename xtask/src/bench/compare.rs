@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use crate::statistics::median;
+use crate::statistics::{median, quantile};
 
 /// Takes a condition back.
 pub(crate) type Leave<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
@@ -27,6 +27,13 @@ impl Samples {
     pub(crate) fn ratio(&self, of: usize, to: usize, operation: usize) -> f64 {
         let rounds = self.0[of][operation].iter().zip(&self.0[to][operation]);
         median(&rounds.map(|(of, to)| of / to).collect::<Vec<_>>())
+    }
+
+    /// Between which ratios the middle half of the rounds lies.
+    pub(crate) fn spread(&self, of: usize, to: usize, operation: usize) -> (f64, f64) {
+        let rounds = self.0[of][operation].iter().zip(&self.0[to][operation]);
+        let ratios: Vec<f64> = rounds.map(|(of, to)| of / to).collect();
+        (quantile(&ratios, 0.25), quantile(&ratios, 0.75))
     }
 
     /// The figure of one condition.

@@ -13,6 +13,8 @@ const END: &str = "<!-- end -->";
 pub(crate) enum Section {
     /// What is measured on this machine.
     Host,
+    /// The faults of names, on this machine too.
+    Dns,
     /// The network faults, in a VM.
     Network,
     /// Faults of calls, in a VM.
@@ -23,6 +25,7 @@ impl Section {
     fn begin(self) -> &'static str {
         match self {
             Self::Host => "<!-- begin: written by cargo xtask bench --write -->",
+            Self::Dns => "<!-- begin: written by cargo xtask bench dns --write -->",
             Self::Network => "<!-- begin: written by cargo xtask bench network --write -->",
             Self::Call => "<!-- begin: written by cargo xtask bench call --write -->",
         }
@@ -49,6 +52,13 @@ To repeat it, as root on a quiet machine: `cargo xtask bench --write`. `cargo xt
 `--json FILE` writes them for programs.
 
 <!-- begin: written by cargo xtask bench --write -->
+<!-- end -->
+
+## Faults of names
+
+On the same machine: `cargo xtask bench dns --write`.
+
+<!-- begin: written by cargo xtask bench dns --write -->
 <!-- end -->
 
 ## Network faults

@@ -30,6 +30,7 @@ use nix::{
 
 use document::Section;
 use report::Report;
+use row::Row;
 use suite::{Suite, Wanted};
 
 #[derive(Parser)]
@@ -111,7 +112,19 @@ fn measure(run: &Run) -> Result<()> {
         return report.hand_over();
     }
     report.show();
-    keep(&report, run.json.as_deref(), run.document.as_deref(), Section::Host)
+    if let Some(file) = &run.json {
+        write(file, &report.json()?)?;
+    }
+    let Some(page) = &run.document else { return Ok(()) };
+    // Each where it belongs, so that one can be measured without the other.
+    let (of_names, others): (Vec<Row>, Vec<Row>) =
+        report.rows.into_iter().partition(|row| row.name.starts_with(Suite::Dns.name()));
+    for (section, rows) in [(Section::Dns, of_names), (Section::Host, others)] {
+        if !rows.is_empty() {
+            document::write(page, section, &Report::of(rows))?;
+        }
+    }
+    Ok(())
 }
 
 fn show(show: &Show) -> Result<()> {
@@ -123,14 +136,10 @@ fn show(show: &Show) -> Result<()> {
         write(file, &plot::draw(&report.rows))?;
     }
     let section = if show.calls { Section::Call } else { Section::Network };
-    keep(&report, show.json.as_deref(), show.document.as_deref(), section)
-}
-
-fn keep(report: &Report, json: Option<&Path>, page: Option<&Path>, section: Section) -> Result<()> {
-    if let Some(file) = json {
+    if let Some(file) = &show.json {
         write(file, &report.json()?)?;
     }
-    page.map_or(Ok(()), |page| document::write(page, section, report))
+    show.document.as_ref().map_or(Ok(()), |page| document::write(page, section, &report))
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

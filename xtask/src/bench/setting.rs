@@ -51,7 +51,7 @@ pub(crate) struct Scene {
     pub(crate) worker: Worker,
     pub(crate) cgroup: Cgroup,
     pub(crate) netns: NetNs,
-    _far: NetNs,
+    pub(crate) far: NetNs,
 }
 
 impl Scene {
@@ -62,7 +62,7 @@ impl Scene {
         let mut worker = Worker::start(&cgroup, &netns)?;
         worker.link_loopback("lo")?;
         worker.link("veth", "10.9.0.2", &far)?;
-        Ok(Self { worker, cgroup, netns, _far: far })
+        Ok(Self { worker, cgroup, netns, far })
     }
 }
 

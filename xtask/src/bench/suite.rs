@@ -2,6 +2,7 @@
 
 mod call;
 mod classic;
+mod dns;
 mod idle;
 mod inject;
 mod neighbour;
@@ -44,6 +45,8 @@ pub(crate) enum Suite {
     Start,
     /// How big they are.
     Size,
+    /// What faults of names cost who asks for others, and how soon they answer.
+    Dns,
     /// How late packets are that are to be late.
     NetworkDelay,
     /// How many are lost of those that are to be lost.
@@ -62,7 +65,7 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// Those for this machine, in the order of the table.
-    pub(crate) const HOST: [Self; 10] = [
+    pub(crate) const HOST: [Self; 11] = [
         Self::Neighbour,
         Self::Target,
         Self::Rules,
@@ -73,6 +76,7 @@ impl Suite {
         Self::Idle,
         Self::Start,
         Self::Size,
+        Self::Dns,
     ];
 
     /// Those for a kernel that has netem, in the order of the table.
@@ -103,6 +107,7 @@ impl Suite {
             Self::Idle => "idle",
             Self::Start => "start",
             Self::Size => "size",
+            Self::Dns => "dns",
             Self::NetworkDelay => "network delay",
             Self::NetworkLoss => "network loss",
             Self::NetworkRate => "network rate",
@@ -126,6 +131,7 @@ impl Suite {
             Self::Idle => idle::run(subjects),
             Self::Start => start::run(subjects),
             Self::Size => size::run(subjects),
+            Self::Dns => dns::run(subjects),
             Self::NetworkDelay => network::delay::run(subjects),
             Self::NetworkLoss => network::loss::run(subjects),
             Self::NetworkRate => network::rate::run(subjects),

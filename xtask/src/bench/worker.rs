@@ -91,6 +91,38 @@ impl Worker {
         self.number(&format!("write {link} {times}"))
     }
 
+    /// Makes somebody who asks about a name where nobody answers: over `lo`, or at an address of another namespace.
+    pub(crate) fn ask_nobody(
+        &mut self,
+        asker: &str,
+        address: &str,
+        far: Option<&NetNs>,
+        question: &str,
+    ) -> Result<()> {
+        let netns = far.map_or("-".to_owned(), |far| far.path().display().to_string());
+        self.ask(&format!("ask-nobody {asker} {address} {netns} {question}")).map(drop)
+    }
+
+    /// Makes somebody who asks a name server about a name.
+    pub(crate) fn ask_server(&mut self, asker: &str, address: &str, question: &str) -> Result<()> {
+        self.ask(&format!("ask-server {asker} {address} {question}")).map(drop)
+    }
+
+    /// Nanoseconds of a send of a question.
+    pub(crate) fn question(&mut self, asker: &str, batches: u32) -> Result<f64> {
+        self.number(&format!("ask {asker} {batches}"))
+    }
+
+    /// Nanoseconds of a question and the answer that there is no such name.
+    pub(crate) fn answered(&mut self, asker: &str, times: u32) -> Result<f64> {
+        self.number(&format!("hear {asker} {times}"))
+    }
+
+    /// Lets it say of every name that it does not exist.
+    pub(crate) fn serve_names(&mut self, address: &str) -> Result<()> {
+        self.ask(&format!("serve-names {address}")).map(drop)
+    }
+
     /// Lets it send until something is lost; returns when it sends.
     pub(crate) fn begin_race(&mut self, link: &str) -> Result<()> {
         let answer = self.ask(&format!("race {link}"))?;
