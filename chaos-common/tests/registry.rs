@@ -48,6 +48,7 @@ const PLACES: [Place; 6] = [
             "call_rules",
             "crash",
             "dns_fuzz",
+            "dns_programs",
             "exec",
             "harness_itself",
             "lifecycle",

@@ -22,6 +22,8 @@ mod dns_delay;
 mod dns_error;
 #[path = "../tests/dns_fuzz.rs"]
 mod dns_fuzz;
+#[path = "../tests/dns_programs.rs"]
+mod dns_programs;
 #[path = "../tests/dns_record.rs"]
 mod dns_record;
 #[path = "../tests/dns_server.rs"]
@@ -120,6 +122,7 @@ fn main() -> Result<ExitCode> {
                 dns_delay::trials(),
                 dns_server::trials(),
                 dns_fuzz::trials(),
+                dns_programs::all_trials(),
                 call_cells::trials(),
                 harness::Tier::Override.trials(call_cells::overriding),
                 call_programs::trials(),

@@ -13,17 +13,24 @@ const SUITE: Suite = Suite::Trixie;
 
 /// With all that they depend on. `base-files` brings the links `/bin`, `/lib` and `/lib64`.
 const PACKAGES: &[&str] = &[
+    // With c-ares, where `curl` has the C library for a resolver.
+    "aria2",
     "base-files",
+    "bind9-dnsutils",
     "busybox",
     "curl",
+    "dnsmasq-base",
     // In Go, as is `websocketd`: a client and a server of HTTP.
     "hey",
     "iperf3",
     "iputils-ping",
+    "libc-bin",
     "nftables",
+    "python3-minimal",
     "redis-server",
     "redis-tools",
     "sqlite3",
+    "unbound",
     "websocketd",
 ];
 

@@ -49,7 +49,8 @@ pub(crate) use netlink::{Netlink, Raw, attribute};
 pub(crate) use netns::NetNs;
 pub(crate) use place::Place;
 pub(crate) use program::{
-    Server, begin, disk_folder, needs_programs, own_command, program, run_to_end, succeeds,
+    Given, ROOT as PROGRAMS, Server, begin, disk_folder, needs_programs, own_command, program,
+    run_to_end, succeeds,
 };
 use resident::Resident;
 pub(crate) use residue::{Observed, Pins, check_pins};

@@ -1,8 +1,9 @@
 //! Other people's programs, unchanged, from the disk that a test VM has.
 
 use std::{
+    fs,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
 };
 
@@ -16,7 +17,29 @@ use super::{
 };
 
 /// Where the disk is mounted: a root of its own.
-const ROOT: &str = "/programs";
+pub(crate) const ROOT: &str = "/programs";
+
+/// A file that programs read; gone with the value.
+#[derive(Debug)]
+pub(crate) struct Given(PathBuf);
+
+impl Given {
+    /// At a path as they see it.
+    pub(crate) fn new(path: &str, text: &str) -> Result<Self> {
+        needs_programs()?;
+        let at = Path::new(ROOT).join(path.trim_start_matches('/'));
+        fs::write(&at, text).with_context(|| format!("cannot write {}", at.display()))?;
+        Ok(Self(at))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            eprintln!("vm-tests: cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
 
 /// A folder of the test's own on that disk, whose file system is that of a real one.
 pub(crate) fn disk_folder() -> Result<TempDir> {

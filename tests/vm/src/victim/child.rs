@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    path::Path,
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -75,6 +76,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["swept", ref words @ ..] => super::swept::run(words),
+        ["resolve", root, name] => super::resolve::run(Path::new(root), name),
         ["grpc", "serve", at] => super::grpc::serve(at.parse()?).map(|()| ExitCode::SUCCESS),
         ["grpc", "watch", at, count] => {
             say(&super::grpc::watch(at.parse()?, count.parse()?)?)?;
@@ -84,7 +86,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     }
 }
 
-fn say(word: &str) -> Result<()> {
+pub(super) fn say(word: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{word}")?;
     Ok(out.flush()?)

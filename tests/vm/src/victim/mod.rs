@@ -10,6 +10,7 @@ mod grpc;
 mod passed;
 mod protocol;
 mod question;
+mod resolve;
 mod steady;
 mod stream;
 mod swept;
