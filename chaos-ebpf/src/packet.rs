@@ -83,18 +83,16 @@ pub struct Packet {
     pub opening: u32,
     /// Bytes behind the header of TCP, where the packet says where it ends.
     pub payload: u32,
-    /// Keeps the layout.
-    reserved: u32,
-    /// The kernel's number of the socket that sent it, once somebody looked; 0 where there is none.
-    pub cookie: u64,
+    /// 1 once somebody has read whether it is a question to a name server.
+    pub knows_question: u32,
     pub local: [u8; 16],
     pub remote: [u8; 16],
     /// Where the kernel has the cgroup of the socket at the other end; 0 where there is none.
     pub peer: u64,
     /// The depth of that cgroup.
     pub peer_level: u32,
-    /// 1 once somebody looked, and read what question it is.
-    pub knows_more: u32,
+    /// 1 once somebody looked.
+    pub knows_peer: u32,
     /// Of the device that it is on; zeroes while no rule asks for it.
     pub interface: [u8; INTERFACE_NAME],
     /// What the rules that were asked so far want of it.
@@ -152,8 +150,8 @@ impl Packet {
         (self.length, self.wire_length) = (length, length);
         (self.has_ports, self.local_port, self.remote_port) = (0, 0, 0);
         (self.dscp, self.opens, self.opening, self.transport, self.end) = (0, 0, 0, 0, 0);
-        (self.link_length, self.payload, self.cookie) = (0, 0, 0);
-        (self.peer, self.knows_more) = (0, 0);
+        (self.link_length, self.payload) = (0, 0);
+        (self.peer, self.knows_peer, self.knows_question) = (0, 0, 0);
         self.interface = [0; INTERFACE_NAME];
         self.verdict = Verdict::default();
         match ethertype {

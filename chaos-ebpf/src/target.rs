@@ -34,7 +34,7 @@ pub enum Answer {
     /// A rule fired, and no other was asked after it.
     Fired = 2,
     /// No rule was asked: there is one that has to know who is at the other end.
-    NeedsMore = 3,
+    NeedsPeer = 3,
 }
 
 impl Answer {
@@ -44,7 +44,7 @@ impl Answer {
             0 => Self::NoTarget,
             1 => Self::Passed,
             2 => Self::Fired,
-            _ => Self::NeedsMore,
+            _ => Self::NeedsPeer,
         }
     }
 }
@@ -54,13 +54,14 @@ impl Answer {
 ///
 /// `ancestor` gives the id of the ancestor at a level, or 0. `begin` runs once, when the first target is
 /// found or something that shares a remainder with one, and says whether to go on. `ask` is [`ask`] by way of a
-/// global function, and `find_more` finds out what it may need to know first. The cost for what is no target is one call of `ancestor` and one bit for each level in use,
+/// global function, and `find_peer` finds out
+/// who is at the other end, if a rule has to know that first. The cost for what is no target is one call of `ancestor` and one bit for each level in use,
 /// however many rules there are.
 #[inline(always)]
 pub fn any_rule(
     ancestor: impl Fn(u32) -> u64,
     mut begin: impl FnMut() -> bool,
-    find_more: impl Fn(),
+    find_peer: impl Fn(),
     ask: impl Fn(u64) -> u32,
 ) -> Answer {
     let Some(levels) = LEVELS.get(0) else { return Answer::NoTarget };
@@ -84,12 +85,12 @@ pub fn any_rule(
             }
         }
         let mut said = Answer::of(ask(id));
-        if said == Answer::NeedsMore {
-            find_more();
+        if said == Answer::NeedsPeer {
+            find_peer();
             said = Answer::of(ask(id));
         }
         match said {
-            Answer::NoTarget | Answer::NeedsMore => {}
+            Answer::NoTarget | Answer::NeedsPeer => {}
             Answer::Passed => answer = Answer::Passed,
             Answer::Fired => return Answer::Fired,
         }
@@ -99,13 +100,13 @@ pub fn any_rule(
 
 /// Asks the rules of one cgroup, in their order, until one fires. An [`Answer`].
 #[inline(always)]
-pub fn ask(id: u64, knows_more: impl Fn() -> bool, fires: impl Fn(u32) -> bool) -> u32 {
+pub fn ask(id: u64, knows_peer: impl Fn() -> bool, fires: impl Fn(u32) -> bool) -> u32 {
     // SAFETY: the value stays readable while the program runs. Values are replaced as a whole, but the
     // kernel may give the memory of one that was just removed to another key: for that moment the rules
     // of another target may be asked.
     let Some(target) = (unsafe { TARGETS.get(&id) }) else { return Answer::NoTarget as u32 };
-    if target.asks_more != 0 && !knows_more() {
-        return Answer::NeedsMore as u32;
+    if target.asks_peer != 0 && !knows_peer() {
+        return Answer::NeedsPeer as u32;
     }
     for slot in 0..MAX_RULES_PER_TARGET {
         if slot >= target.len as usize {

@@ -1,6 +1,6 @@
 //! Which packets a rule of the `net` engine is about.
 
-use super::{Asks, Chance, QuestionFilter};
+use super::{Chance, QuestionFilter};
 
 /// Which way a packet goes, seen from the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,13 +188,6 @@ impl NetFilter {
     #[must_use]
     pub const fn asks_peer(&self) -> bool {
         self.peers[0].cgroup != 0
-    }
-
-    /// Whether it asks for more than what the headers say: whose socket is at the other end, or what a name server is asked.
-    #[inline(always)]
-    #[must_use]
-    pub const fn asks_more(&self) -> bool {
-        self.asks_peer() || self.question.asks != Asks::Anything as u32
     }
 
     /// Whether it depends on what came before in the same connection.

@@ -31,8 +31,8 @@ pub struct NetRule {
 pub struct TargetRules {
     /// How many of `rules` count.
     pub len: u32,
-    /// 1 if one of them [asks](NetFilter::asks_more) for more than headers.
-    pub asks_more: u32,
+    /// 1 if one of them [asks](NetFilter::asks_peer) whose socket is at the other end.
+    pub asks_peer: u32,
     /// Rule ids, in the order in which they are asked.
     pub rules: [u32; MAX_RULES_PER_TARGET],
 }

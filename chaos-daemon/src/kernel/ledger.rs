@@ -71,7 +71,7 @@ pub(super) struct Listing {
     /// Rules of a lower rank are asked first.
     pub(super) rank: u32,
     /// Whether it asks whose socket is at the other end.
-    pub(super) asks_more: bool,
+    pub(super) asks_peer: bool,
 }
 
 /// What is to be written when a rule is listed, besides its target.
@@ -82,7 +82,7 @@ struct Changed {
 
 struct Owned {
     cgroup: Cgroup,
-    asks_more: bool,
+    asks_peer: bool,
     /// What it had seen when the programs stopped seeing it.
     last: Option<RuleStats>,
 }
@@ -126,8 +126,8 @@ impl<R: Record> Ledger<R> {
         listing: Listing,
     ) -> Result<(), KernelError> {
         self.admit(target)?;
-        let asks_more = listing.asks_more;
-        self.owned.insert(id, Owned { cgroup: target.clone(), asks_more, last: None });
+        let asks_peer = listing.asks_peer;
+        self.owned.insert(id, Owned { cgroup: target.clone(), asks_peer, last: None });
         Ok(())
     }
 
@@ -157,10 +157,10 @@ impl<R: Record> Ledger<R> {
     ) -> Result<(), KernelError> {
         self.write(id, rule).map_err(at("replace a rule"))?;
         let Some(owned) = self.owned.get_mut(&id) else { return Ok(()) };
-        if owned.asks_more == listing.asks_more {
+        if owned.asks_peer == listing.asks_peer {
             return Ok(());
         }
-        owned.asks_more = listing.asks_more;
+        owned.asks_peer = listing.asks_peer;
         let cgroup = owned.cgroup.id;
         self.write_target(cgroup)
     }
@@ -321,9 +321,9 @@ impl<R: Record> Ledger<R> {
         if rules.is_empty() {
             return gone(self.targets.remove(&cgroup)).map_err(at("remove a target"));
         }
-        let asks = |(_, id): &(u32, RuleId)| self.owned.get(id).is_some_and(|own| own.asks_more);
-        let asks_more = u32::from(rules.iter().any(asks));
-        let mut record = TargetRules { len: rules.len() as u32, asks_more, ..Default::default() };
+        let asks = |(_, id): &(u32, RuleId)| self.owned.get(id).is_some_and(|own| own.asks_peer);
+        let asks_peer = u32::from(rules.iter().any(asks));
+        let mut record = TargetRules { len: rules.len() as u32, asks_peer, ..Default::default() };
         for (slot, (_, id)) in record.rules.iter_mut().zip(rules) {
             *slot = id.0;
         }

@@ -1,7 +1,7 @@
 //! The rules of the engine `net`, and what of them lies in tables of its own.
 
 use aya::maps::{HashMap, MapData};
-use chaos_common::abi::{Action, Flow, FlowKey, Name, NetRule, Prefix, Records, RuleStats, Shape};
+use chaos_common::abi::{Flow, FlowKey, Name, NetRule, Prefix, Records, RuleStats, Shape};
 
 use super::{
     KernelError, RuleId,
@@ -127,9 +127,7 @@ impl Rules {
     }
 }
 
-/// What ends a packet comes before what would be work for nothing. What has gone elsewhere is known by its socket.
+/// What ends a packet comes before what would be work for nothing.
 fn listing(spec: &RuleSpec) -> Listing {
-    let NetRule { action, filter, .. } = spec.rule;
-    let asks_more = filter.asks_more() || action == Action::Redirect as u32;
-    Listing { rank: action, asks_more }
+    Listing { rank: spec.rule.action, asks_peer: spec.rule.filter.asks_peer() }
 }

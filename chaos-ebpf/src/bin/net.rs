@@ -33,7 +33,7 @@ use chaos_ebpf::{
         hop,
         instance::{is_judged, note_judged, spoiler},
         judge::{Fate, Judge, judge, own, read},
-        peer, question, redirect,
+        peer, redirect,
         socket::{End, Owner},
     },
     packet::Skb,
@@ -216,19 +216,12 @@ fn out<C: Judge>(ctx: &TcContext) -> i32 {
         }
         true
     };
-    match judge::<C>(Hook::Egress, own(ctx), begin, || find_more(ctx, Hook::Egress)) {
+    match judge::<C>(Skb::of(ctx), Hook::Egress, own(ctx), begin, || peer::find(ctx, Hook::Egress))
+    {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Egress),
         Fate::GoesOn => go_on(ctx, Hook::Egress),
     }
-}
-
-/// Finds out what headers do not say, for a rule that asks.
-#[inline(always)]
-fn find_more(ctx: &impl EbpfContext, hook: Hook) {
-    peer::find(ctx, hook);
-    redirect::find(ctx, hook);
-    question::read(ctx, hook);
 }
 
 /// What has just come in by an interface.
@@ -247,8 +240,9 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
         note_judged(Skb::of(ctx), Direction::In);
         true
     };
-    let find_more = || find_more(ctx, Hook::Arrival);
-    match judge::<C>(Hook::Arrival, |level| receiver.ancestor(level), begin, find_more) {
+    let find_peer = || peer::find(ctx, Hook::Arrival);
+    let skb = Skb::of(ctx);
+    match judge::<C>(skb, Hook::Arrival, |level| receiver.ancestor(level), begin, find_peer) {
         Fate::Untouched => NEXT,
         Fate::Lost => end(ctx, Hook::Arrival),
         Fate::GoesOn => go_on(ctx, Hook::Arrival),
@@ -259,7 +253,8 @@ fn arrive<C: Judge>(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn incoming<C: Judge>(ctx: &SkBuffContext) -> i32 {
     let begin = || read(ctx, Hook::Socket).is_some();
-    match judge::<C>(Hook::Socket, own(ctx), begin, || find_more(ctx, Hook::Socket)) {
+    match judge::<C>(Skb::of(ctx), Hook::Socket, own(ctx), begin, || peer::find(ctx, Hook::Socket))
+    {
         Fate::Lost => DISCARD,
         Fate::Untouched | Fate::GoesOn => DELIVER,
     }

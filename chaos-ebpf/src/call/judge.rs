@@ -62,7 +62,7 @@ pub(super) fn errno<K: Judge>(
     };
     match target::any_rule(|level| K::ancestor(level), || true, || (), ask) {
         Answer::Fired => errno.get(),
-        Answer::NoTarget | Answer::Passed | Answer::NeedsMore => 0,
+        Answer::NoTarget | Answer::Passed | Answer::NeedsPeer => 0,
     }
 }
 

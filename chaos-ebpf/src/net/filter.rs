@@ -1,6 +1,7 @@
 //! Whether a rule is about a packet.
 
 use aya_ebpf::{
+    bindings::__sk_buff,
     macros::map,
     maps::{LpmTrie, lpm_trie::Key},
 };
@@ -17,7 +18,7 @@ pub static PREFIXES: LpmTrie<Prefix, u32> = LpmTrie::with_max_entries(1 << 20, 0
 
 /// All conditions but those that remember, the cheap ones first.
 #[inline(always)]
-pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
+pub fn matches(skb: *mut __sk_buff, id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
     let filter = &rule.filter;
     filter.directions & Hook::of(hook).direction() as u32 != 0
         && (filter.protocols == 0 || filter.protocols & packet.protocol_bit() != 0)
@@ -27,7 +28,7 @@ pub fn matches(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
         && (filter.question.asks == Asks::Anything as u32
-            || question::is_meant(id, hook, rule, packet))
+            || question::is_meant(skb, id, hook, rule, packet))
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
 }
 

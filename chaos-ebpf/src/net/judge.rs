@@ -27,17 +27,18 @@ pub enum Fate {
 }
 
 /// Asks all rules of a packet whose socket's cgroup and ancestors `ancestor` tells. `begin` runs before the first,
-/// and says whether there is a packet that they can be asked about; `find_more` before the first that has to know
+/// and says whether there is a packet that they can be asked about; `find_peer` before the first that has to know
 /// who is at the other end.
 #[inline(always)]
 pub fn judge<C: Judge>(
+    skb: Skb,
     hook: Hook,
     ancestor: impl Fn(u32) -> u64,
     begin: impl Fn() -> bool,
-    find_more: impl Fn(),
+    find_peer: impl Fn(),
 ) -> Fate {
-    match target::any_rule(ancestor, begin, find_more, |id| C::judge(id, hook as u32)) {
-        Answer::NoTarget | Answer::NeedsMore => Fate::Untouched,
+    match target::any_rule(ancestor, begin, find_peer, |id| C::judge(skb, id, hook as u32)) {
+        Answer::NoTarget | Answer::NeedsPeer => Fate::Untouched,
         Answer::Passed => Fate::GoesOn,
         Answer::Fired => Fate::Lost,
     }
@@ -65,20 +66,20 @@ pub fn own(ctx: &impl EbpfContext) -> impl Fn(u32) -> u64 {
 /// Which of the twins below a program calls.
 pub trait Judge: Counter {
     /// What the rules of a cgroup say of the packet that was read for a hook: an [`Answer`].
-    fn judge(cgroup: u64, hook: u32) -> u32;
+    fn judge(skb: Skb, cgroup: u64, hook: u32) -> u32;
 }
 
 impl Judge for Exact {
     #[inline(always)]
-    fn judge(cgroup: u64, hook: u32) -> u32 {
-        net_judge(cgroup, hook)
+    fn judge(skb: Skb, cgroup: u64, hook: u32) -> u32 {
+        net_judge(skb.raw(), cgroup, hook)
     }
 }
 
 impl Judge for Close {
     #[inline(always)]
-    fn judge(cgroup: u64, hook: u32) -> u32 {
-        net_judge_close(cgroup, hook)
+    fn judge(skb: Skb, cgroup: u64, hook: u32) -> u32 {
+        net_judge_close(skb.raw(), cgroup, hook)
     }
 }
 
@@ -103,51 +104,51 @@ extern "C" fn net_read(skb: *mut __sk_buff, hook: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, || knows_more(hook), |rule| net_ask(rule, hook) != 0)
+extern "C" fn net_judge(skb: *mut __sk_buff, cgroup: u64, hook: u32) -> u32 {
+    target::ask(cgroup, || knows_peer(hook), |rule| net_ask(skb, rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_judge_close(cgroup: u64, hook: u32) -> u32 {
-    target::ask(cgroup, || knows_more(hook), |rule| net_ask_close(rule, hook) != 0)
+extern "C" fn net_judge_close(skb: *mut __sk_buff, cgroup: u64, hook: u32) -> u32 {
+    target::ask(cgroup, || knows_peer(hook), |rule| net_ask_close(skb, rule, hook) != 0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_ask(rule: u32, hook: u32) -> u32 {
-    u32::from(ask::<Exact>(rule, Hook::of(hook)))
+extern "C" fn net_ask(skb: *mut __sk_buff, rule: u32, hook: u32) -> u32 {
+    u32::from(ask::<Exact>(skb, rule, Hook::of(hook)))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_ask_close(rule: u32, hook: u32) -> u32 {
-    u32::from(ask::<Close>(rule, Hook::of(hook)))
+extern "C" fn net_ask_close(skb: *mut __sk_buff, rule: u32, hook: u32) -> u32 {
+    u32::from(ask::<Close>(skb, rule, Hook::of(hook)))
 }
 
 #[inline(always)]
-fn knows_more(hook: u32) -> bool {
-    PACKET.get(hook).is_some_and(|packet| packet.knows_more != 0)
+fn knows_peer(hook: u32) -> bool {
+    PACKET.get(hook).is_some_and(|packet| packet.knows_peer != 0)
 }
 
 /// 1 if a rule is about the packet that was read for a hook.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_matches(id: u32, hook: u32) -> u32 {
+extern "C" fn net_matches(skb: *mut __sk_buff, id: u32, hook: u32) -> u32 {
     let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
     let Some(packet) = PACKET.get(hook) else { return 0 };
-    u32::from(filter::matches(id, hook, rule, packet))
+    u32::from(filter::matches(skb, id, hook, rule, packet))
 }
 
 /// Asks one rule. Whether it ends the packet.
 #[inline(always)]
-fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
+fn ask<C: Counter>(skb: *mut __sk_buff, id: u32, hook: Hook) -> bool {
     let Some(rule) = RULES.get(id % MAX_RULES).filter(|rule| rule.id == id) else { return false };
     let Some(packet) = PACKET.get_ptr_mut(hook as u32) else { return false };
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
     let packet = unsafe { &mut *packet };
     if hook == Hook::Egress && rule.action == Action::Redirect as u32 {
-        let is_left = redirect::is_left(id, rule, packet);
+        let is_left = redirect::is_left(skb, id, rule, packet);
         if is_left {
             packet.verdict.answer = Reply::Reset as u32;
         }
@@ -155,7 +156,7 @@ fn ask<C: Counter>(id: u32, hook: Hook) -> bool {
     }
     if !hook.does(rule.action)
         || !act::is_open(rule, packet)
-        || net_matches(id, hook as u32) == 0
+        || net_matches(skb, id, hook as u32) == 0
         || (rule.filter.needs_history() && !flow::has_turn(id, hook as u32))
     {
         return false;

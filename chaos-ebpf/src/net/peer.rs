@@ -26,7 +26,7 @@ extern "C" fn net_peer(skb: *mut __sk_buff, hook: u32) -> u32 {
     let Some(packet) = PACKET.get_ptr_mut(hook) else { return 0 };
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
     let packet = unsafe { &mut *packet };
-    (packet.peer, packet.knows_more) = (0, 1);
+    (packet.peer, packet.knows_peer) = (0, 1);
     // SAFETY: called with the context of the program that runs.
     if !hop::is_loopback(unsafe { Skb::new(skb) }) {
         return 0;

@@ -7,17 +7,20 @@
 //! What a connection carries cannot be told by a packet: it is met as a whole, or not.
 
 use aya_ebpf::{
-    EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::generated::bpf_skb_load_bytes_relative,
     macros::map,
     maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Asks, Lane, MAX_ADDRESSES, NAME_BYTES, NAME_HEAD_BITS, Name, NetRule, PREFIX_INCLUDE, Stream,
+    Asks, Lane, MAX_ADDRESSES, MAX_RULES, NAME_BYTES, NAME_HEAD_BITS, Name, NetRule,
+    PREFIX_INCLUDE, Stream,
 };
 
-use super::{hook::Hook, tables::PACKET};
+use super::{
+    hook::Hook,
+    tables::{PACKET, RULES},
+};
 use crate::{
     packet::{Packet, relative},
     protocol::{IPPROTO_TCP, IPPROTO_UDP},
@@ -47,6 +50,8 @@ const IN: u16 = 1;
 /// The options of EDNS without any: root, type, size, flags, length.
 pub(super) const OPTIONS: usize = 11;
 const OPT: u16 = 41;
+/// Of EDNS: to another a name server would say that it does not know it (RFC 6891, 6.1.3).
+const VERSION: u8 = 0;
 
 /// A question, and what its response is made of.
 #[repr(C)]
@@ -95,47 +100,71 @@ pub(super) fn get(hook: u32) -> Option<&'static mut Question> {
     (question.length != 0).then_some(question)
 }
 
-/// Reads what a packet asks, if it does.
-#[inline(always)]
-pub fn read(ctx: &impl EbpfContext, hook: Hook) {
-    let skb = ctx.as_ptr().cast();
-    if net_question(skb, hook as u32) != 0 {
-        net_name(hook as u32);
-    }
-}
-
 /// Whether a rule about questions is asked about a packet of a connection.
 #[inline(always)]
 pub(super) fn is_stream(rule: &NetRule, packet: &Packet) -> bool {
     rule.filter.question.asks != Asks::Anything as u32 && packet.protocol == u32::from(IPPROTO_TCP)
 }
 
-/// Whether a rule is about the question that was read for a hook, or about its packet of a connection.
+/// Whether a rule is about what a packet asks, or about its connection.
 #[inline(always)]
-pub(super) fn is_meant(id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
+pub(super) fn is_meant(
+    skb: *mut __sk_buff,
+    id: u32,
+    hook: u32,
+    rule: &NetRule,
+    packet: &Packet,
+) -> bool {
+    if is_stream(rule, packet) { is_met(rule, packet) } else { net_is_meant(skb, id, hook) != 0 }
+}
+
+/// Whether a rule is about a packet of a connection.
+#[inline(always)]
+fn is_met(rule: &NetRule, packet: &Packet) -> bool {
     let filter = &rule.filter.question;
-    if is_stream(rule, packet) {
-        let is_met = match filter.tcp {
-            tcp if tcp == Stream::Passes as u32 => false,
-            tcp if tcp == Stream::IsReset as u32 => packet.payload != 0,
-            tcp if tcp == Stream::IsSilent as u32 => true,
-            _ => packet.opens != 0,
-        };
-        let draw = || rule.gate.dice.draw(packet.flow(), Lane::Connection) as u32;
-        return is_met && filter.streams.includes(draw());
+    let is_met = match filter.tcp {
+        tcp if tcp == Stream::Passes as u32 => false,
+        tcp if tcp == Stream::IsReset as u32 => packet.payload != 0,
+        tcp if tcp == Stream::IsSilent as u32 => true,
+        _ => packet.opens != 0,
+    };
+    let draw = || rule.gate.dice.draw(packet.flow(), Lane::Connection) as u32;
+    is_met && filter.streams.includes(draw())
+}
+
+/// Reads what the packet that was read for a hook asks, once.
+#[inline(always)]
+fn read(skb: *mut __sk_buff, hook: u32) {
+    let Some(packet) = PACKET.get_ptr_mut(hook) else { return };
+    // SAFETY: nothing else on this CPU uses this entry while the program runs.
+    let knows = unsafe { &mut (*packet).knows_question };
+    if *knows == 0 {
+        *knows = 1;
+        if net_question(skb, hook) != 0 {
+            net_name(hook);
+        }
     }
-    let Some(question) = get(hook) else { return false };
-    if question.asks != filter.asks || !filter.has_type(question.kind as u16) {
-        return false;
-    }
-    if filter.is_listed == 0 {
-        return true;
-    }
-    question.name.data.rule = id;
-    NAMES.get(&question.name).is_some_and(|verdict| *verdict == PREFIX_INCLUDE)
 }
 
 // Global functions: see `judge`.
+
+/// 1 if a rule is about the question of the packet that was read for a hook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn net_is_meant(skb: *mut __sk_buff, id: u32, hook: u32) -> u32 {
+    read(skb, hook);
+    let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
+    let Some(question) = get(hook) else { return 0 };
+    let filter = &rule.filter.question;
+    if question.asks != filter.asks || !filter.has_type(question.kind as u16) {
+        return 0;
+    }
+    if filter.is_listed == 0 {
+        return 1;
+    }
+    question.name.data.rule = id;
+    u32::from(NAMES.get(&question.name).is_some_and(|verdict| *verdict == PREFIX_INCLUDE))
+}
 
 /// 1 if a packet asks something.
 #[unsafe(no_mangle)]
@@ -217,6 +246,7 @@ fn has_options(skb: *mut __sk_buff, begin: u32, end: u32) -> bool {
         let length = u16::from_be_bytes([options[9], options[10]]);
         options[0] == 0
             && u16::from_be_bytes([options[1], options[2]]) == OPT
+            && options[6] == VERSION
             && begin + OPTIONS as u32 + u32::from(length) <= end
     })
 }

@@ -4,8 +4,11 @@
 //! listens, whoever is still alive: then whoever has it connects again.
 
 use aya_ebpf::{
-    EbpfContext, bindings::bpf_sock_addr, helpers::generated::bpf_get_socket_cookie, macros::map,
-    maps::LruHashMap, programs::SockAddrContext,
+    bindings::{__sk_buff, bpf_sock_addr},
+    helpers::generated::bpf_get_socket_cookie,
+    macros::map,
+    maps::LruHashMap,
+    programs::SockAddrContext,
 };
 use chaos_common::abi::{
     FAMILY_V4, MAX_RULES, NetRule, Operation, Redirect, Redirected, RedirectedKey,
@@ -13,8 +16,7 @@ use chaos_common::abi::{
 
 use super::{
     attempt::{ALLOWED, Call, is_mapped, join, read},
-    hook::Hook,
-    tables::{PACKET, RULES},
+    tables::RULES,
 };
 use crate::{gate, packet::Packet};
 
@@ -116,21 +118,10 @@ fn write(context: *mut bpf_sock_addr, its: u32, family: u32, address: [u64; 2], 
     }
 }
 
-/// Notes which socket sends the packet that was read for a hook.
-#[inline(always)]
-pub fn find(ctx: &impl EbpfContext, hook: Hook) {
-    if hook == Hook::Egress
-        && let Some(packet) = PACKET.get_ptr_mut(hook as u32)
-    {
-        // SAFETY: nothing else on this CPU uses this entry while the program runs; the helper takes the context.
-        unsafe { (*packet).cookie = bpf_get_socket_cookie(ctx.as_ptr()) };
-    }
-}
-
 /// Whether a packet is of a socket that a rule has connected elsewhere, and whose time is over.
 #[inline(always)]
-pub(super) fn is_left(id: u32, rule: &NetRule, packet: &Packet) -> bool {
-    if packet.cookie == 0 || packet.has_ports == 0 {
+pub(super) fn is_left(skb: *mut __sk_buff, id: u32, rule: &NetRule, packet: &Packet) -> bool {
+    if packet.has_ports == 0 {
         return false;
     }
     let half = |at: usize| {
@@ -140,7 +131,8 @@ pub(super) fn is_left(id: u32, rule: &NetRule, packet: &Packet) -> bool {
     };
     let is_v4 = packet.family == FAMILY_V4;
     let key = RedirectedKey {
-        cookie: packet.cookie,
+        // SAFETY: the helper takes the context, and returns 0 for what has no socket, as nothing else has.
+        cookie: unsafe { bpf_get_socket_cookie(skb.cast()) },
         address: if is_v4 { [half(0) & V4_BYTES, 0] } else { [half(0), half(8)] },
         port: packet.remote_port.into(),
         family: packet.family,

@@ -60,7 +60,7 @@ extern "C" fn net_compose(skb: *mut __sk_buff, hook: u32) -> u32 {
     let behind = link + packet.transport + UDP + HEADER + end;
     let options = match question.has_more {
         0 => None,
-        _ => absolute::<OPTIONS>(skb, behind).filter(is_known),
+        _ => absolute::<OPTIONS>(skb, behind),
     };
     let mut room = PLAIN;
     (question.has_options, question.options) = (0, [0; 3]);
@@ -82,12 +82,6 @@ extern "C" fn net_compose(skb: *mut __sk_buff, hook: u32) -> u32 {
         cut(question);
     }
     1
-}
-
-/// Whether these options are of the version of EDNS that there is.
-#[inline(always)]
-fn is_known(options: &[u8; OPTIONS]) -> bool {
-    options[6] == 0
 }
 
 /// Bytes behind the question.

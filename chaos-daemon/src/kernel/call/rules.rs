@@ -28,7 +28,7 @@ pub(in crate::kernel) struct Rules {
 
 /// A call that fails need not wait.
 fn listing(rule: &CallRule) -> Listing {
-    Listing { rank: u32::from(rule.errno == 0), asks_more: false }
+    Listing { rank: u32::from(rule.errno == 0), asks_peer: false }
 }
 
 impl Rules {
