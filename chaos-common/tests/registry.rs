@@ -47,6 +47,7 @@ const PLACES: [Place; 6] = [
             "call_programs",
             "call_rules",
             "crash",
+            "dns_composed",
             "dns_fuzz",
             "dns_programs",
             "exec",

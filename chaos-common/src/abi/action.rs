@@ -79,8 +79,9 @@ mod tests {
         assert_eq!(Duplicate::of(&Duplicate { copies: 3 }.words()).copies, 3);
         let refuse = Refuse { errno: 111, operations: 1 << 34 };
         assert_eq!(Refuse::of(&refuse.words()), refuse);
-        let redirect = Redirect { v4: 1, v4_port: 2, v6: [3; 16], v6_port: 4 }.words();
-        assert_eq!(Redirect::v4_of(&redirect), ([1, 0], 2));
+        let redirect = Redirect { v4: [1; 4], v4_port: 2, v6: [3; 16], v6_port: 4 }.words();
+        let v4 = u64::from_ne_bytes([1, 1, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(Redirect::v4_of(&redirect), ([v4, 0], 2));
         assert_eq!(Redirect::v6_of(&redirect), ([0x0303_0303_0303_0303; 2], 4));
         let occupy = Occupy { family: 6, address: [1, 2] };
         assert_eq!(Occupy::of(&occupy.words()), occupy);

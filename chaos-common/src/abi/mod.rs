@@ -50,7 +50,7 @@ pub use question::{
     Asks, MAX_QUESTION_TYPES, NAME_BYTES, NAME_HEAD_BITS, Name, QuestionFilter, Stream,
 };
 pub use records::{Address, MAX_ADDRESSES, MAX_ALIAS, Records};
-pub use redirected::{Redirected, RedirectedKey};
+pub use redirected::{MAX_CONNECTED, Redirected, RedirectedKey};
 
 /// Asserts that a record's size is the sum of its fields, so that no padding byte exists that the
 /// verifier could see uninitialised.
@@ -91,7 +91,7 @@ assert_layout!(Name, 4 + NAME_BYTES);
 assert_layout!(QuestionFilter, 4 * 4 + 8 + 2 * MAX_QUESTION_TYPES);
 assert_layout!(Records, 8 * 4 + MAX_ADDRESSES * (2 + 8) * 4 + MAX_ALIAS);
 assert_layout!(RedirectedKey, 8 + 2 * 8 + 2 * 4);
-assert_layout!(Redirected, 2 * 8 + 4 * 4);
+assert_layout!(Redirected, 2 * 8 + 2 * 4);
 assert_layout!(SocketFilter, 4 * 4 + size_of::<PortSet>());
 assert_layout!(
     CallRule,

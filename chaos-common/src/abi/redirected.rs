@@ -1,6 +1,6 @@
 //! What went to another end than it was to.
 
-/// A socket, and where what it sent went.
+/// A socket that names its ends, and where what it sent went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct RedirectedKey {
@@ -14,7 +14,7 @@ pub struct RedirectedKey {
     pub family: u32,
 }
 
-/// Where it was to go.
+/// Where it was to go; or where a socket was to be connected to that is connected elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Redirected {
@@ -24,8 +24,7 @@ pub struct Redirected {
     pub port: u32,
     /// The rule that sent it elsewhere.
     pub rule: u32,
-    /// 1 if the socket is connected there: whatever it sends goes there.
-    pub is_connected: u32,
-    /// Keeps the layout.
-    pub reserved: u32,
 }
+
+/// Sockets that can be connected elsewhere at the same time.
+pub const MAX_CONNECTED: u32 = 65_536;

@@ -52,7 +52,8 @@ impl DnsServer {
             (true, true) => Upstream::None,
             (false, false) => Upstream::At(to),
             (true, false) => {
-                let problem = "give the name server that is asked instead, as `to`, or `none`";
+                let problem =
+                    "give the name server that is asked instead, as `upstream`, or `none`";
                 return Err(Invalid::new(problem));
             }
             (false, true) => {
@@ -64,7 +65,7 @@ impl DnsServer {
             let v4 = to.iter().filter(|server| server.get().is_ipv4()).count();
             if v4 > 1 || to.len() - v4 > 1 {
                 let problem = "has two of a family; give one of IPv4, one of IPv6, or both";
-                return Err(Invalid::new(problem).at("to"));
+                return Err(Invalid::new(problem).at("upstream"));
             }
         }
         Ok(Self { to, servers, ports, percent })
@@ -88,7 +89,7 @@ impl DnsServer {
         for server in to {
             match server.get() {
                 SocketAddr::V4(at) => {
-                    redirect.v4 = u32::from_ne_bytes(at.ip().octets());
+                    redirect.v4 = at.ip().octets();
                     redirect.v4_port = at.port();
                 }
                 SocketAddr::V6(at) => {
@@ -126,7 +127,7 @@ impl fmt::Display for DnsServer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    to: Vec<NameServer>,
+    upstream: Vec<NameServer>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     none: bool,
     #[serde(default, skip_serializing_if = "Remotes::is_empty")]
@@ -141,7 +142,7 @@ impl TryFrom<Raw> for DnsServer {
     type Error = Invalid;
 
     fn try_from(raw: Raw) -> Result<Self, Invalid> {
-        Self::new(raw.to, raw.none, raw.servers, raw.ports, raw.percent)
+        Self::new(raw.upstream, raw.none, raw.servers, raw.ports, raw.percent)
     }
 }
 
@@ -152,7 +153,13 @@ impl From<DnsServer> for Raw {
             Upstream::None => (Vec::new(), true),
             Upstream::At(to) => (to, false),
         };
-        Self { to, none, servers, ports, percent: (percent != Percent::ALL).then_some(percent) }
+        Self {
+            upstream: to,
+            none,
+            servers,
+            ports,
+            percent: (percent != Percent::ALL).then_some(percent),
+        }
     }
 }
 
@@ -160,7 +167,7 @@ impl TryFrom<v1::DnsServer> for DnsServer {
     type Error = Invalid;
 
     fn try_from(wire: v1::DnsServer) -> Result<Self, Invalid> {
-        let to = list(wire.to, |text| text.parse()).at("to")?;
+        let to = list(wire.upstream, |text| text.parse()).at("upstream")?;
         let servers =
             list(wire.servers, |text| text.parse()).and_then(Remotes::try_from).at("servers")?;
         let ports =
@@ -176,7 +183,7 @@ impl From<&DnsServer> for v1::DnsServer {
             Upstream::At(to) => (texts(to), false),
         };
         Self {
-            to,
+            upstream: to,
             none,
             servers: texts(server.servers.iter()),
             ports: server.ports.iter().map(Into::into).collect(),
@@ -198,12 +205,12 @@ mod tests {
     #[test]
     fn it_is_said_shortly() {
         for (fields, said) in [
-            ("to: [10.0.0.2]", "10.0.0.2"),
+            ("upstream: [10.0.0.2]", "10.0.0.2"),
             (
                 "none: true, servers: [10.0.0.3], ports: [5353]",
                 "none instead of 10.0.0.3, ports 5353",
             ),
-            ("to: ['10.0.0.2:5353', 'fd00::2'], percent: 5", "5 % 10.0.0.2:5353 and fd00::2"),
+            ("upstream: ['10.0.0.2:5353', 'fd00::2'], percent: 5", "5 % 10.0.0.2:5353 and fd00::2"),
         ] {
             assert_eq!(parsed(fields).unwrap(), format!("dns server {said}"));
         }
@@ -213,9 +220,9 @@ mod tests {
     fn what_cannot_be_is_refused() {
         for (fields, word) in [
             ("servers: [10.0.0.1]", "or `none`"),
-            ("to: [10.0.0.1], none: true", "leave one of them out"),
-            ("to: [10.0.0.1, '::ffff:10.0.0.2']", "two of a family"),
-            ("to: [a]", "no address of a name server"),
+            ("upstream: [10.0.0.1], none: true", "leave one of them out"),
+            ("upstream: [10.0.0.1, '::ffff:10.0.0.2']", "two of a family"),
+            ("upstream: [a]", "no address of a name server"),
             ("none: true, percent: 0", "0 %"),
         ] {
             let error = parsed(fields).unwrap_err();

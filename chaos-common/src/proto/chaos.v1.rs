@@ -224,8 +224,8 @@ pub struct DnsServer {
     /// "10.0.0.2", "10.0.0.2:5353", "\[fd00::2\]:5353": at most one of IPv4 and one of IPv6. Over a family without any, calls fail
     /// as if nobody listened.
     #[prost(string, repeated, tag = "1")]
-    pub to: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// As if nobody listened, instead of `to`.
+    pub upstream: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// As if nobody listened, instead of `upstream`.
     #[prost(bool, tag = "2")]
     pub none: bool,
     /// What was to go to these, an address or a CIDR each; none is any.

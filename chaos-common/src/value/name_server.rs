@@ -38,6 +38,10 @@ impl FromStr for NameServer {
         if port == 0 || address.is_unspecified() || address.is_multicast() {
             return Err(Invalid::new(format!("{}: nobody listens there", shown(text))));
         }
+        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
+            let problem = "is an address of one link; give one that is reached from all";
+            return Err(Invalid::new(format!("{} {problem}", shown(text))));
+        }
         Ok(Self(SocketAddr::new(address, port)))
     }
 }
@@ -66,8 +70,18 @@ mod tests {
             let server: NameServer = text.parse().unwrap();
             assert_eq!((server.get().to_string(), server.to_string()), (at.into(), said.into()));
         }
-        for text in ["", "a", "10.0.0", "10.0.0.2:0", "0.0.0.0", "::", "224.0.0.251", "10.0.0.2:x"]
-        {
+        for text in [
+            "",
+            "a",
+            "10.0.0",
+            "10.0.0.2:0",
+            "0.0.0.0",
+            "::",
+            "224.0.0.251",
+            "10.0.0.2:x",
+            "fe80::1",
+            "[fe80::1%2]:53",
+        ] {
             assert!(text.parse::<NameServer>().is_err(), "{text}");
         }
     }

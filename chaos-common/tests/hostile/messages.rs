@@ -245,7 +245,13 @@ fn dns_server() -> impl Strategy<Value = v1::DnsServer> {
         prop_oneof!["10\\.0\\.0\\.[0-9]{1,3}(:[0-9]{1,5})?", "fd00::[0-9a-f]{1,4}", texts::text()];
     let server = prop_oneof![Just("10.0.0.0/8".to_owned()), texts::text()];
     (vec(to, 0..3), any::<bool>(), vec(server, 0..3), ports(), option::of(number())).prop_map(
-        |(to, none, servers, ports, percent)| v1::DnsServer { to, none, servers, ports, percent },
+        |(upstream, none, servers, ports, percent)| v1::DnsServer {
+            upstream,
+            none,
+            servers,
+            ports,
+            percent,
+        },
     )
 }
 

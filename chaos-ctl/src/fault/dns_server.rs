@@ -16,7 +16,7 @@ pub(super) struct Flags {
     ///
     /// One of IPv4, one of IPv6, or both. Over a family without any calls fail as if nobody listened.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', allow_hyphen_values = true)]
-    to: Vec<NameServer>,
+    upstream: Vec<NameServer>,
 
     /// Ask none, as if nobody listened
     #[arg(long)]
@@ -41,10 +41,12 @@ impl TryFrom<Flags> for Fault {
     type Error = Invalid;
 
     fn try_from(flags: Flags) -> Result<Self, Invalid> {
-        let Flags { to, none, percent, servers, ports } = flags;
+        let Flags { upstream, none, percent, servers, ports } = flags;
         let servers = Remotes::try_from(servers).at("--server")?;
         let ports = PortRanges::try_from(ports).at("--port")?;
-        DnsServer::new(to, none, servers, ports, percent).map(Self::DnsServer).map_err(of_flag)
+        DnsServer::new(upstream, none, servers, ports, percent)
+            .map(Self::DnsServer)
+            .map_err(of_flag)
     }
 }
 
@@ -55,9 +57,9 @@ mod tests {
     #[test]
     fn all_flags_arrive() {
         for (flags, said) in [
-            ("--to 10.0.0.2", "10.0.0.2"),
+            ("--upstream 10.0.0.2", "10.0.0.2"),
             (
-                "--to 10.0.0.2:5353,fd00::2 --server 10.0.0.0/8 --port 5353 --percent 5",
+                "--upstream 10.0.0.2:5353,fd00::2 --server 10.0.0.0/8 --port 5353 --percent 5",
                 "5 % 10.0.0.2:5353 and fd00::2 instead of 10.0.0.0/8, ports 5353",
             ),
             ("--none", "none"),
@@ -70,8 +72,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         refused("dns server --server 10.0.0.1", "give the name server that is asked instead");
-        refused("dns server --to a", "no address of a name server");
-        refused("dns server --to 10.0.0.1 --none", "leave one of them out");
-        refused("dns server --to 10.0.0.1,10.0.0.2", "--to: has two of a family");
+        refused("dns server --upstream a", "no address of a name server");
+        refused("dns server --upstream 10.0.0.1 --none", "leave one of them out");
+        refused("dns server --upstream 10.0.0.1,10.0.0.2", "--upstream: has two of a family");
     }
 }

@@ -1,4 +1,4 @@
-//! What the target receives, or attempts, passes our programs on its cgroup.
+//! What the target receives, attempts, or is told passes our programs on its cgroup.
 
 use super::Owner;
 use crate::kernel::{Kernel, KernelError, Passing};
@@ -10,7 +10,7 @@ pub(super) const fn description(passing: Passing) -> &'static str {
             "attach `net_connect4`, `net_connect6`, `net_sendmsg4` and `net_sendmsg6` to the target's cgroup"
         }
         Passing::Told => {
-            "attach `net_recvmsg4`, `net_recvmsg6`, `net_getpeername4` and `net_getpeername6` to the target's cgroup"
+            "attach `net_recvmsg4`, `net_recvmsg6`, `net_getpeername4`, `net_getpeername6` and `net_release` to the target's cgroup"
         }
         Passing::Binding => "attach `net_bind4` and `net_bind6` to the target's cgroup",
     }

@@ -15,7 +15,7 @@ use crate::{
     kernel::{About, Beside, Passing, Refusal, RuleSpec, Support},
 };
 
-const TO: &str = "to";
+const UPSTREAM: &str = "upstream";
 const NONE: &str = "none";
 /// Sockets that are connected have no calls that could be met.
 const CONNECTED_BEFORE: &str = "what is connected to a name server when the fault begins stays so";
@@ -58,7 +58,7 @@ fn elsewhere(
 ) -> Result<Vec<Effect>, Unsupported> {
     can_redirect(support).map_err(|reason| Unsupported {
         fault: FaultKind::DnsServer,
-        aspect: TO,
+        aspect: UPSTREAM,
         reason,
     })?;
     let filter = server.filter();
@@ -92,16 +92,18 @@ pub(super) fn capabilities(support: &Support) -> Vec<Capability> {
     let [mut none, _] = network::each_way(FaultKind::DnsServer, Means::Answer, support);
     none.aspect = NONE;
     let permission = (support.attempts == Ok(Refusal::Permission)).then_some(EPERM_ONLY);
-    let stays = support.reset.is_err().then_some(CONNECTED_AFTER);
+    let stays = support.ending.is_err().then_some(CONNECTED_AFTER);
     let caveats = [Some(CONNECTED_BEFORE), stays, permission, network::counting(support)];
-    let to = Capability {
+    let upstream = Capability {
         fault: FaultKind::DnsServer,
-        aspect: TO,
-        support: can_redirect(support)
-            .map(|()| "cgroup_sock_addr links on the target's cgroup".into()),
+        aspect: UPSTREAM,
+        support: can_redirect(support).map(|()| {
+            "cgroup_sock_addr links on the target's cgroup, and a program where packets leave"
+                .into()
+        }),
         caveats: caveats.into_iter().flatten().map(Into::into).collect(),
     };
-    vec![to, none]
+    vec![upstream, none]
 }
 
 #[cfg(test)]
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_connected_elsewhere_is_ended() {
-        let effects = planned("to: [10.0.0.2]", &Support::full()).unwrap();
+        let effects = planned("upstream: [10.0.0.2]", &Support::full()).unwrap();
         assert_eq!(effects.last(), Some(&Effect::EndRedirected));
         assert!(effects.contains(&Effect::HookCgroup(Passing::Told)), "{effects:?}");
         let none = planned("none: true", &Support::full()).unwrap();
@@ -135,8 +137,8 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_the_kernel_s_reason() {
         let without = Support { attempts: Err("no hook".into()), ..Support::full() };
-        let refused = planned("to: [10.0.0.2]", &without).unwrap_err();
-        assert_eq!(refused, "dns server (to) is unsupported here: no hook");
+        let refused = planned("upstream: [10.0.0.2]", &without).unwrap_err();
+        assert_eq!(refused, "dns server (upstream) is unsupported here: no hook");
         assert!(planned("none: true", &without).is_ok());
         let told = capabilities(&without);
         assert!(told[0].support.is_err() && told[1].support.is_ok());

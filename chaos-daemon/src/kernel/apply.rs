@@ -318,7 +318,7 @@ impl Kernel {
     /// Where the kernel ends none on request they stay connected until whoever has them closes them.
     ///
     /// # Errors
-    /// When the kernel does not tell of its sockets, or of what went elsewhere.
+    /// When the tables cannot be read, or the target not be looked at.
     pub fn end_redirected(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
         self.rules.end_redirected(rule, &self.root, target)
     }

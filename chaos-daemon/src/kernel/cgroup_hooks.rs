@@ -1,4 +1,4 @@
-//! Where what a target receives, or attempts, passes our programs: links on its cgroup.
+//! Where what a target receives, attempts, or is told passes our programs: links on its cgroup.
 //!
 //! The kernel runs them for the cgroup and everything below, so of targets that lie within each other
 //! only the topmost gets links; otherwise a packet would be judged once for each. When the topmost
@@ -25,7 +25,7 @@ pub enum Passing {
     Connecting,
     /// Its attempts to bind.
     Binding,
-    /// What it is told of who is at the other end.
+    /// What it is told of who is at the other end, until it closes a socket.
     Told,
 }
 
@@ -36,13 +36,13 @@ impl Passing {
     const fn programs(self) -> &'static [CgroupProgram] {
         use CgroupProgram::{
             Bind4, Bind6, Connect4, Connect6, Getpeername4, Getpeername6, Receive, Recvmsg4,
-            Recvmsg6, Sendmsg4, Sendmsg6,
+            Recvmsg6, Release, Sendmsg4, Sendmsg6,
         };
         match self {
             Self::Received => &[Receive],
             Self::Connecting => &[Connect4, Connect6, Sendmsg4, Sendmsg6],
             Self::Binding => &[Bind4, Bind6],
-            Self::Told => &[Recvmsg4, Recvmsg6, Getpeername4, Getpeername6],
+            Self::Told => &[Recvmsg4, Recvmsg6, Getpeername4, Getpeername6, Release],
         }
     }
 }
@@ -123,7 +123,7 @@ impl CgroupHooks {
         self.is_dirty |= self.claims.below(target).next().is_some();
         // Somebody else's cover is no reason to call this one stuck: it is tried again.
         if let Err(error) = self.refresh(object) {
-            tracing::warn!(%error, "what another target receives or attempts passes unjudged for now; tried again");
+            tracing::warn!(%error, "what another target receives, attempts or is told passes our programs by for now; tried again");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd as _, OwnedFd},
 };
 
@@ -20,7 +20,7 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 use nix::errno::Errno;
 
-use super::{KernelError, namespace, redirected::Connected};
+use super::{KernelError, namespace};
 use crate::{
     netns,
     target::{self, Cgroup, CgroupRoot, TargetError},
@@ -67,14 +67,20 @@ pub(super) fn reset(
     in_namespaces(of_target(root, target)?, || reset_here(&cgroups, wanted))
 }
 
-/// Ends the sockets in network namespaces that are connected somewhere by their cookies, as far as this kernel ends sockets on
-/// request.
-pub(super) fn end(wanted: &Connected, places: Vec<(u64, OwnedFd)>) -> Result<(), KernelError> {
-    let ended = in_namespaces(places, || match end_here(wanted) {
-        Err(error) if is(&error, Errno::EOPNOTSUPP) => Ok(0),
-        ended => ended,
-    });
-    ended.map(|count| tracing::debug!(count, "sockets ended that were connected elsewhere"))
+/// Ends the sockets in network namespaces that have these cookies, as far as this kernel ends sockets on request: where it
+/// does not, they stay as they are until they are closed.
+pub(super) fn end(cookies: &HashSet<u64>, places: Vec<(u64, OwnedFd)>) {
+    for (inode, handle) in places {
+        let ended = netns::within(handle.as_fd(), || end_here(cookies));
+        match ended.and_then(std::convert::identity) {
+            Ok(count) => {
+                tracing::debug!(count, inode, "sockets ended that were connected elsewhere");
+            }
+            Err(error) => {
+                tracing::warn!(%error, inode, "sockets may stay connected elsewhere until they are closed");
+            }
+        }
+    }
 }
 
 /// The network namespaces of a target's processes, all opened; none if it is gone.
@@ -107,13 +113,18 @@ fn in_namespaces(
     Ok(count)
 }
 
-fn end_here(wanted: &Connected) -> io::Result<u64> {
-    let is_wanted = |id: &SocketId| {
-        let at = SocketAddr::new(id.destination_address.to_canonical(), id.destination_port);
-        wanted.get(&cookie(id)) == Some(&at)
-    };
-    let found = find(&[IPPROTO_UDP, IPPROTO_TCP], |socket| is_wanted(&socket.header.socket_id))?;
-    destroy_all(found)
+fn end_here(cookies: &HashSet<u64>) -> io::Result<u64> {
+    let is_wanted = |socket: &InetResponse| cookies.contains(&cookie(&socket.header.socket_id));
+    let mut count = 0;
+    for protocol in [IPPROTO_UDP, IPPROTO_TCP] {
+        let ended = find(protocol, is_wanted).and_then(destroy_all);
+        // Each has a module of its own, which a kernel may not have.
+        count += match ended {
+            Err(error) if is(&error, Errno::ENOENT) || is(&error, Errno::EOPNOTSUPP) => 0,
+            ended => ended?,
+        };
+    }
+    Ok(count)
 }
 
 /// The kernel's number of a socket, whose lower half comes first.
@@ -124,7 +135,7 @@ fn cookie(id: &SocketId) -> u64 {
 
 /// The same in the current network namespace.
 fn reset_here(cgroups: &HashSet<u64>, wanted: &Wanted) -> io::Result<u64> {
-    let found = find(&[IPPROTO_TCP], |socket| {
+    let found = find(IPPROTO_TCP, |socket| {
         let is_of_target = target::made_in(socket).is_some_and(|id| cgroups.contains(&id));
         is_of_target && wanted.has(&socket.header)
     })?;
@@ -134,21 +145,19 @@ fn reset_here(cgroups: &HashSet<u64>, wanted: &Wanted) -> io::Result<u64> {
 /// A socket: family, protocol, and its ends.
 type Found = (u8, u8, SocketId);
 
-/// The sockets of the current network namespace that are wanted.
-fn find(protocols: &[u8], is_wanted: impl Fn(&InetResponse) -> bool) -> io::Result<Vec<Found>> {
+/// The sockets of a protocol in the current network namespace that are wanted.
+fn find(protocol: u8, is_wanted: impl Fn(&InetResponse) -> bool) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    for protocol in protocols {
-        for family in [AF_INET, AF_INET6] {
-            let listed = target::each_socket(family, *protocol, |socket| {
-                if is_wanted(socket) {
-                    found.push((family, *protocol, socket.header.socket_id.clone()));
-                }
-            });
-            match listed {
-                // A kernel without IPv6.
-                Err(error) if family == AF_INET6 && is(&error, Errno::ENOENT) => {}
-                listed => listed?,
+    for family in [AF_INET, AF_INET6] {
+        let listed = target::each_socket(family, protocol, |socket| {
+            if is_wanted(socket) {
+                found.push((family, protocol, socket.header.socket_id.clone()));
             }
+        });
+        match listed {
+            // A kernel without IPv6.
+            Err(error) if family == AF_INET6 && is(&error, Errno::ENOENT) => {}
+            listed => listed?,
         }
     }
     Ok(found)
@@ -209,6 +218,19 @@ pub(super) fn probe() -> Result<(), String> {
 
 const NO_CGROUPS: &str =
     "this kernel does not tell which cgroup a socket is of (it does from Linux 5.9 on)";
+
+/// Whether this kernel ends a socket of UDP, tried in the same way.
+pub(super) fn probe_datagrams() -> Result<(), String> {
+    netns::within_fresh(|| try_datagrams().map_err(|error| reason(&error)))
+        .unwrap_or_else(|error| Err(format!("make a network namespace to try in: {error}")))
+}
+
+fn try_datagrams() -> io::Result<()> {
+    let _socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let found = find(IPPROTO_UDP, |_| true)?;
+    let Some(socket) = found.into_iter().next() else { return Err(io::Error::from(Errno::ENOENT)) };
+    destroy(&Socket::new(NETLINK_SOCK_DIAG)?, socket)
+}
 
 fn try_here() -> io::Result<()> {
     let _listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;

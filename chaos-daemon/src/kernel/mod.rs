@@ -73,8 +73,6 @@ use crate::{
 #[must_use]
 pub fn sweep_node(bpffs: &Path) -> (usize, Vec<KernelError>) {
     let (mut removed, mut failures) = (0, Vec::new());
-    // While their tables are there.
-    failures.extend(redirected::sweep_node(bpffs).err());
     match Pins::remove_all(bpffs) {
         Ok(count) => removed = count,
         Err(error) => failures.push(error),

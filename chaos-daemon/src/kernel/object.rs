@@ -6,7 +6,8 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData},
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, SchedClassifier,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr,
+        SchedClassifier,
         links::{FdLink, LinkError},
     },
 };
@@ -20,7 +21,7 @@ pub(super) const DIGEST: &str = env!("CHAOS_OBJECTS_DIGEST");
 
 /// The maps that outlive a daemon: all that a program of an earlier one, which is adopted, shares with those
 /// of this one.
-const PINNED_MAPS: [&str; 18] = [
+const PINNED_MAPS: [&str; 19] = [
     "LEASE",
     "LEVELS",
     "TARGET_BITS",
@@ -35,6 +36,7 @@ const PINNED_MAPS: [&str; 18] = [
     "SHAPES",
     "RECORDS",
     "REDIRECTED",
+    "CONNECTED",
     "FLOWS",
     "WAYS",
     "HANDOVER",
@@ -93,6 +95,8 @@ pub(super) enum CgroupProgram {
     Getpeername4,
     /// Who is at the other end over IPv6.
     Getpeername6,
+    /// A socket that is closed.
+    Release,
 }
 
 impl CgroupProgram {
@@ -110,6 +114,7 @@ impl CgroupProgram {
             Self::Recvmsg6 => "recvmsg6-",
             Self::Getpeername4 => "getpeername4-",
             Self::Getpeername6 => "getpeername6-",
+            Self::Release => "release-",
         }
     }
 
@@ -123,6 +128,7 @@ impl CgroupProgram {
             (Self::Recvmsg6, ..) => "net_recvmsg6",
             (Self::Getpeername4, ..) => "net_getpeername4",
             (Self::Getpeername6, ..) => "net_getpeername6",
+            (Self::Release, ..) => "net_release",
             (Self::Connect4, AnyErrno, _) => "net_connect4",
             (Self::Connect6, AnyErrno, _) => "net_connect6",
             (Self::Sendmsg4, AnyErrno, _) => "net_sendmsg4",
@@ -305,6 +311,14 @@ impl Object {
                     .map_err(|error| innermost(&error))?
                     .try_into()
             }
+            CgroupProgram::Release => {
+                let program = self.releasing().map_err(|error| innermost(&error))?;
+                program
+                    .attach(dir, mode)
+                    .and_then(|id| program.take_link(id))
+                    .map_err(|error| innermost(&error))?
+                    .try_into()
+            }
             CgroupProgram::Connect4
             | CgroupProgram::Connect6
             | CgroupProgram::Sendmsg4
@@ -331,6 +345,17 @@ impl Object {
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
         let failed = |source| KernelError::Program { program: name, source };
         let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
+        Ok(program)
+    }
+
+    fn releasing(&mut self) -> Result<&mut CgroupSock, KernelError> {
+        let name = CgroupProgram::Release.name(self.counting, self.refusal);
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let failed = |source| KernelError::Program { program: name, source };
+        let program: &mut CgroupSock = program.try_into().map_err(failed)?;
         if program.fd().is_err() {
             program.load().map_err(failed)?;
         }

@@ -20,7 +20,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::{KernelError, error::innermost, link, object, tables::at};
+use super::{KernelError, error::innermost, link, object, redirected::Connected, tables::at};
 
 /// The pin directory of this build, locked. Clones speak of the same one.
 #[derive(Clone, Debug)]
@@ -75,24 +75,6 @@ impl Pins {
         let counts = removed.into_iter().collect::<Result<Vec<_>, _>>()?;
         absent_is_fine(fs::remove_dir(&ours)).map_err(failed("remove", &ours))?;
         Ok(counts.into_iter().sum())
-    }
-
-    /// The maps of one name that all daemons have pinned.
-    ///
-    /// # Errors
-    /// When `bpffs` is none, or cannot be read.
-    pub(super) fn maps_of_all(bpffs: &Path, map: &str) -> Result<Vec<MapData>, KernelError> {
-        check_bpffs(bpffs)?;
-        let ours = bpffs.join("chaos");
-        let builds = match fs::read_dir(&ours) {
-            Ok(builds) => builds,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("list", &ours)(error)),
-        };
-        // Another build has none, or another kind of it.
-        let open =
-            |dir: fs::DirEntry| MapData::from_pin(dir.path().join(object::pin_name(map))).ok();
-        Ok(builds.flatten().filter_map(open).collect())
     }
 
     /// Where an object of this name is pinned.
@@ -218,13 +200,19 @@ fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
 
 /// Removes a directory of pins, detaching what is pinned there. Says how many there were; one that is gone is
 /// no error.
+/// Removes the pins of a daemon, and ends what is connected elsewhere once nobody connects more there. Says how many they
+/// were.
 fn remove_dir(dir: &Path) -> Result<usize, KernelError> {
+    let connected = Connected::pinned_in(dir);
     let pins = match fs::read_dir(dir) {
         Ok(pins) => pins,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(failed("list", dir)(error)),
     };
     let removed: Vec<_> = pins.flatten().map(|pin| unpin(&pin.path())).collect();
+    if let Some(connected) = connected {
+        connected.end();
+    }
     let removed = removed.into_iter().collect::<Result<Vec<_>, _>>()?;
     absent_is_fine(fs::remove_dir(dir)).map_err(failed("remove", dir))?;
     Ok(removed.len())

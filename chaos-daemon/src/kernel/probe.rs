@@ -48,6 +48,8 @@ pub struct Support {
     pub attempts: Result<Refusal, String>,
     /// Resetting of connections that are open.
     pub reset: Result<(), String>,
+    /// Ending of UDP sockets.
+    pub ending: Result<(), String>,
     /// Programs where packets come in by an interface.
     pub arrival: Result<(), String>,
     /// Reading the kernel's own structures.
@@ -76,6 +78,7 @@ impl Support {
             receiving: Ok(()),
             attempts: Ok(Refusal::AnyErrno),
             reset: Ok(()),
+            ending: Ok(()),
             arrival: Ok(()),
             structures: Ok(()),
             counting: Counting::Exact,
@@ -103,6 +106,7 @@ pub(super) fn probe(object: &mut Object, instance: Instance) -> Support {
         receiving: object.load_receiving().map_err(|error| innermost(&error)),
         attempts: attempts(object),
         reset: connections::probe(),
+        ending: connections::probe_datagrams(),
         counting: object.counting(),
         calls: CallSupport::default(),
         files: FileSupport::probe(),

@@ -8,7 +8,7 @@ use super::{
     ledger::{Ledger, Listing},
     object::Object,
     prefixes::Prefixes,
-    redirected::{self, Redirects},
+    redirected::Redirects,
     rule_spec::{Beside, RuleSpec},
     tables::{at, gone, strangers, typed},
 };
@@ -32,7 +32,7 @@ impl Rules {
             names: Prefixes::take(object.take_map("NAMES")?)?,
             shapes: typed(object.take_map("SHAPES")?)?,
             records: typed(object.take_map("RECORDS")?)?,
-            redirects: Redirects::take(object.take_map(redirected::MAP)?)?,
+            redirects: Redirects::take(object)?,
             flows: typed(object.take_map("FLOWS")?)?,
         })
     }

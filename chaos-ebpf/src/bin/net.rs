@@ -19,8 +19,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_CSUM_LEVEL_RESET},
     helpers::generated::{bpf_clone_redirect, bpf_csum_level, bpf_redirect},
-    macros::{cgroup_skb, cgroup_sock_addr, classifier},
-    programs::{SkBuffContext, SockAddrContext, TcContext},
+    macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, classifier},
+    programs::{SkBuffContext, SockAddrContext, SockContext, TcContext},
 };
 use chaos_common::abi::{Direction, FAMILY_V4, FAMILY_V6, Operation};
 use chaos_ebpf::{
@@ -133,6 +133,13 @@ returns! {
     net_recvmsg6(recvmsg6) = FAMILY_V6,
     net_getpeername4(getpeername4) = FAMILY_V4,
     net_getpeername6(getpeername6) = FAMILY_V6;
+}
+
+/// A socket is closed: it is not connected elsewhere any more.
+#[cgroup_sock(sock_release)]
+fn net_release(ctx: SockContext) -> i32 {
+    redirect::forget(ctx.sock);
+    DELIVER
 }
 
 /// What comes to the entrance of a hop waits until its time has come.

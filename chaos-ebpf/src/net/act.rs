@@ -4,13 +4,14 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC, helpers::generated::bpf_ktime_get_ns, macros::map, maps::HashMap,
 };
 use chaos_common::abi::{
-    Action, Answer, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject,
-    Respond, Shape, Stream,
+    Action, Duplicate, Flow, Hold, Lane, MAX_COPIES, MAX_RULES, NetRule, Rate, Reject, Respond,
+    Shape,
 };
 
 use super::{
-    flow, question,
+    flow,
     respond::{CUT, RESPONSE},
+    stream,
 };
 use crate::{
     gate::{self, Firing},
@@ -30,12 +31,8 @@ pub fn is_open(rule: &NetRule, packet: &Packet) -> bool {
 /// Notes what a rule wants. Whether that is the packet's end.
 #[inline(always)]
 pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> bool {
-    let stream = rule.filter.question.tcp;
-    if question::is_stream(rule, packet) && stream != Stream::OpensAsAsked as u32 {
-        let is_silent = stream == Stream::IsSilent as u32;
-        packet.verdict.answer = if is_silent { 0 } else { Answer::Reset as u32 };
-        packet.verdict.departure_ns = 0;
-        return true;
+    if let Some(is_end) = stream::act(rule, packet) {
+        return is_end;
     }
     match rule.action {
         action if action == Action::Duplicate as u32 => {
@@ -66,6 +63,7 @@ pub fn act(id: u32, rule: &NetRule, packet: &mut Packet, firing: &Firing) -> boo
             let cut = if is_cut == 0 { 0 } else { CUT };
             packet.verdict.answer = RESPONSE | cut | code as u32;
             packet.verdict.responder = if has_records == 0 { 0 } else { id };
+            packet.verdict.departure_ns = 0;
             packet.verdict.draw = rule.gate.dice.draw(firing.n, Lane::Records);
             true
         }

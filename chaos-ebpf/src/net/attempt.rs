@@ -13,27 +13,24 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use chaos_common::abi::{
-    Action, Direction, FAMILY_V4, FAMILY_V6, MAX_RULES, NetEvent, NetRule, Occupy, Operation,
-    PREFIX_HEAD_BITS, PREFIX_PORT_BITS, Prefix, Refuse,
+    Action, Direction, MAX_RULES, NetEvent, NetRule, Occupy, Operation, PREFIX_HEAD_BITS,
+    PREFIX_PORT_BITS, Prefix, Refuse,
 };
 
 use super::{
+    call::{ALLOWED, Call},
     filter::{PREFIXES, listed},
-    kernel::{self, LAYOUT},
-    redirect, report,
+    kernel, redirect, report,
     tables::RULES,
 };
 use crate::{
     counter::{Close, Counter, Exact, Interrupted},
     gate::{self, Firing},
-    memory::{self, number},
     packet::protocol_bit,
     ports::has_port,
     target::{self, Answer},
 };
 
-/// It may go on.
-pub(super) const ALLOWED: i32 = 1;
 /// It fails: with what `bpf_set_retval` said, or else with `EPERM`.
 const REFUSED: i32 = 0;
 /// `EADDRINUSE`, the same on every architecture that runs eBPF.
@@ -68,8 +65,8 @@ pub fn forbid<C: Judge, const FAMILY: u32, const OPERATION: u32>(ctx: &SockAddrC
     if errno::<C, FAMILY, OPERATION>(ctx.sock_addr) == 0 { ALLOWED } else { REFUSED }
 }
 
-/// How an attempt fails, or 0; it may go elsewhere then. The kernel asks for the cgroup of the socket; which of its ancestors are targets is
-/// asked of the process, since nothing tells it of the socket.
+/// How an attempt fails, or 0; it may go elsewhere then. The kernel asks for the cgroup of the socket; which of its
+/// ancestors are targets is asked of the process, since nothing tells it of the socket.
 ///
 /// Not inlined: the compiler would keep the verdict on the stack meanwhile, where the verifier forgets what it is.
 #[inline(never)]
@@ -82,10 +79,21 @@ fn errno<C: Judge, const FAMILY: u32, const OPERATION: u32>(context: *mut bpf_so
         if said.get() == 0 { Answer::Passed as u32 } else { Answer::Fired as u32 }
     };
     target::any_rule(ancestor, || true, || (), ask);
-    match elsewhere(said.get()) {
-        0 => said.get() as u32,
-        _ if OPERATION == Operation::Bind as u32 => 0,
-        rule => redirect::turn(context, FAMILY, Call::of::<FAMILY, OPERATION>(context), rule),
+    let said = said.get();
+    if OPERATION == Operation::Bind as u32 {
+        return said as u32;
+    }
+    match elsewhere(said) {
+        0 => {
+            if OPERATION == Operation::Connect as u32 && said == 0 {
+                redirect::forget(context);
+            }
+            said as u32
+        }
+        rule => {
+            redirect::turn(context, FAMILY, Call::of::<FAMILY, OPERATION>(context), rule);
+            0
+        }
     }
 }
 
@@ -95,109 +103,36 @@ const fn elsewhere(said: u64) -> u32 {
     (said >> 32) as u32
 }
 
-/// One call, as global functions take it: in numbers.
-#[derive(Clone, Copy)]
-pub struct Call {
-    /// The port, then the protocol, in 16 bits each; then the family, which [`Operation`] it is, and 1 if a socket at
-    /// all of IPv6 takes IPv4 too, in 8 bits each.
-    what: u64,
-    /// In network byte order, in memory. Of what binds its own, else of the other end, and so is the port.
-    pub(super) address: [u64; 2],
+/// Whether a rule is about a call.
+#[inline(always)]
+fn fits(call: Call, id: u32, rule: &NetRule) -> bool {
+    match rule.action {
+        action if action == Action::Refuse as u32 => {
+            Refuse::of(&rule.parameters).operations >> (call.operation() & 63) & 1 != 0
+                && goes_there(call, id, rule)
+        }
+        action if action == Action::Redirect as u32 => {
+            !call.binds() && goes_there(call, id, rule) && !redirect::is_there(call, rule)
+        }
+        action if action == Action::Occupy as u32 => call.binds() && is_in_the_way(call, id, rule),
+        _ => false,
+    }
 }
 
-impl Call {
-    #[inline(always)]
-    fn of<const FAMILY: u32, const OPERATION: u32>(context: *const bpf_sock_addr) -> Self {
-        let (protocol, port, words) = read(context, FAMILY);
-        let (family, words) = if FAMILY == FAMILY_V6 && is_mapped(&words) {
-            (FAMILY_V4, [words[3], 0, 0, 0])
-        } else {
-            (FAMILY, words)
-        };
-        let takes_v4 = OPERATION == Operation::Bind as u32
-            && family == FAMILY_V6
-            && words == [0; 4]
-            && takes_v4(context);
-        let what = u64::from(port)
-            | u64::from(protocol & 0xffff) << 16
-            | u64::from(family) << 32
-            | u64::from(OPERATION) << 40
-            | u64::from(takes_v4) << 48;
-        Self { what, address: [join(words[0], words[1]), join(words[2], words[3])] }
-    }
+#[inline(always)]
+fn goes_there(call: Call, id: u32, rule: &NetRule) -> bool {
+    let filter = &rule.filter;
+    (filter.protocols == 0 || filter.protocols & protocol_bit(call.protocol()) != 0)
+        && has_port(&filter.remote_ports, true, call.port())
+        && listed(id, filter, call.family(), call.bytes()) == Some(true)
+}
 
-    #[inline(always)]
-    pub(super) const fn port(self) -> u16 {
-        self.what as u16
-    }
-
-    #[inline(always)]
-    const fn protocol(self) -> u32 {
-        (self.what >> 16) as u32 & 0xffff
-    }
-
-    #[inline(always)]
-    pub(super) const fn family(self) -> u32 {
-        (self.what >> 32) as u32 & 0xff
-    }
-
-    #[inline(always)]
-    pub(super) const fn operation(self) -> u32 {
-        (self.what >> 40) as u32 & 0xff
-    }
-
-    #[inline(always)]
-    const fn binds(self) -> bool {
-        self.operation() == Operation::Bind as u32
-    }
-
-    #[inline(always)]
-    const fn takes_v4(self) -> bool {
-        self.what >> 48 != 0
-    }
-
-    /// The address as rules and events have it.
-    #[inline(always)]
-    fn bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.address[0].to_ne_bytes());
-        bytes[8..].copy_from_slice(&self.address[1].to_ne_bytes());
-        bytes
-    }
-
-    /// Whether a rule is about it.
-    #[inline(always)]
-    fn fits(self, id: u32, rule: &NetRule) -> bool {
-        match rule.action {
-            action if action == Action::Refuse as u32 => {
-                Refuse::of(&rule.parameters).operations >> (self.operation() & 63) & 1 != 0
-                    && self.goes_there(id, rule)
-            }
-            action if action == Action::Redirect as u32 => {
-                !self.binds() && self.goes_there(id, rule) && !redirect::is_there(self, rule)
-            }
-            action if action == Action::Occupy as u32 => {
-                self.binds() && self.is_in_the_way(id, rule)
-            }
-            _ => false,
-        }
-    }
-
-    #[inline(always)]
-    fn goes_there(self, id: u32, rule: &NetRule) -> bool {
-        let filter = &rule.filter;
-        (filter.protocols == 0 || filter.protocols & protocol_bit(self.protocol()) != 0)
-            && has_port(&filter.remote_ports, true, self.port())
-            && listed(id, filter, self.family(), self.bytes()) == Some(true)
-    }
-
-    #[inline(always)]
-    fn is_in_the_way(self, id: u32, rule: &NetRule) -> bool {
-        let port = Key::new(PREFIX_HEAD_BITS + PREFIX_PORT_BITS, Prefix::port(id, self.port()));
-        rule.filter.protocols & protocol_bit(self.protocol()) != 0
-            && Occupy::of(&rule.parameters).meets(self.family(), self.address, self.takes_v4())
-            && PREFIXES.get(&port).is_some()
-    }
+#[inline(always)]
+fn is_in_the_way(call: Call, id: u32, rule: &NetRule) -> bool {
+    let port = Key::new(PREFIX_HEAD_BITS + PREFIX_PORT_BITS, Prefix::port(id, call.port()));
+    rule.filter.protocols & protocol_bit(call.protocol()) != 0
+        && Occupy::of(&rule.parameters).meets(call.family(), call.address, call.takes_v4())
+        && PREFIXES.get(&port).is_some()
 }
 
 /// Which of the twins below a program calls.
@@ -262,7 +197,7 @@ extern "C" fn net_ask_call_close(rule: u32, what: u64, first: u64, second: u64) 
 #[inline(never)]
 extern "C" fn net_matches_call(id: u32, what: u64, first: u64, second: u64) -> u32 {
     let call = Call { what, address: [first, second] };
-    RULES.get(id % MAX_RULES).map_or(0, |rule| u32::from(call.fits(id, rule)))
+    RULES.get(id % MAX_RULES).map_or(0, |rule| u32::from(fits(call, id, rule)))
 }
 
 /// What becomes of a call by one rule, if anything.
@@ -276,7 +211,7 @@ fn ask<C: Counter>(id: u32, call: Call) -> Option<u64> {
     let firing = gate::pass::<Interrupted<C>>(id, &rule.gate)?;
     let errno = match rule.action {
         action if action == Action::Refuse as u32 => Refuse::of(&rule.parameters).errno as u32,
-        action if action == Action::Redirect as u32 => 0,
+        action if action == Action::Redirect as u32 => redirect::errno(call, rule),
         _ => ADDRESS_IN_USE,
     };
     if firing.report {
@@ -305,48 +240,4 @@ fn report(rule: u32, call: Call, errno: u32, firing: &Firing) {
         errno,
         operation: call.operation(),
     });
-}
-
-/// Protocol, port, and the address in as many words as it has. Of the two the verifier lets a program read only the
-/// address of its own family.
-#[inline(always)]
-pub(super) fn read(address: *const bpf_sock_addr, family: u32) -> (u32, u16, [u32; 4]) {
-    // SAFETY: the context is valid while the program runs. Volatile, since it may be read in words only.
-    unsafe {
-        let protocol = (&raw const (*address).protocol).read_volatile();
-        let port = (&raw const (*address).user_port).read_volatile();
-        let words = if family == FAMILY_V4 {
-            [(&raw const (*address).user_ip4).read_volatile(), 0, 0, 0]
-        } else {
-            let word = |at: usize| (&raw const (*address).user_ip6[at]).read_volatile();
-            [word(0), word(1), word(2), word(3)]
-        };
-        (protocol, u16::from_be(port as u16), words)
-    }
-}
-
-/// Whether an IPv6 address stands for one of IPv4 (RFC 4291, 2.5.5.2).
-#[inline(always)]
-pub(super) const fn is_mapped(words: &[u32; 4]) -> bool {
-    words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
-}
-
-/// Whether a socket that would be bound to all of IPv6 would take IPv4 as well; false while no rule needs to know.
-#[inline(always)]
-fn takes_v4(context: *const bpf_sock_addr) -> bool {
-    let Some(bit) = LAYOUT.get(0).map(|layout| layout.sock_v6only).filter(|bit| *bit != 0) else {
-        return false;
-    };
-    // SAFETY: the context is valid while the program runs.
-    let socket = unsafe { (&raw const (*context).__bindgen_anon_1.sk).read_volatile() };
-    let Some(address) = number(socket) else { return false };
-    // `sock_common` is what every socket begins with.
-    memory::read::<u8>(address, bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 0)
-}
-
-/// Two words behind each other.
-#[inline(always)]
-pub(super) fn join(first: u32, second: u32) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }

@@ -9,7 +9,7 @@ use chaos_common::abi::{
     Asks, Chance, MAX_PEERS, NetFilter, NetRule, PREFIX_HEAD_BITS, PREFIX_INCLUDE, Prefix, Remotes,
 };
 
-use super::{flow, hook::Hook, question, socket::net_ancestor};
+use super::{flow, hook::Hook, question, socket::net_ancestor, stream};
 use crate::{packet::Packet, ports::has_port};
 
 /// Addresses that rules are about, and ports to bind to.
@@ -27,9 +27,19 @@ pub fn matches(skb: *mut __sk_buff, id: u32, hook: u32, rule: &NetRule, packet: 
         && has_port(&filter.local_ports, packet.has_ports != 0, packet.local_port)
         && has_interface(filter, packet)
         && has_remote(id, filter, packet)
-        && (filter.question.asks == Asks::Anything as u32
-            || question::is_meant(skb, id, hook, rule, packet))
+        && asks_so(skb, id, hook, rule, packet)
         && (filter.flows.share() == Chance::ALWAYS.share() || flow::is_chosen(rule, packet))
+}
+
+#[inline(always)]
+fn asks_so(skb: *mut __sk_buff, id: u32, hook: u32, rule: &NetRule, packet: &Packet) -> bool {
+    if rule.filter.question.asks == Asks::Anything as u32 {
+        true
+    } else if stream::is_one(rule, packet) {
+        stream::is_met(rule, packet)
+    } else {
+        question::net_is_meant(skb, id, hook) != 0
+    }
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use chaos_common::abi::{Action, Answer as Reply, Asks, MAX_RULES};
 use super::{
     act, filter, flow,
     hook::Hook,
-    kernel, question, redirect, report,
+    kernel, redirect, report, stream,
     tables::{PACKET, RULES},
 };
 use crate::{
@@ -148,7 +148,7 @@ fn ask<C: Counter>(skb: *mut __sk_buff, id: u32, hook: Hook) -> bool {
     // SAFETY: nothing else on this CPU uses this entry while the program runs.
     let packet = unsafe { &mut *packet };
     if hook == Hook::Egress && rule.action == Action::Redirect as u32 {
-        let is_left = redirect::is_left(skb, id, rule, packet);
+        let is_left = redirect::is_left(skb, id, rule);
         if is_left {
             packet.verdict.answer = Reply::Reset as u32;
         }
@@ -161,7 +161,7 @@ fn ask<C: Counter>(skb: *mut __sk_buff, id: u32, hook: Hook) -> bool {
     {
         return false;
     }
-    let is_chosen = question::is_stream(rule, packet);
+    let is_chosen = stream::is_one(rule, packet);
     let Some(firing) = gate::pass_chosen::<C>(id, &rule.gate, is_chosen) else { return false };
     if firing.report {
         let asks = !is_chosen && rule.filter.question.asks != Asks::Anything as u32;

@@ -3,8 +3,6 @@
 //! Only what is plain is taken for a question: one of them, for a name that is written out, in the class of the Internet,
 //! and nothing else with it but the options of EDNS. Whatever is not goes on untouched. In a response it is the same, with
 //! whatever else.
-//!
-//! What a connection carries cannot be told by a packet: it is met as a whole, or not.
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
@@ -13,18 +11,14 @@ use aya_ebpf::{
     maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
 };
 use chaos_common::abi::{
-    Asks, Lane, MAX_ADDRESSES, MAX_RULES, NAME_BYTES, NAME_HEAD_BITS, Name, NetRule,
-    PREFIX_INCLUDE, Stream,
+    Asks, MAX_ADDRESSES, MAX_RULES, NAME_BYTES, NAME_HEAD_BITS, Name, PREFIX_INCLUDE,
 };
 
 use super::{
     hook::Hook,
     tables::{PACKET, RULES},
 };
-use crate::{
-    packet::{Packet, relative},
-    protocol::{IPPROTO_TCP, IPPROTO_UDP},
-};
+use crate::{packet::relative, protocol::IPPROTO_UDP};
 
 /// Names of all rules.
 #[map]
@@ -100,38 +94,6 @@ pub(super) fn get(hook: u32) -> Option<&'static mut Question> {
     (question.length != 0).then_some(question)
 }
 
-/// Whether a rule about questions is asked about a packet of a connection.
-#[inline(always)]
-pub(super) fn is_stream(rule: &NetRule, packet: &Packet) -> bool {
-    rule.filter.question.asks != Asks::Anything as u32 && packet.protocol == u32::from(IPPROTO_TCP)
-}
-
-/// Whether a rule is about what a packet asks, or about its connection.
-#[inline(always)]
-pub(super) fn is_meant(
-    skb: *mut __sk_buff,
-    id: u32,
-    hook: u32,
-    rule: &NetRule,
-    packet: &Packet,
-) -> bool {
-    if is_stream(rule, packet) { is_met(rule, packet) } else { net_is_meant(skb, id, hook) != 0 }
-}
-
-/// Whether a rule is about a packet of a connection.
-#[inline(always)]
-fn is_met(rule: &NetRule, packet: &Packet) -> bool {
-    let filter = &rule.filter.question;
-    let is_met = match filter.tcp {
-        tcp if tcp == Stream::Passes as u32 => false,
-        tcp if tcp == Stream::IsReset as u32 => packet.payload != 0,
-        tcp if tcp == Stream::IsSilent as u32 => true,
-        _ => packet.opens != 0,
-    };
-    let draw = || rule.gate.dice.draw(packet.flow(), Lane::Connection) as u32;
-    is_met && filter.streams.includes(draw())
-}
-
 /// Reads what the packet that was read for a hook asks, once.
 #[inline(always)]
 fn read(skb: *mut __sk_buff, hook: u32) {
@@ -151,7 +113,7 @@ fn read(skb: *mut __sk_buff, hook: u32) {
 /// 1 if a rule is about the question of the packet that was read for a hook.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn net_is_meant(skb: *mut __sk_buff, id: u32, hook: u32) -> u32 {
+pub(super) extern "C" fn net_is_meant(skb: *mut __sk_buff, id: u32, hook: u32) -> u32 {
     read(skb, hook);
     let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
     let Some(question) = get(hook) else { return 0 };

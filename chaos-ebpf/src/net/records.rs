@@ -33,20 +33,25 @@ const V6: usize = HEAD + 4;
 /// Bits of a word that say that the rest is where a name was said.
 const POINTER: u32 = 0xc000;
 
-/// Notes how many records a question is answered with by a rule, 0 for none that has any.
+/// Notes how many records a question is answered with by a rule, 0 for one that has none. `None` where they are gone, as
+/// the rule will be.
 #[inline(always)]
-pub(super) fn count(question: &mut Question, rule: u32) {
+pub(super) fn count(question: &mut Question, rule: u32) -> Option<()> {
     (question.count, question.bytes, question.sum) = (0, 0, 0);
-    let Some(records) = get(rule) else { return };
+    if rule == 0 {
+        return Some(());
+    }
+    let records = get(rule)?;
     let (addresses, words) = addresses(question, records);
     question.count = addresses + u32::from(records.alias_length != 0);
     question.bytes = records.alias_length + addresses * 4 * words;
+    Some(())
 }
 
 #[inline(always)]
 fn get(rule: u32) -> Option<&'static Records> {
     // SAFETY: the value stays readable while the program runs.
-    if rule == 0 { None } else { unsafe { RECORDS.get(&rule) } }
+    unsafe { RECORDS.get(&rule) }
 }
 
 /// How many addresses of its type there are for a question, and of how many words each record is.

@@ -3,53 +3,70 @@
 //! A socket that is connected stays so when the rule's time is over. From then on what it sends is answered as where nobody
 //! listens, whoever is still alive: then whoever has it connects again.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    bindings::{__sk_buff, bpf_sock_addr},
+    bindings::{__sk_buff, BPF_F_NO_PREALLOC, bpf_sock_addr},
     helpers::generated::bpf_get_socket_cookie,
     macros::map,
-    maps::LruHashMap,
+    maps::{HashMap, LruHashMap},
     programs::SockAddrContext,
 };
 use chaos_common::abi::{
-    FAMILY_V4, MAX_RULES, NetRule, Operation, Redirect, Redirected, RedirectedKey,
+    FAMILY_V4, MAX_CONNECTED, MAX_RULES, NetRule, Operation, Redirect, Redirected, RedirectedKey,
 };
 
 use super::{
-    attempt::{ALLOWED, Call, is_mapped, join, read},
+    call::{ALLOWED, Call, is_mapped, join, read},
     tables::RULES,
 };
-use crate::{gate, packet::Packet};
+use crate::gate;
 
-/// What went elsewhere, and where it was to go.
+/// What went elsewhere of sockets that name their ends, and where it was to go.
 #[map]
 pub(super) static REDIRECTED: LruHashMap<RedirectedKey, Redirected> =
     LruHashMap::with_max_entries(16_384, 0);
 
+/// Sockets that are connected elsewhere, by their cookies, until they are closed.
+#[map]
+pub(super) static CONNECTED: HashMap<u64, Redirected> =
+    HashMap::with_max_entries(MAX_CONNECTED, BPF_F_NO_PREALLOC);
+
 /// `ECONNREFUSED`, the same on every architecture that runs eBPF.
 const REFUSED: u32 = 111;
 
-/// Sends a call where a rule wants it. An errno, if that is nowhere.
+/// How a call fails that a rule sends elsewhere, if there is no such end over its family.
 #[inline(always)]
-pub(super) fn turn(context: *mut bpf_sock_addr, its_family: u32, call: Call, id: u32) -> u32 {
-    let Some(rule) = RULES.get(id % MAX_RULES) else { return 0 };
+pub(super) fn errno(call: Call, rule: &NetRule) -> u32 {
+    if end(rule, call.family()).1 == 0 { REFUSED } else { 0 }
+}
+
+/// Sends a call where a rule wants it.
+#[inline(always)]
+pub(super) fn turn(context: *mut bpf_sock_addr, its_family: u32, call: Call, id: u32) {
+    let Some(rule) = RULES.get(id % MAX_RULES) else { return };
     let family = call.family();
     let (address, port) = end(rule, family);
-    if port == 0 {
-        return REFUSED;
-    }
-    let key = RedirectedKey { cookie: cookie(context), address, port: port.into(), family };
-    let origin = Redirected {
-        address: call.address,
-        port: call.port().into(),
-        rule: id,
-        is_connected: u32::from(call.operation() == Operation::Connect as u32),
-        reserved: 0,
+    let cookie = cookie(context.cast());
+    let origin = Redirected { address: call.address, port: call.port().into(), rule: id };
+    let is_noted = if call.operation() == Operation::Connect as u32 {
+        CONNECTED.insert(&cookie, &origin, 0)
+    } else {
+        let key = RedirectedKey { cookie, address, port: port.into(), family };
+        REDIRECTED.insert(&key, &origin, 0)
     };
     // What is not known when it comes back would seem to be from a stranger.
-    if REDIRECTED.insert(&key, &origin, 0).is_ok() {
+    if is_noted.is_ok() {
         write(context, its_family, family, address, port);
     }
-    0
+}
+
+/// A socket is closed, or connects where it says.
+#[inline(always)]
+pub fn forget<T>(socket: *mut T) {
+    let cookie = cookie(socket.cast());
+    // There is none of most of them.
+    let _ = CONNECTED.remove(&cookie);
 }
 
 /// Where a rule sends calls over a family.
@@ -73,6 +90,7 @@ pub(super) fn is_there(call: Call, rule: &NetRule) -> bool {
 #[inline(always)]
 pub fn come_back<const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
     let context = ctx.sock_addr;
+    let cookie = cookie(context.cast());
     let (_, port, words) = read(context, FAMILY);
     let (family, words) = if FAMILY != FAMILY_V4 && is_mapped(&words) {
         (FAMILY_V4, [words[3], 0, 0, 0])
@@ -80,18 +98,20 @@ pub fn come_back<const FAMILY: u32>(ctx: &SockAddrContext) -> i32 {
         (FAMILY, words)
     };
     let address = [join(words[0], words[1]), join(words[2], words[3])];
-    let key = RedirectedKey { cookie: cookie(context), address, port: port.into(), family };
-    // SAFETY: the value stays readable while the program runs.
-    if let Some(origin) = unsafe { REDIRECTED.get(&key) } {
+    let key = RedirectedKey { cookie, address, port: port.into(), family };
+    // SAFETY: the values stay readable while the program runs.
+    let origin = unsafe { CONNECTED.get(&cookie).or_else(|| REDIRECTED.get(&key)) };
+    if let Some(origin) = origin {
         write(context, FAMILY, family, origin.address, origin.port as u16);
     }
     ALLOWED
 }
 
+/// Of a context that has a socket, or 0.
 #[inline(always)]
-fn cookie(context: *mut bpf_sock_addr) -> u64 {
+fn cookie(context: *mut c_void) -> u64 {
     // SAFETY: the helper takes the context.
-    unsafe { bpf_get_socket_cookie(context.cast()) }
+    unsafe { bpf_get_socket_cookie(context) }
 }
 
 /// Writes an end of a family into a call of the same, or of IPv6.
@@ -120,28 +140,9 @@ fn write(context: *mut bpf_sock_addr, its: u32, family: u32, address: [u64; 2], 
 
 /// Whether a packet is of a socket that a rule has connected elsewhere, and whose time is over.
 #[inline(always)]
-pub(super) fn is_left(skb: *mut __sk_buff, id: u32, rule: &NetRule, packet: &Packet) -> bool {
-    if packet.has_ports == 0 {
-        return false;
-    }
-    let half = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&packet.remote[at..at + 8]);
-        u64::from_ne_bytes(bytes)
-    };
-    let is_v4 = packet.family == FAMILY_V4;
-    let key = RedirectedKey {
-        // SAFETY: the helper takes the context, and returns 0 for what has no socket, as nothing else has.
-        cookie: unsafe { bpf_get_socket_cookie(skb.cast()) },
-        address: if is_v4 { [half(0) & V4_BYTES, 0] } else { [half(0), half(8)] },
-        port: packet.remote_port.into(),
-        family: packet.family,
-    };
+pub(super) fn is_left(skb: *mut __sk_buff, id: u32, rule: &NetRule) -> bool {
+    let cookie = cookie(skb.cast());
     // SAFETY: the value stays readable while the program runs.
-    let origin = unsafe { REDIRECTED.get(&key) };
-    origin.is_some_and(|origin| origin.rule == id && origin.is_connected != 0)
-        && gate::is_over(&rule.gate)
+    let origin = unsafe { CONNECTED.get(&cookie) };
+    origin.is_some_and(|origin| origin.rule == id) && gate::is_over(&rule.gate)
 }
-
-/// Those of two words that are the first, in memory.
-const V4_BYTES: u64 = u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0]);

@@ -76,7 +76,9 @@ extern "C" fn net_compose(skb: *mut __sk_buff, hook: u32) -> u32 {
         room = if size > MOST { MOST } else { size };
         room = if room > PLAIN { room } else { PLAIN };
     }
-    records::count(question, packet.verdict.responder);
+    if records::count(question, packet.verdict.responder).is_none() {
+        return 0;
+    }
     question.is_cut = 0;
     if packet.verdict.answer & CUT != 0 || HEADER + end + rest(question) > room {
         cut(question);

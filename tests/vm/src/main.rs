@@ -16,6 +16,8 @@ mod call_programs;
 mod call_rules;
 #[path = "../tests/crash.rs"]
 mod crash;
+#[path = "../tests/dns_composed.rs"]
+mod dns_composed;
 #[path = "../tests/dns_delay.rs"]
 mod dns_delay;
 #[path = "../tests/dns_error.rs"]
@@ -121,6 +123,7 @@ fn main() -> Result<ExitCode> {
                 dns_record::trials(),
                 dns_delay::trials(),
                 dns_server::trials(),
+                dns_composed::trials(),
                 dns_fuzz::trials(),
                 dns_programs::all_trials(),
                 call_cells::trials(),

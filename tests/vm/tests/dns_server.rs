@@ -42,8 +42,8 @@ fn other(family: Family) -> IpAddr {
 }
 
 fn to(servers: &[SocketAddr]) -> v1::DnsServer {
-    let to = servers.iter().map(ToString::to_string).collect();
-    v1::DnsServer { to, ..Default::default() }
+    let upstream = servers.iter().map(ToString::to_string).collect();
+    v1::DnsServer { upstream, ..Default::default() }
 }
 
 fn on(stage: &Stage, server: v1::DnsServer) -> v1::Spec {

@@ -22,6 +22,11 @@ pub(super) enum Attach {
     CgroupConnect6 = 11,
     CgroupSendmsg4 = 14,
     CgroupSendmsg6 = 15,
+    CgroupRecvmsg4 = 19,
+    CgroupRecvmsg6 = 20,
+    CgroupGetpeername4 = 29,
+    CgroupGetpeername6 = 30,
+    CgroupSockRelease = 34,
     TcxIngress = 46,
     TcxEgress = 47,
 }

@@ -57,12 +57,12 @@ pub struct Census {
     pub links: usize,
 }
 
-/// How many programs are attached to a cgroup: for what comes in and what goes out, and for connecting, sending
-/// and binding over IPv4 and IPv6.
+/// How many programs are attached to a cgroup: for what comes in and what goes out; for connecting, sending, binding, receiving
+/// and asking for the other end over IPv4 and IPv6; and for closing.
 ///
 /// # Errors
 /// When the cgroup is gone or the kernel does not answer.
-pub fn on_cgroup(dir: &Path) -> Result<[u32; 8]> {
+pub fn on_cgroup(dir: &Path) -> Result<[u32; 13]> {
     let dir = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
     let target = u32::try_from(dir.as_raw_fd())?;
     Ok([
@@ -74,6 +74,11 @@ pub fn on_cgroup(dir: &Path) -> Result<[u32; 8]> {
         attached(target, Attach::CgroupSendmsg6)?,
         attached(target, Attach::CgroupBind4)?,
         attached(target, Attach::CgroupBind6)?,
+        attached(target, Attach::CgroupRecvmsg4)?,
+        attached(target, Attach::CgroupRecvmsg6)?,
+        attached(target, Attach::CgroupGetpeername4)?,
+        attached(target, Attach::CgroupGetpeername6)?,
+        attached(target, Attach::CgroupSockRelease)?,
     ])
 }
 

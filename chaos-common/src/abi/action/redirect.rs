@@ -6,8 +6,8 @@ use super::PARAMETERS;
 /// the call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Redirect {
-    /// In network byte order, in memory.
-    pub v4: u32,
+    /// In network byte order.
+    pub v4: [u8; 4],
     /// In host byte order.
     pub v4_port: u16,
     /// In network byte order.
@@ -21,9 +21,11 @@ impl Redirect {
     #[must_use]
     pub const fn words(self) -> [u64; PARAMETERS] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.v6;
+        let [v4_a, v4_b, v4_c, v4_d] = self.v4;
+        let v4 = u64::from_ne_bytes([v4_a, v4_b, v4_c, v4_d, 0, 0, 0, 0]);
         let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let last = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
-        [self.v4 as u64, self.v4_port as u64, first, last, self.v6_port as u64, 0]
+        [v4, self.v4_port as u64, first, last, self.v6_port as u64, 0]
     }
 
     /// The end over IPv4, in as many words as one of IPv6 has, and its port.

@@ -43,7 +43,7 @@ impl Device {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observed {
     devices: BTreeMap<(usize, String), Device>,
-    cgroups: BTreeMap<String, [u32; 8]>,
+    cgroups: BTreeMap<String, [u32; 13]>,
 }
 
 impl Observed {

@@ -43,7 +43,7 @@ const RECORD: Kind = Kind {
 const SERVER: Kind = Kind {
     name: "server",
     spec: |elsewhere| {
-        v1::DnsServer { to: vec![elsewhere.to_string()], ..Default::default() }.into()
+        v1::DnsServer { upstream: vec![elsewhere.to_string()], ..Default::default() }.into()
     },
 };
 
@@ -138,10 +138,15 @@ fn orphaned(then: fn(&Stage) -> Result<()>) -> Result<()> {
     has(&stage.victim, to, CHOSEN)?;
     daemon.kill()?;
     has(&stage.victim, to, CHOSEN)?;
+    // Whoever is thrown off connects again, also while that is done.
+    let others = (0..20).map(|_| Ok(stage.victim.resolver(to, true)??));
+    let others = others.collect::<Result<Vec<Socket>>>()?;
     then(&stage)?;
     let daemon = stage.daemon()?;
     has(&stage.victim, to, KNOWN)?;
-    is_at_home(&stage.victim, socket)?;
+    for socket in others.into_iter().chain([socket]) {
+        is_at_home(&stage.victim, socket)?;
+    }
     stage.idle(&daemon)?;
     stage.finish(daemon)
 }
