@@ -127,6 +127,7 @@ mod tests {
             ("names: [a], types: [B]", "no type of records"),
             ("names: [a], types: [A, A, A, A, A, A, A, A, A]", "the most is 8"),
             ("names: ['a.*']", "not its first label"),
+            ("names: [a, b], except: [B, a, c]", "except: leaves out every name"),
             ("names: [a], tcp: no", "give pass, refuse, reset, drop, delay"),
             ("names: [a], tcp: delay", "tcp: delay is not what this fault does"),
             ("code: REFUSED", "names"),

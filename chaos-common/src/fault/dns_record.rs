@@ -151,7 +151,7 @@ impl DnsRecord {
             (false, false, true) => DnsAnswer::Truncated,
             (false, false, false) => {
                 let problem = "it is not said with what to answer; give addresses or a cname, or empty, or truncated";
-                return Err(Invalid::new(problem));
+                return Err(Invalid::new(problem).at("addresses"));
             }
             (true, true, _) | (true, _, true) | (_, true, true) => {
                 let problem =
@@ -169,9 +169,16 @@ impl DnsRecord {
                 }
             }
         }
+        if let DnsAnswer::Records { cname: Some(cname), .. } = &answer
+            && questions.names.contains(cname.pattern())
+        {
+            let problem = "is a name that is asked for, and would be its own alias; give another";
+            return Err(Invalid::new(problem).at("cname"));
+        }
         let ttl = ttl.unwrap_or(Wait::NONE);
         if ttl.get() != Duration::from_secs(ttl.get().as_secs()) {
-            let problem = format!("{ttl} is not in whole seconds, as name servers have it");
+            let problem =
+                format!("{ttl} is not in whole seconds, as name servers have it; write it as 30s");
             return Err(Invalid::new(problem).at("ttl"));
         }
         if ttl > Wait::NONE && !matches!(answer, DnsAnswer::Records { .. }) {
@@ -385,6 +392,7 @@ mod tests {
             ("names: [a], empty: true, cname: b", "leave the others out"),
             ("names: [a], addresses: [b]", "no address range"),
             ("names: [a], cname: '*.b'", "many names"),
+            ("names: [b, a], cname: A", "cname: is a name that is asked for"),
             ("names: [a], addresses: [10.0.0.1], ttl: 1500ms", "whole seconds"),
             ("names: [a], empty: true, ttl: 1s", "there are none"),
             (&format!("names: [a], addresses: [{many}]"), "has 65 of IPv4; the most is 64"),

@@ -52,9 +52,8 @@ impl DnsServer {
             (true, true) => Upstream::None,
             (false, false) => Upstream::At(to),
             (true, false) => {
-                let problem =
-                    "give the name server that is asked instead, as `upstream`, or `none`";
-                return Err(Invalid::new(problem));
+                let problem = "give the name server that is asked instead, or none";
+                return Err(Invalid::new(problem).at("upstream"));
             }
             (false, true) => {
                 let problem = "there is another name server, or none; leave one of them out";
@@ -219,7 +218,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for (fields, word) in [
-            ("servers: [10.0.0.1]", "or `none`"),
+            ("servers: [10.0.0.1]", "or none"),
             ("upstream: [10.0.0.1], none: true", "leave one of them out"),
             ("upstream: [10.0.0.1, '::ffff:10.0.0.2']", "two of a family"),
             ("upstream: [a]", "no address of a name server"),

@@ -122,12 +122,18 @@ impl FromStr for DnsPattern {
         if !name.is_ascii() {
             return Err(invalid("is not as name servers are asked for it (xn--…)"));
         }
+        // With a length for each label, and a zero behind it.
+        if name.len() + 2 > NAME_BYTES {
+            return Err(invalid("is longer than the 250 characters that are told apart"));
+        }
+        if name.split('.').any(|label| label.len() > LABEL) {
+            return Err(invalid("has a label of more than 63 characters"));
+        }
         let is_label = |label: &str| {
             let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-            (1..=LABEL).contains(&label.len()) && label.bytes().all(is_letter)
+            !label.is_empty() && label.bytes().all(is_letter)
         };
-        // With a length for each label, and a zero behind it.
-        if !name.split('.').all(is_label) || name.len() + 2 > NAME_BYTES {
+        if !name.split('.').all(is_label) {
             return Err(invalid("is no name"));
         }
         Ok(Self { name, is_below: below.is_some() })
@@ -151,6 +157,12 @@ super::serde_as_text!(DnsPattern, "a name, as api.example.com, *.example.com or 
 pub struct DnsName(DnsPattern);
 
 impl DnsName {
+    /// The pattern of this name alone.
+    #[must_use]
+    pub const fn pattern(&self) -> &DnsPattern {
+        &self.0
+    }
+
     /// As packets have it, with the root's byte.
     #[must_use]
     pub fn wire(&self) -> Vec<u8> {

@@ -27,7 +27,8 @@ impl FromStr for NameServer {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let address = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let address = || bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
         let given = text.parse::<SocketAddr>().or_else(|_| address()).map_err(|_| {
             Invalid::new(format!(
                 "{} is no address of a name server; give one as 10.0.0.2, 10.0.0.2:5353 or [fd00::2]:5353",
@@ -35,7 +36,8 @@ impl FromStr for NameServer {
             ))
         })?;
         let (address, port) = (given.ip().to_canonical(), given.port());
-        if port == 0 || address.is_unspecified() || address.is_multicast() {
+        let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        if port == 0 || address.is_unspecified() || address.is_multicast() || is_broadcast {
             return Err(Invalid::new(format!("{}: nobody listens there", shown(text))));
         }
         if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
@@ -64,6 +66,7 @@ mod tests {
             ("10.0.0.2", "10.0.0.2:53", "10.0.0.2"),
             ("10.0.0.2:5353", "10.0.0.2:5353", "10.0.0.2:5353"),
             ("fd00::2", "[fd00::2]:53", "fd00::2"),
+            ("[fd00::2]", "[fd00::2]:53", "fd00::2"),
             ("[fd00::2]:5353", "[fd00::2]:5353", "[fd00::2]:5353"),
             ("::ffff:10.0.0.2", "10.0.0.2:53", "10.0.0.2"),
         ] {

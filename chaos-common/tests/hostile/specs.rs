@@ -117,7 +117,8 @@ fn asked(tcp: &'static [DnsTcp]) -> impl Strategy<Value = Questions> {
     let kind = (1..=u16::MAX).prop_map(|number| format!("TYPE{number}").parse().unwrap());
     let names = vec(prop_oneof![3 => name(), 1 => Just("**".parse().unwrap())], 1..4);
     let tcp = prop::sample::select(tcp);
-    (names, vec(name(), 0..3), vec(kind, 0..8), tcp).prop_map(|(names, except, types, tcp)| {
+    let except = "[a-z]{1,9}\\.except".prop_map(|text| text.parse().unwrap());
+    (names, vec(except, 0..3), vec(kind, 0..8), tcp).prop_map(|(names, except, types, tcp)| {
         let (servers, ports) = Default::default();
         Questions { names, except, types, servers, ports, tcp }
     })

@@ -7,5 +7,5 @@ pub(super) const DESCRIPTION: &str =
     "end the sockets that are connected elsewhere, at the end of the fault";
 
 pub(super) fn undo(owner: Owner<'_>, kernel: &mut Kernel) -> Result<(), KernelError> {
-    kernel.end_redirected(owner.rule, owner.target)
+    kernel.end_redirected(owner.rule)
 }

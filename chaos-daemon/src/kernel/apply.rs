@@ -314,13 +314,13 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// Ends the sockets of a target that a rule has connected elsewhere and that still are, and forgets what it sent there.
+    /// Ends the sockets that a rule has connected elsewhere and that still are, and forgets what it sent there.
     /// Where the kernel ends none on request they stay connected until whoever has them closes them.
     ///
     /// # Errors
-    /// When the tables cannot be read, or the target not be looked at.
-    pub fn end_redirected(&mut self, rule: RuleId, target: &Cgroup) -> Result<(), KernelError> {
-        self.rules.end_redirected(rule, &self.root, target)
+    /// When the tables cannot be read.
+    pub fn end_redirected(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        self.rules.end_redirected(rule)
     }
 }
 

@@ -84,10 +84,7 @@ pub(super) fn end(cookies: &HashSet<u64>, places: Vec<(u64, OwnedFd)>) {
 }
 
 /// The network namespaces of a target's processes, all opened; none if it is gone.
-pub(super) fn of_target(
-    root: &CgroupRoot,
-    target: &Cgroup,
-) -> Result<Vec<(u64, OwnedFd)>, KernelError> {
+fn of_target(root: &CgroupRoot, target: &Cgroup) -> Result<Vec<(u64, OwnedFd)>, KernelError> {
     let places = target::network_namespaces(root, &target.path, &|_| false)
         .map_err(failed("find the network namespaces of the processes in", target))?;
     Ok(places.into_iter().filter_map(|place| Some((place.inode, place.handle?))).collect())

@@ -11,7 +11,7 @@ use super::{
     object::{Object, pin_name},
     tables::{at, gone, typed},
 };
-use crate::target::{self, Cgroup, CgroupRoot};
+use crate::target;
 
 const SENT: &str = "REDIRECTED";
 const CONNECTED: &str = "CONNECTED";
@@ -30,27 +30,19 @@ impl Redirects {
         Ok(Self { sent, connected: Connected(typed(object.take_map(CONNECTED)?)?) })
     }
 
-    /// Ends the sockets of a target that a rule has connected elsewhere, and forgets what it sent there.
-    pub(super) fn end(
-        &mut self,
-        rule: RuleId,
-        root: &CgroupRoot,
-        target: &Cgroup,
-    ) -> Result<(), KernelError> {
-        let connected = self.connected.of(|id| id == rule)?;
-        if !connected.is_empty() {
-            connections::end(&connected, connections::of_target(root, target)?);
-        }
-        self.forget(|id| id == rule)
+    /// Ends the sockets that a rule has connected elsewhere, wherever they are by now, and forgets what it sent there.
+    pub(super) fn end(&mut self, rule: RuleId) -> Result<(), KernelError> {
+        self.end_of(|id| id == rule)
     }
 
-    /// The same of rules that nobody has, wherever the sockets are.
+    /// The same of rules that nobody has.
     pub(super) fn sweep(&mut self, is_owned: impl Fn(RuleId) -> bool) -> Result<(), KernelError> {
-        let connected = self.connected.of(|id| !is_owned(id))?;
-        if !connected.is_empty() {
-            connections::end(&connected, target::all_network_namespaces());
-        }
-        self.forget(|id| !is_owned(id))
+        self.end_of(|id| !is_owned(id))
+    }
+
+    fn end_of(&mut self, is_meant: impl Fn(RuleId) -> bool) -> Result<(), KernelError> {
+        end_sockets(&self.connected.of(&is_meant)?);
+        self.forget(is_meant)
     }
 
     fn forget(&mut self, is_meant: impl Fn(RuleId) -> bool) -> Result<(), KernelError> {
@@ -85,11 +77,16 @@ impl Connected {
     /// Ends all of them, wherever they are. Nobody may connect others there any more.
     pub(super) fn end(&self) {
         match self.of(|_| true) {
-            Ok(connected) if connected.is_empty() => {}
-            Ok(connected) => connections::end(&connected, target::all_network_namespaces()),
+            Ok(connected) => end_sockets(&connected),
             Err(error) => {
                 tracing::warn!(%error, "sockets may stay connected elsewhere until they are closed");
             }
         }
+    }
+}
+
+fn end_sockets(cookies: &HashSet<u64>) {
+    if !cookies.is_empty() {
+        connections::end(cookies, target::all_network_namespaces());
     }
 }

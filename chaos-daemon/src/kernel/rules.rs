@@ -12,7 +12,7 @@ use super::{
     rule_spec::{Beside, RuleSpec},
     tables::{at, gone, strangers, typed},
 };
-use crate::target::{Cgroup, CgroupRoot};
+use crate::target::Cgroup;
 
 pub(super) struct Rules {
     ledger: Ledger<NetRule>,
@@ -108,13 +108,8 @@ impl Rules {
     }
 
     /// Ends what a rule has connected elsewhere; the rule may be gone.
-    pub(super) fn end_redirected(
-        &mut self,
-        id: RuleId,
-        root: &CgroupRoot,
-        target: &Cgroup,
-    ) -> Result<(), KernelError> {
-        self.redirects.end(id, root, target)
+    pub(super) fn end_redirected(&mut self, id: RuleId) -> Result<(), KernelError> {
+        self.redirects.end(id)
     }
 
     pub(super) fn stats(&self, id: RuleId) -> Option<RuleStats> {

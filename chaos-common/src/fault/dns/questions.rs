@@ -1,6 +1,9 @@
 //! Which questions to name servers.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use crate::{
     abi::{Asks, MAX_QUESTION_TYPES, Name, PREFIX_EXCEPT, PREFIX_INCLUDE, QuestionFilter},
@@ -47,6 +50,11 @@ impl Questions {
                 let problem = format!("has {} patterns; the most is {MOST}", patterns.len());
                 return Err(Invalid::new(problem).at(field));
             }
+        }
+        let except: HashSet<&DnsPattern> = self.except.iter().collect();
+        if self.names.iter().all(|name| except.contains(name)) {
+            let problem = "leaves out every name that is meant; leave some of them in";
+            return Err(Invalid::new(problem).at("except"));
         }
         if self.types.len() > MAX_QUESTION_TYPES {
             let problem =
