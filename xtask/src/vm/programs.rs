@@ -1,5 +1,6 @@
 //! Programs of other people that tests take for victims, as Debian ships them: a disk for the VMs, made once.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,15 +35,18 @@ const PACKAGES: &[&str] = &[
     "websocketd",
 ];
 
-/// Names a disk after what is on it: with other packages it is another one.
-fn name() -> String {
-    format!("{}-{}.ext4", SUITE.name(), PACKAGES.join("-"))
+/// Names a disk after what is on it: with other packages it is another one. Where a later toolchain hashes in another
+/// way, it is made anew.
+fn name(packages: &[&str]) -> String {
+    let mut hasher = DefaultHasher::new();
+    packages.hash(&mut hasher);
+    format!("{}-{}-packages-{:016x}.ext4", SUITE.name(), packages.len(), hasher.finish())
 }
 
 /// The disk's image, from the cache; it is made if it is not there.
 pub(crate) fn disk() -> Result<PathBuf> {
     let folder = cache::folder("programs")?;
-    let image = folder.join(name());
+    let image = folder.join(name(PACKAGES));
     if !image.exists() {
         let _lock = cache::lock()?;
         // Another process may have made it while this one waited.
@@ -90,4 +94,25 @@ fn remove_others(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PACKAGES, name};
+
+    #[test]
+    fn other_packages_are_another_disk() {
+        let (last, others) = PACKAGES.split_last().expect("there are packages");
+        let changed = [others, &["another"]].concat();
+        assert_ne!(name(PACKAGES), name(&changed), "another one for {last}");
+        assert_ne!(name(PACKAGES), name(others));
+        assert_eq!(name(PACKAGES), name(&[others, &[*last]].concat()));
+    }
+
+    /// File systems take names of 255 bytes.
+    #[test]
+    fn a_name_is_short_however_many_packages_there_are() {
+        let many = name(&["a-package-of-many-letters"; 100]);
+        assert!(many.starts_with("trixie-100-packages-") && many.len() < 64, "{many}");
+    }
 }
