@@ -1,4 +1,4 @@
-//! `dns error` against whatever may be in a packet: no question goes wrong, and nothing else is touched.
+//! `dns error` and `dns record` against whatever may be in a packet: no question goes wrong, and nothing else is touched.
 
 #[path = "dns_fuzz/corpus.rs"]
 mod corpus;
@@ -6,6 +6,10 @@ mod corpus;
 mod frame;
 #[path = "dns_fuzz/oracle.rs"]
 mod oracle;
+#[path = "dns_fuzz/payload.rs"]
+mod payload;
+#[path = "dns_fuzz/records.rs"]
+mod records;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +23,8 @@ use chaos_common::proto::v1::{self, Direction, Protocol};
 
 use self::{
     corpus::{LONGEST, Random},
-    oracle::{Became, Expected, Rule, Verdict},
+    oracle::{Became, Expected, Rule, Says, Verdict},
+    records::Records,
 };
 use crate::{
     harness::{Client, Daemon, Network, Stage, active, balanced, net, tests},
@@ -34,16 +39,51 @@ tests![
 ];
 
 /// In the order in which they are asked: those that lose packets are first.
-const RULES: [Rule; 3] = [
-    Rule { names: &["silent.test"], except: &[], types: &[], code: None },
-    Rule {
-        names: &["a.example", "example", "*.x", LONGEST],
-        except: &["no.x", "*.deep.x"],
-        types: &[],
-        code: Some(3),
-    },
-    Rule { names: &["**"], except: &["*.example", "b"], types: &[16, 65], code: Some(5) },
-];
+fn rules() -> Vec<Rule> {
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    let both = ["198.51.100.1", "198.51.100.2", "203.0.113.0/24", "2001:db8::1", "2001:db8:7::/48"];
+    let v4 = (1..=28).map(|last| format!("198.51.100.{last}"));
+    let v6 = (1..=40).map(|last| format!("2001:db8::{last}"));
+    vec![
+        Rule { names: &["silent.test"], except: &[], types: &[], says: Says::Nothing },
+        Rule {
+            names: &["a.example", "example", "*.x", LONGEST],
+            except: &["no.x", "*.deep.x"],
+            types: &[],
+            says: Says::Code(3),
+        },
+        Rule {
+            names: &["rec.test", "*.rec.test"],
+            except: &["no.rec.test"],
+            types: &[],
+            says: Says::Records(Records { addresses: texts(&both), cname: None, ttl: 75 }),
+        },
+        Rule {
+            names: &["*.c"],
+            except: &[],
+            types: &[],
+            says: Says::Records(Records {
+                addresses: texts(&["192.0.2.1", "2001:db8:9::/64"]),
+                // Of odd length, also as labels.
+                cname: Some("edge.of"),
+                ttl: 0,
+            }),
+        },
+        // With a name of about 50 bytes those of IPv4 fill 512, and with one of about 90 those of IPv6 fill 1232.
+        Rule {
+            names: &["many", "*.many"],
+            except: &[],
+            types: &[],
+            says: Says::Records(Records {
+                addresses: v4.chain(v6).collect(),
+                cname: None,
+                ttl: 3600,
+            }),
+        },
+        Rule { names: &["**"], except: &["*.example", "b"], types: &[16, 65], says: Says::Code(5) },
+    ]
+}
+
 /// Frames that an agent is given at once.
 const BATCH: usize = 500;
 /// The kernel is told to redirect (`TC_ACT_REDIRECT`), and to ask the next.
@@ -52,8 +92,8 @@ const NEXT: i32 = -1;
 /// The loopback's, in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// Makes the faults of [`RULES`].
-fn inject(client: &Client, stage: &Stage) -> Result<Vec<String>> {
+/// Makes the faults of these rules.
+fn inject(client: &Client, stage: &Stage, rules: &[Rule]) -> Result<Vec<String>> {
     let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
     let one = |rule: &Rule| {
         let questions = v1::DnsQuestions {
@@ -62,20 +102,24 @@ fn inject(client: &Client, stage: &Stage) -> Result<Vec<String>> {
             types: rule.types.iter().map(|kind| format!("TYPE{kind}")).collect(),
             ..Default::default()
         };
-        let code = match rule.code {
-            None => "timeout",
-            Some(3) => "NXDOMAIN",
-            Some(5) => "REFUSED",
-            Some(other) => bail!("{other} has no name here"),
+        let error = |questions, code: &str| v1::DnsError {
+            questions: Some(questions),
+            code: code.into(),
+            ..Default::default()
         };
-        let error =
-            v1::DnsError { questions: Some(questions), code: code.into(), ..Default::default() };
-        let fault = Network::from(error).lasting(Duration::from_secs(600));
+        let fault = match &rule.says {
+            Says::Nothing => Network::from(error(questions, "timeout")),
+            Says::Code(3) => error(questions, "NXDOMAIN").into(),
+            Says::Code(5) => error(questions, "REFUSED").into(),
+            Says::Code(other) => bail!("{other} has no name here"),
+            Says::Records(records) => records.fault(questions).into(),
+        };
+        let fault = fault.lasting(Duration::from_secs(600));
         let injection = client.inject(fault.on(&stage.target))?;
         active(&injection)?;
         Ok(injection.id)
     };
-    RULES.iter().map(one).collect()
+    rules.iter().map(one).collect()
 }
 
 /// A program of the daemon's, by either of the two names that it may have.
@@ -99,7 +143,7 @@ impl Frames {
         let families = net::families();
         let mut all = Vec::new();
         for family in &families {
-            let made = [corpus::plain(*family), corpus::changed(*family)];
+            let made = [corpus::plain(*family), corpus::large(*family), corpus::changed(*family)];
             all.extend(made.iter().flatten().map(frame::Frame::bytes));
             all.extend(corpus::headers_changed(*family));
         }
@@ -108,14 +152,18 @@ impl Frames {
     }
 
     /// Fails where something became of a frame that should not have. `run` says what becomes of several.
-    fn check(&self, run: impl Fn(Vec<Vec<u8>>) -> Result<Vec<Became>>) -> Result<()> {
+    fn check(
+        &self,
+        rules: &[Rule],
+        run: impl Fn(Vec<Vec<u8>>) -> Result<Vec<Became>>,
+    ) -> Result<()> {
         let (mut tally, mut wrong) = (BTreeMap::<_, usize>::new(), Vec::new());
         for batch in self.all.chunks(BATCH) {
             let became = run(batch.to_vec())?;
             ensure!(became.len() == batch.len(), "{} of {} are told", became.len(), batch.len());
             for (frame, became) in batch.iter().zip(became) {
-                let expected = Expected::of(frame, &RULES)?;
-                *tally.entry(expected.verdict()).or_default() += 1;
+                let expected = Expected::of(frame, rules)?;
+                *tally.entry(expected.verdict()?).or_default() += 1;
                 if let Err(error) = expected.check(frame, &became) {
                     wrong.push(format!("{}: {error:#}; {expected:x?}", hex(frame)));
                 }
@@ -124,7 +172,13 @@ impl Frames {
         let first = wrong.iter().take(5).fold(String::new(), |list, one| list + "\n" + one);
         let count = wrong.len();
         ensure!(count == 0, "CHAOS_FUZZ_SEED={}: {count} frames go wrong:{first}", self.seed);
-        let enough = [(Verdict::Passes, 2000), (Verdict::Answered, 500), (Verdict::Lost, 20)];
+        let enough = [
+            (Verdict::Passes, 2000),
+            (Verdict::Answered, 500),
+            (Verdict::WithRecords, 400),
+            (Verdict::CutShort, 100),
+            (Verdict::Lost, 20),
+        ];
         for (verdict, least) in enough {
             let count = tally.get(&verdict).copied().unwrap_or_default();
             ensure!(count >= least, "too few frames are {verdict:?}: {tally:?}");
@@ -154,7 +208,8 @@ fn tried(interface: u32, tried: Tried) -> Result<Became> {
 fn programs_are_tried_with_anything() -> Result<()> {
     let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
-    let faults = inject(&client, &stage)?;
+    let rules = rules();
+    let faults = inject(&client, &stage, &rules)?;
     let program = program(&daemon, "net_out")?;
     let wire = stage.net.near.netlink().index("near0")?;
     for interface in [wire, LOOPBACK] {
@@ -164,7 +219,7 @@ fn programs_are_tried_with_anything() -> Result<()> {
         };
         let first = run(vec![corpus::last()])?;
         ensure!(!matches!(first[..], [Became::Untouched]), "a plain question is not met");
-        Frames::new(5000)?.check(run)?;
+        Frames::new(5000)?.check(&rules, run)?;
     }
     for id in &faults {
         balanced(&client.recover(id)?)?;
@@ -202,8 +257,9 @@ fn sent(
     became: impl Fn(&[u8], &Seen) -> Result<Became>,
 ) -> Result<()> {
     let client = daemon.client()?;
-    let faults = inject(&client, &stage)?;
-    Frames::new(2000)?.check(|frames| {
+    let rules = rules();
+    let faults = inject(&client, &stage, &rules)?;
+    Frames::new(2000)?.check(&rules, |frames| {
         let seen = stage.victim.transmit(interface, frames.clone(), corpus::last())?;
         frames.iter().zip(&seen).map(|(frame, seen)| became(frame, seen)).collect()
     })?;
@@ -221,7 +277,7 @@ fn what_arrives_is_left_as_it_is() -> Result<()> {
     let reject = Network::from(v1::NetworkReject::default());
     let reject = reject.direction(Direction::In).protocol(Protocol::Udp).remote(&["192.0.2.99"]);
     client.inject(reject.on(&stage.target))?;
-    inject(&client, &stage)?;
+    inject(&client, &stage, &rules())?;
     // They are looked up by their receiver.
     for family in net::families() {
         stage.victim.udp_with(SocketAddr::new(net::any(family), 53), UdpOptions::default())?;

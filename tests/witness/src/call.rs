@@ -246,7 +246,7 @@ pub(super) fn name(program: BorrowedFd<'_>) -> Result<[u8; 16]> {
 /// leaves it, then.
 pub(super) fn run(program: BorrowedFd<'_>, interface: u32, packet: &mut Vec<u8>) -> Result<i32> {
     /// As much as a program may add.
-    const ROOM: usize = 512;
+    const ROOM: usize = 2048;
     let context = Context { ifindex: interface, ..Context::default() };
     let given = packet.clone();
     packet.resize(given.len() + ROOM, 0);

@@ -4,7 +4,9 @@ use super::frame::{Frame, message};
 use crate::harness::Family;
 
 const A: u16 = 1;
+const CNAME: u16 = 5;
 const TXT: u16 = 16;
+const AAAA: u16 = 28;
 /// What bytes are set to: what names are made of (ends, lengths, pointers), and what is next to that.
 const BYTES: [u8; 10] = [0, 1, 2, 7, b'A', 63, 64, 0x80, 0xc0, 0xff];
 /// A cookie.
@@ -37,6 +39,14 @@ fn names() -> Vec<Vec<Vec<u8>>> {
         "other",
         "b",
         "xn--mnchen-3ya.x",
+        "rec.test",
+        "A.Rec.tEst",
+        "no.rec.test",
+        "ab.no.rec.test",
+        "a.c",
+        "aB.C",
+        "c",
+        "many",
         LONGEST,
     ];
     let split = |text: &str| text.split('.').map(|label| label.as_bytes().to_vec()).collect();
@@ -86,7 +96,7 @@ pub(super) fn last() -> Vec<u8> {
 pub(super) fn plain(family: Family) -> Vec<Frame> {
     let mut frames = Vec::new();
     for name in names() {
-        for kind in [A, 2, TXT, 28, 65, 255] {
+        for kind in [A, CNAME, TXT, AAAA, 65, 255] {
             for options in [None, Some(&[][..]), Some(COOKIE)] {
                 frames.push(Frame::new(family, asked(&name, kind, options)));
             }
@@ -95,11 +105,40 @@ pub(super) fn plain(family: Family) -> Vec<Frame> {
     frames
 }
 
+/// Questions for many records, for which there is just enough room, or one byte too little.
+pub(super) fn large(family: Family) -> Vec<Frame> {
+    let many = |first: &[usize]| {
+        let first = first.iter().map(|length| vec![b'm'; *length]);
+        first.chain([b"many".to_vec()]).collect::<Vec<_>>()
+    };
+    let mut frames = Vec::new();
+    for first in [&[29][..], &[30], &[31], &[41], &[42], &[40, 36], &[40, 37], &[40, 38]] {
+        let name = many(first);
+        for kind in [A, AAAA] {
+            frames.push(Frame::new(family, asked(&name, kind, None)));
+            for size in [0, 511, 512, 513, 1231, 1232, 1233, 4096, u16::MAX] {
+                let mut message = asked(&name, kind, Some(&[]));
+                set_size(&mut message, &[], size);
+                frames.push(Frame::new(family, message));
+            }
+        }
+    }
+    frames
+}
+
+/// How large a response is welcome, in a question that ends in options.
+fn set_size(message: &mut [u8], options: &[u8], size: u16) {
+    let at = message.len() - options.len() - 8;
+    message[at..at + 2].copy_from_slice(&size.to_be_bytes());
+}
+
 /// Every small change of some of them.
 pub(super) fn changed(family: Family) -> Vec<Frame> {
     let mut frames = Vec::new();
     for options in [None, Some(&[][..]), Some(COOKIE)] {
-        for (name, kind) in [(&[&b"a"[..], b"example"][..], A), (&[b"b", b"x"], TXT)] {
+        for (name, kind) in
+            [(&[&b"a"[..], b"example"][..], A), (&[b"b", b"x"], TXT), (&[b"many"], AAAA)]
+        {
             let frame = Frame::new(family, message(name, kind, options));
             bytes(&frame, &mut frames);
             counts(&frame, &mut frames);
@@ -285,8 +324,11 @@ fn one(random: &mut Random, families: &[Family], known: &[Vec<Vec<u8>>]) -> Vec<
     let options = random.bytes(40);
     let options = random.of(&[None, Some(&[][..]), Some(COOKIE), Some(&options)]);
     let kind =
-        if random.is_one_in(4) { random.next() as u16 } else { random.of(&[A, TXT, 28, 65]) };
+        if random.is_one_in(4) { random.next() as u16 } else { random.of(&[A, TXT, AAAA, 65]) };
     let mut message = asked(&random.name(known), kind, options);
+    if let Some(options) = options.filter(|_| random.is_one_in(3)) {
+        set_size(&mut message, options, random.below(1500) as u16);
+    }
     message[..2].copy_from_slice(&(random.next() as u16).to_be_bytes());
     if random.is_one_in(3) {
         message[2] = random.byte() & 7;

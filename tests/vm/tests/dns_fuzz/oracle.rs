@@ -1,4 +1,5 @@
-//! What should become of a frame: by RFC 768, 791, 1035, 6891 and 8200, and by what the page of `dns error` says.
+//! What should become of a frame: by RFC 768, 791, 1035, 6891 and 8200, and by what the pages of `dns error` and `dns
+//! record` say.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::{
@@ -6,7 +7,11 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder},
 };
 
-use super::frame::{checksum, udp_checksum};
+use super::{
+    frame::{checksum, udp_checksum},
+    payload::{Payload, word},
+    records::Records,
+};
 
 /// One of the faults that are there.
 pub(super) struct Rule {
@@ -14,8 +19,16 @@ pub(super) struct Rule {
     pub(super) except: &'static [&'static str],
     /// None is all.
     pub(super) types: &'static [u16],
-    /// `None` is no answer at all.
-    pub(super) code: Option<u16>,
+    pub(super) says: Says,
+}
+
+/// What a fault says to a question.
+#[derive(Debug)]
+pub(super) enum Says {
+    /// No answer at all.
+    Nothing,
+    Code(u16),
+    Records(Records),
 }
 
 /// What became of a frame.
@@ -32,10 +45,10 @@ pub(super) enum Became {
 
 /// What may become of a frame.
 #[derive(Debug)]
-pub(super) struct Expected {
+pub(super) struct Expected<'a> {
     passes: bool,
     is_lost: bool,
-    answer: Option<Answer>,
+    answer: Option<Answer<'a>>,
 }
 
 /// What is expected, shortly.
@@ -44,14 +57,17 @@ pub(super) enum Verdict {
     Passes,
     Lost,
     Answered,
+    WithRecords,
+    /// Of more records than there is room for.
+    CutShort,
     /// Nobody says what is right; but nobody may get garbage.
     Odd,
 }
 
 /// An answer to a question.
 #[derive(Debug)]
-struct Answer {
-    code: u16,
+struct Answer<'a> {
+    says: &'a Says,
     question: Question,
 }
 
@@ -71,59 +87,37 @@ struct Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Options {
     None,
-    Some {
-        size: u16,
-        wants_dnssec: bool,
-    },
-    /// Of a version that does not exist.
-    Odd,
+    Some { size: u16, wants_dnssec: bool },
 }
 
-/// What there is below IP and UDP.
-struct Payload<'a> {
-    /// As far as all lengths let it go.
-    message: &'a [u8],
-    /// Up to the end of the frame.
-    there: &'a [u8],
-    /// The headers are such as hosts send.
-    is_regular: bool,
-    /// One can answer it in its place.
-    has_answer: bool,
-}
+const UNTOUCHED: Expected<'_> = Expected { passes: true, is_lost: false, answer: None };
 
-const UNTOUCHED: Expected = Expected { passes: true, is_lost: false, answer: None };
-
-impl Expected {
-    pub(super) fn of(frame: &[u8], rules: &[Rule]) -> Result<Self> {
+impl<'a> Expected<'a> {
+    pub(super) fn of(frame: &[u8], rules: &'a [Rule]) -> Result<Self> {
         let Some(payload) = Payload::of(frame) else { return Ok(UNTOUCHED) };
         if !payload.is_regular {
             let question = Question::read(payload.there, Options::read_some);
-            let code = question.as_ref().and_then(|question| question.meant(rules));
-            let answer =
-                question.zip(code.flatten()).map(|(question, code)| Answer { code, question });
+            let answer = question.and_then(|question| question.answer(rules));
+            let answer = answer.filter(Answer::is_one);
             return Ok(Self { passes: true, is_lost: true, answer });
         }
         let Some(question) = Question::read(payload.message, Options::read) else {
             return Ok(UNTOUCHED);
         };
         question.is_read_by_others(payload.message)?;
-        let Some(code) = question.meant(rules) else { return Ok(UNTOUCHED) };
-        let is_plain = !question.has_rest && question.options != Options::Odd;
-        let code = code.filter(|_| payload.has_answer);
-        Ok(Self {
-            passes: !is_plain,
-            is_lost: code.is_none(),
-            answer: code.map(|code| Answer { code, question }),
-        })
+        let passes = question.has_rest;
+        let Some(answer) = question.answer(rules) else { return Ok(UNTOUCHED) };
+        let answer = Some(answer).filter(|answer| payload.has_answer && answer.is_one());
+        Ok(Self { passes, is_lost: answer.is_none(), answer })
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
-        match (self.passes, self.is_lost, self.answer.is_some()) {
-            (true, false, false) => Verdict::Passes,
-            (false, true, false) => Verdict::Lost,
-            (false, false, true) => Verdict::Answered,
+    pub(super) fn verdict(&self) -> Result<Verdict> {
+        Ok(match (self.passes, self.is_lost, &self.answer) {
+            (true, false, None) => Verdict::Passes,
+            (false, true, None) => Verdict::Lost,
+            (false, false, Some(answer)) => answer.verdict()?,
             _ => Verdict::Odd,
-        }
+        })
     }
 
     /// # Errors
@@ -142,87 +136,6 @@ impl Expected {
             }
         }
         Ok(())
-    }
-}
-
-impl<'a> Payload<'a> {
-    /// `None` for what is no question, whatever is in it.
-    fn of(frame: &'a [u8]) -> Option<Self> {
-        let to_many = frame[0] & 1 != 0;
-        let (ethertype, packet) = (frame.get(12..14)?, frame.get(14..)?);
-        let mut ip = match ethertype {
-            [0x08, 0x00] => Ip::v4(packet)?,
-            [0x86, 0xdd] => Ip::v6(packet)?,
-            _ => return None,
-        };
-        ip.has_answer &= !to_many;
-        let there = packet.get(ip.header..)?;
-        let end = packet.len().min(ip.end).max(ip.header);
-        let datagram = &packet[ip.header..end];
-        if word(there, 2)? != 53 {
-            return None;
-        }
-        let length = there.get(4..6).map(|_| usize::from(word(there, 4).unwrap_or(0)))?;
-        let is_regular = ip.is_regular && length >= 8 && length <= datagram.len();
-        let message = if is_regular { &datagram[8..length] } else { &[][..] };
-        let there = there.get(8..)?;
-        Some(Self { message, there, is_regular, has_answer: ip.has_answer })
-    }
-}
-
-/// What matters of the header of IP.
-struct Ip {
-    header: usize,
-    /// Where it says that it ends.
-    end: usize,
-    is_regular: bool,
-    has_answer: bool,
-}
-
-impl Ip {
-    fn v4(packet: &[u8]) -> Option<Self> {
-        const MORE_FRAGMENTS: u16 = 0x2000;
-        const OFFSET: u16 = 0x1fff;
-        let header: &[u8; 20] = packet.first_chunk()?;
-        let (words, end) = (usize::from(header[0] & 0xf), usize::from(word(header, 2)?));
-        let fragment = word(header, 6)?;
-        if header[9] != 17 || fragment & OFFSET != 0 {
-            return None;
-        }
-        let is_regular =
-            header[0] >> 4 == 4 && words >= 5 && end >= words * 4 && end <= packet.len();
-        let has_answer = words == 5 && fragment & MORE_FRAGMENTS == 0 && header[16] < 224;
-        Some(Self { header: words * 4, end, is_regular, has_answer })
-    }
-
-    fn v6(packet: &[u8]) -> Option<Self> {
-        let header: &[u8; 40] = packet.first_chunk()?;
-        let end = 40 + usize::from(word(header, 4)?);
-        // Nothing, or more than 64 KiB.
-        let is_regular = header[0] >> 4 == 6 && end > 40 && end <= packet.len();
-        let (mut at, mut next) = (40, header[6]);
-        while let 0 | 43 | 44 | 51 | 60 = next {
-            let extension = packet.get(at..at + 4)?;
-            if next == 44 && word(extension, 2)? & 0xfff8 != 0 {
-                return None;
-            }
-            at += match next {
-                44 => 8,
-                51 => (usize::from(extension[1]) + 2) * 4,
-                _ => (usize::from(extension[1]) + 1) * 8,
-            };
-            next = extension[0];
-        }
-        if next != 17 {
-            return None;
-        }
-        // With more than a few nobody looks for the end of them.
-        Some(Self {
-            header: at,
-            end,
-            is_regular: is_regular && end >= at && at <= 40 + 6 * 8,
-            has_answer: at == 40 && header[24] != 0xff,
-        })
     }
 }
 
@@ -261,15 +174,16 @@ impl Question {
         Some(Self { header, text, labels, kind, options, has_rest: !behind.is_empty() })
     }
 
-    /// The code of the rule that is about it; `None` in that is no answer.
-    fn meant(&self, rules: &[Rule]) -> Option<Option<u16>> {
+    /// What the rule says that is about it.
+    fn answer(self, rules: &[Rule]) -> Option<Answer<'_>> {
         let best =
             |patterns: &[&str]| patterns.iter().filter_map(|one| fits(one, &self.labels)).max();
         let is_about = |rule: &&Rule| {
             (rule.types.is_empty() || rule.types.contains(&self.kind))
                 && best(rule.names) > best(rule.except)
         };
-        rules.iter().find(is_about).map(|rule| rule.code)
+        let says = &rules.iter().find(is_about)?.says;
+        Some(Answer { says, question: self })
     }
 
     /// Others take it for the same question.
@@ -308,15 +222,48 @@ impl Options {
     /// The same of options that need not be whole.
     fn read_some(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (fixed, rest) = bytes.split_at_checked(11)?;
-        if fixed[0] != 0 || word(fixed, 1)? != 41 {
+        // There is no version but 0.
+        if fixed[0] != 0 || word(fixed, 1)? != 41 || fixed[6] != 0 {
             return None;
         }
-        let some = Self::Some { size: word(fixed, 3)?, wants_dnssec: fixed[7] & 0x80 != 0 };
-        Some((if fixed[6] == 0 { some } else { Self::Odd }, rest))
+        Some((Self::Some { size: word(fixed, 3)?, wants_dnssec: fixed[7] & 0x80 != 0 }, rest))
     }
 }
 
-impl Answer {
+impl Answer<'_> {
+    fn is_one(&self) -> bool {
+        !matches!(self.says, Says::Nothing)
+    }
+
+    fn verdict(&self) -> Result<Verdict> {
+        Ok(match self.says {
+            Says::Nothing => Verdict::Lost,
+            Says::Code(_) => Verdict::Answered,
+            Says::Records(_) if self.is_cut()? => Verdict::CutShort,
+            Says::Records(_) => Verdict::WithRecords,
+        })
+    }
+
+    /// How many bytes it has before its records, and behind.
+    fn frame_bytes(&self) -> usize {
+        12 + self.question.text.len() + if self.question.options == Options::None { 0 } else { 11 }
+    }
+
+    /// Bytes of its records if there is room for them: as RFC 1035, 4.2.1, and RFC 6891, 6.2.3, have it, but no more than fits
+    /// into one packet everywhere.
+    fn record_bytes(&self) -> Result<usize> {
+        let Says::Records(records) = self.says else { return Ok(0) };
+        records.bytes(self.question.kind)
+    }
+
+    fn is_cut(&self) -> Result<bool> {
+        let room = match self.question.options {
+            Options::None => 512,
+            Options::Some { size, .. } => usize::from(size).clamp(512, 1232),
+        };
+        Ok(self.frame_bytes() + self.record_bytes()? > room)
+    }
+
     fn is(&self, frame: &[u8], answer: &[u8]) -> Result<()> {
         let link = [&frame[6..12], &frame[..6], &frame[12..14]].concat();
         ensure!(answer.starts_with(&link), "the link header is wrong");
@@ -355,25 +302,41 @@ impl Answer {
         let message = Message::read(&mut decoder).context("it is no message")?;
         ensure!(decoder.is_empty(), "there is something behind it");
         let told = &message.metadata;
+        let (code, records) = match self.says {
+            Says::Nothing => bail!("nothing was to be said"),
+            Says::Code(code) => (*code, None),
+            Says::Records(records) => (0, Some(records)),
+        };
         ensure!(
             told.message_type == MessageType::Response
                 && told.op_code == OpCode::Query
-                && u16::from(told.response_code) == self.code,
+                && u16::from(told.response_code) == code,
             "{told:?}"
         );
-        ensure!(!told.authoritative && !told.truncation && !told.authentic_data, "{told:?}");
+        ensure!(!told.authoritative && !told.authentic_data, "{told:?}");
+        let is_cut = self.is_cut()?;
+        ensure!(told.truncation == is_cut, "{told:?}");
         ensure!(told.recursion_available, "{told:?}");
         ensure!(told.recursion_desired == (header[2] & 1 != 0), "{told:?}");
         ensure!(told.checking_disabled == (header[3] & 0x10 != 0), "{told:?}");
         // Of the reserved bits.
         ensure!(bytes[3] & 0x40 == 0, "a bit that nobody uses");
         ensure!(message.queries.len() == 1, "not one question");
-        let records = [&message.answers, &message.authorities, &message.additionals];
-        ensure!(records.iter().all(|records| records.is_empty()), "records");
+        ensure!(message.authorities.is_empty() && message.additionals.is_empty(), "more records");
+        match records.filter(|_| !is_cut) {
+            None => {
+                ensure!(message.answers.is_empty(), "records");
+                ensure!(bytes.len() == self.frame_bytes(), "{} bytes", bytes.len());
+            }
+            Some(records) => {
+                records.are(&message.answers, message.queries[0].name(), self.question.kind)?;
+                let wanted = self.frame_bytes() + self.record_bytes()?;
+                ensure!(bytes.len() == wanted, "{} bytes, not {wanted}", bytes.len());
+            }
+        }
         ensure!(message.signature.is_none(), "signed");
         match options {
             Options::None => ensure!(message.edns.is_none(), "options nobody asked for"),
-            Options::Odd => {}
             Options::Some { size, wants_dnssec } => {
                 let edns = message.edns.as_ref().context("no options")?;
                 ensure!(edns.version() == 0 && edns.rcode_high() == 0, "{edns:?}");
@@ -391,8 +354,4 @@ fn edns_of(size: u16) -> Edns {
     let mut edns = Edns::new();
     edns.set_max_payload(size);
     edns
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
