@@ -3,12 +3,18 @@
 
 #[path = "dns_programs/clients.rs"]
 mod clients;
+#[path = "dns_programs/delays.rs"]
+mod delays;
 #[path = "dns_programs/dig.rs"]
 mod dig;
 #[path = "dns_programs/names.rs"]
 mod names;
+#[path = "dns_programs/records.rs"]
+mod records;
 #[path = "dns_programs/resolvers.rs"]
 mod resolvers;
+#[path = "dns_programs/servers.rs"]
+mod servers;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -23,7 +29,15 @@ use self::{
 use crate::harness::tests;
 
 pub(crate) fn all_trials() -> Vec<Trial> {
-    [trials(), dig::trials(), resolvers::trials()].into_iter().flatten().collect()
+    let parts = [
+        trials(),
+        dig::trials(),
+        records::trials(),
+        delays::trials(),
+        servers::trials(),
+        resolvers::trials(),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 tests![
@@ -75,7 +89,7 @@ fn the_next_server_is_asked_after_a_silence() -> Result<()> {
     let _given = resolv_conf(&[FIRST, SECOND], OPTIONS)?;
     let looks = names.all(NAME, &ADDRESSES)?;
     let looks: Vec<&Look<'_>> = looks.iter().collect();
-    let questions: u64 = Program::ALL.into_iter().map(Program::questions).sum();
+    let questions = Program::all_questions();
     let of_first = error_with(&[NAME], "timeout", |questions| questions.servers.push(FIRST.into()));
     let (all, counters) = names.under(&looks, of_first, |look| look.usual.clone())?;
     ensure!(counters.fired >= questions, "{counters:?}");

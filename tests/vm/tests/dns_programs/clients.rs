@@ -36,6 +36,8 @@ pub(super) enum Saw {
     Addresses(BTreeSet<IpAddr>),
     /// There is no such name.
     NoSuchHost,
+    /// It is there, and has none.
+    NoAddresses,
     /// No server says.
     Failure,
     /// No addresses, for whatever reason.
@@ -73,13 +75,18 @@ impl Program {
         }
     }
 
+    /// How many all of them ask.
+    pub(super) fn all_questions() -> u64 {
+        Self::ALL.into_iter().map(Self::questions).sum()
+    }
+
     /// Has it look up a name.
     pub(super) fn begin(self, place: Place, name: &str) -> Result<Asking> {
         // What `socket` asks is `_socket`, which is in the program itself: `socket` is many files of a slow disk.
         const PYTHON: &str = "import _socket as socket, sys
 try:
     for found in socket.getaddrinfo(sys.argv[1], 80, type=socket.SOCK_STREAM): print(found[4][0])
-except socket.gaierror as error: print('error', socket.EAI_NONAME == error.errno)";
+except socket.gaierror as error: print('error', error.errno)";
         // There is no way to what is found, and what a program says of that tells what it was.
         let url = format!("http://{name}/");
         let argv: &[&str] = match self {
@@ -123,8 +130,10 @@ except socket.gaierror as error: print('error', socket.EAI_NONAME == error.errno
             Self::Getent if *code == 2 => Ok(Saw::Nothing),
             Self::Getent => parsed(out.lines().filter_map(|line| line.split(' ').next())),
             Self::Python => match out.trim() {
-                "error True" => Ok(Saw::NoSuchHost),
-                "error False" => Ok(Saw::Failure),
+                // EAI_NONAME and EAI_NODATA.
+                "error -2" => Ok(Saw::NoSuchHost),
+                "error -5" => Ok(Saw::NoAddresses),
+                said if said.starts_with("error ") => Ok(Saw::Failure),
                 _ => parsed(out.lines()),
             },
             Self::Curl if *code == 6 => Ok(Saw::Nothing),
@@ -134,6 +143,7 @@ except socket.gaierror as error: print('error', socket.EAI_NONAME == error.errno
                 parsed(all.flat_map(|all| all.split(", ")))
             }
             Self::Musl if err.contains("Name does not resolve") => Ok(Saw::NoSuchHost),
+            Self::Musl if err.contains("Name has no usable address") => Ok(Saw::NoAddresses),
             Self::Musl if err.contains("failed to lookup address") => Ok(Saw::Failure),
             Self::Musl => parsed(out.lines()),
             Self::Go => go(output),
@@ -143,6 +153,7 @@ except socket.gaierror as error: print('error', socket.EAI_NONAME == error.errno
                     parsed(all.split(", "))
                 }
                 (None, Some("Domain name not found")) => Ok(Saw::NoSuchHost),
+                (None, Some("DNS server returned answer with no data")) => Ok(Saw::NoAddresses),
                 (None, Some(_)) => Ok(Saw::Failure),
                 _ => bail!("nothing is said of the name"),
             },
@@ -152,7 +163,12 @@ except socket.gaierror as error: print('error', socket.EAI_NONAME == error.errno
     /// Fails unless it says this, as far as it tells.
     pub(super) fn agrees(self, saw: &Saw, wanted: &Saw) -> Result<()> {
         let agrees = match (self, saw, wanted) {
-            (Self::Getent | Self::Curl, Saw::Nothing, Saw::NoSuchHost | Saw::Failure) => true,
+            (
+                Self::Getent | Self::Curl,
+                Saw::Nothing,
+                Saw::NoSuchHost | Saw::NoAddresses | Saw::Failure,
+            )
+            | (Self::Go, Saw::NoSuchHost, Saw::NoAddresses) => true,
             // The address that it connected to first.
             (Self::Go, Saw::Addresses(one), Saw::Addresses(all)) => one.is_subset(all),
             // Those of IPv4.
@@ -184,12 +200,15 @@ fn dig(Output { code, out, err }: &Output) -> Result<Saw> {
     let said = format!("{out}{err}").to_lowercase();
     ensure!(!complaints.iter().any(|one| said.contains(one)), "dig complains");
     match text_after(out, "status: ").and_then(|rest| rest.split(',').next()) {
-        Some("NOERROR") => parsed(out.lines().filter_map(|line| {
-            let mut words = line.split_whitespace().skip(2);
-            let is_address =
-                words.next() == Some("IN") && matches!(words.next(), Some("A" | "AAAA"));
-            words.next().filter(|_| is_address && !line.starts_with(';'))
-        })),
+        Some("NOERROR") => {
+            let found = parsed(out.lines().filter_map(|line| {
+                let mut words = line.split_whitespace().skip(2);
+                let is_address =
+                    words.next() == Some("IN") && matches!(words.next(), Some("A" | "AAAA"));
+                words.next().filter(|_| is_address && !line.starts_with(';'))
+            }))?;
+            Ok(if found == parsed([])? { Saw::NoAddresses } else { found })
+        }
         Some("NXDOMAIN") => Ok(Saw::NoSuchHost),
         Some(_) => Ok(Saw::Failure),
         None => bail!("dig tells no status"),
@@ -198,14 +217,15 @@ fn dig(Output { code, out, err }: &Output) -> Result<Saw> {
 
 fn go(Output { out, err, .. }: &Output) -> Result<Saw> {
     ensure!(err.contains("forcing use of the Go resolver"), "Go does not resolve by itself");
-    if let Some(connects) = text_after(out, "dial tcp ")
-        && let Some((address, _)) = connects.split_once(": connect: ")
-    {
-        let (address, _) = address.rsplit_once(':').context("there is no port")?;
-        return parsed([address.trim_matches(['[', ']'])]);
+    // There it may have dialled a name server.
+    if out.contains(": lookup ") {
+        let is_none = out.contains(": no such host");
+        return Ok(if is_none { Saw::NoSuchHost } else { Saw::Failure });
     }
-    ensure!(out.contains(": lookup "), "nothing is said of the name");
-    Ok(if out.contains(": no such host") { Saw::NoSuchHost } else { Saw::Failure })
+    let connects = text_after(out, "dial tcp ").context("nothing is said of the name")?;
+    let (address, _) = connects.split_once(": connect: ").context("it is connected")?;
+    let (address, _) = address.rsplit_once(':').context("there is no port")?;
+    parsed([address.trim_matches(['[', ']'])])
 }
 
 /// The rest of the first line that has a sign, behind that.

@@ -1,14 +1,13 @@
 //! A stage with a name server at its far end, and what programs see of its names under a fault and without one.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1;
 
 use super::clients::{Asking, Program, Saw, Seen};
 use crate::harness::{
-    Client, Daemon, Family, Given, Network, Place, Server, Stage, balanced, needs_programs, net,
-    poll,
+    Client, Daemon, Given, Network, Place, Server, Stage, balanced, needs_programs, poll, program,
 };
 
 /// Programs come from a disk, and a VM's clock leaps while it is read.
@@ -35,6 +34,10 @@ pub(super) const SHOPS: [(&str, &str); 3] = [
 /// The first for `NAME`, by way of the second.
 pub(super) const ALIASES: [(&str, &str); 2] =
     [("alias.example", "canonical.example"), ("canonical.example", NAME)];
+
+/// Long enough for many capital letters, and what the name server says of it.
+pub(super) const LONG: (&str, &str) =
+    ("a-name-of-many-letters.that-may-be-small-or-capital.example", "192.0.2.99");
 
 /// As it is without a configuration, in the foreground, as root, and at no addresses but those that it is told.
 pub(super) const DNSMASQ: [&str; 8] = [
@@ -80,6 +83,49 @@ pub(super) fn error_with(
     v1::DnsError { questions, code: code.into(), ..Default::default() }.into()
 }
 
+/// Runs them once for nothing: then they are in memory, and how long a look-up takes is not how slow the disk is.
+fn wake_programs() -> Result<()> {
+    const ALL: [&[&str]; 6] = [
+        &["dig", "-v"],
+        &["getent", "--version"],
+        &["python3", "-ISc", "import _socket"],
+        &["curl", "--version"],
+        &["hey"],
+        &["aria2c", "--version"],
+    ];
+    static AWAKE: OnceLock<()> = OnceLock::new();
+    if AWAKE.get().is_none() {
+        for argv in ALL {
+            drop(program(Place::default(), argv)?);
+        }
+        AWAKE.get_or_init(|| ());
+    }
+    Ok(())
+}
+
+/// A name server at addresses of the far end, with these records.
+pub(super) fn name_server(stage: &Stage, addresses: &[&str], records: &[String]) -> Result<Server> {
+    let mut argv = DNSMASQ.to_vec();
+    let listens = format!("--listen-address={}", addresses.join(","));
+    argv.extend([listens.as_str(), "--local=/example/shop/"]);
+    argv.extend(records.iter().map(String::as_str));
+    let server = Server::start(Place::default().netns(&stage.net.far)?, &argv)?;
+    for address in addresses {
+        let at = SocketAddr::new(address.parse()?, 53);
+        poll::until_ok("the name server to serve", PATIENCE, || {
+            let refusal = stage.bystander.refusal(at, PATIENCE)?;
+            ensure!(refusal.is_none(), "{refusal:?}");
+            Ok(())
+        })?;
+    }
+    Ok(server)
+}
+
+/// One of its records.
+pub(super) fn host(name: &str, addresses: &[&str]) -> String {
+    format!("--host-record={name},{}", addresses.join(","))
+}
+
 /// A stage with a name server at its far end.
 pub(super) struct Names {
     pub(super) stage: Stage,
@@ -91,22 +137,14 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new() -> Result<Self> {
         needs_programs()?;
+        wake_programs()?;
         let (stage, daemon) = Stage::served()?;
         let client = daemon.client()?;
-        let records = SHOPS.map(|(name, address)| format!("--host-record={name},{address}"));
-        let aliases = ALIASES.map(|(alias, name)| format!("--cname={alias},{name}"));
-        let record = format!("--host-record={NAME},{}", ADDRESSES.join(","));
-        let mut argv = DNSMASQ.to_vec();
-        let addresses = format!("--listen-address={FIRST},{FIRST_V6},{SECOND}");
-        argv.extend([addresses.as_str(), "--local=/example/shop/"]);
-        argv.extend(records.iter().chain(&aliases).chain([&record]).map(String::as_str));
-        let server = Server::start(Place::default().netns(&stage.net.far)?, &argv)?;
-        let at = SocketAddr::new(net::far(Family::V4), 53);
-        poll::until_ok("the name server to serve", PATIENCE, || {
-            let refusal = stage.bystander.refusal(at, PATIENCE)?;
-            ensure!(refusal.is_none(), "{refusal:?}");
-            Ok(())
-        })?;
+        let (long, its) = LONG;
+        let mut records = vec![host(NAME, &ADDRESSES), host(long, &[its])];
+        records.extend(SHOPS.map(|(name, address)| host(name, &[address])));
+        records.extend(ALIASES.map(|(alias, name)| format!("--cname={alias},{name}")));
+        let server = name_server(&stage, &[FIRST, FIRST_V6, SECOND], &records)?;
         Ok(Self { stage, daemon, client, _server: server })
     }
 
@@ -144,6 +182,18 @@ impl Names {
         let counters = balanced(&self.client.recover(&injection.id)?)?;
         looks.iter().try_for_each(|look| look.is_as_usual()).context("after the fault")?;
         Ok((all, counters))
+    }
+
+    /// The same of all of a list, and which of them sees what.
+    pub(super) fn under_all(
+        &self,
+        looks: &[Look<'_>],
+        fault: Network,
+        wanted: impl Fn(&Look<'_>) -> Saw,
+    ) -> Result<(Vec<(Program, Seen)>, v1::Counters)> {
+        let all: Vec<&Look<'_>> = looks.iter().collect();
+        let (seen, counters) = self.under(&all, fault, wanted)?;
+        Ok((looks.iter().map(|look| look.program).zip(seen).collect(), counters))
     }
 
     pub(super) fn finish(self) -> Result<()> {
