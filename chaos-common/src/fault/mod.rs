@@ -23,10 +23,10 @@ mod socket_error;
 mod syscall_error;
 
 pub use call::{Caller, Comm, Occasion, OperationName, Operations, Paths};
-pub use dns::{DnsCode, DnsTcp, Questions};
+pub use dns::{Addresses, DnsCode, DnsTcp, Questions};
 pub use dns_delay::{DelayOf, DnsDelay};
 pub use dns_error::DnsError;
-pub use dns_record::{Addresses, DnsAnswer, DnsRecord, RecordParts};
+pub use dns_record::{DnsAnswer, DnsRecord, RecordParts};
 pub use dns_server::{DnsServer, Upstream};
 pub use file_delay::{DELAY_OPERATIONS, FileDelay, KERNEL_DIRECTORIES, SHARED_MEMORY};
 pub use file_error::{FILE_OPERATIONS, FileError};

@@ -2,7 +2,8 @@
 //!
 //! # Contract
 //! * `apply` may be repeated, and may fail half-way; `undo` then takes back what was done. What happens once and is
-//!   no state ([`Effect::ResetOpen`]) is taken back by nobody; it is repeated by nobody either.
+//!   no state ([`Effect::ResetOpen`]) is taken back by nobody; it is repeated by nobody either. What is nothing but an
+//!   end ([`Effect::EndRedirected`]) is applied by doing nothing.
 //! * `undo` may be repeated, and takes "was never applied" for done. Effects do not build on each other,
 //!   so a plan is undone in its own order: what bites goes first.
 //! * `adopt` makes what an earlier process applied this process's own. It answers whether the effect

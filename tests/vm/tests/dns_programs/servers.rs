@@ -20,7 +20,7 @@ const ELSEWHERE: [&str; 2] = ["198.51.100.9", "2001:db8:2::9"];
 
 /// That one is asked.
 pub(super) fn server(to: &str) -> Network {
-    v1::DnsServer { to: vec![to.into()], ..Default::default() }.into()
+    v1::DnsServer { upstream: vec![to.into()], ..Default::default() }.into()
 }
 
 fn another_server_is_asked() -> Result<()> {
