@@ -32,12 +32,17 @@ impl Name {
         byte | 0x80
     }
 
-    /// A letter, a small one; what is in no rule is like any other such.
+    /// A letter, a small one; what is in no rule is like any other such. Without branches, of which a program would have as
+    /// many as a name has letters.
     #[inline(always)]
     #[must_use]
     pub const fn of_letter(byte: u8) -> u8 {
-        const OTHER: u8 = 0x7f;
-        if byte < 0x80 { byte.to_ascii_lowercase() } else { OTHER }
+        const OTHER: u64 = 0x7f;
+        let byte = byte as u64;
+        let is_capital =
+            (b'A' as u64 - 1).wrapping_sub(byte) >> 63 & byte.wrapping_sub(b'Z' as u64 + 1) >> 63;
+        let is_other = byte >> 7;
+        ((byte + is_capital * 32) * (1 - is_other) + OTHER * is_other) as u8
     }
 }
 

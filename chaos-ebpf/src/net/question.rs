@@ -271,9 +271,9 @@ extern "C" fn net_name(hook: u32) -> u32 {
             question.length = 0;
             return 0;
         }
-        let is_length = question.lengths[from >> 6] >> (from & 63) & 1 != 0;
+        let is_length = (question.lengths[from >> 6] >> (from & 63) & 1) as u8;
         question.name.data.bytes[at] =
-            if is_length { Name::of_length(byte) } else { Name::of_letter(byte) };
+            Name::of_length(byte) * is_length + Name::of_letter(byte) * (1 - is_length);
     }
     let told = if length < NAME_BYTES { length + 1 } else { NAME_BYTES };
     question.name.prefix_len = NAME_HEAD_BITS + 8 * told as u32;
