@@ -159,7 +159,7 @@ impl From<DnsDelay> for Raw {
         let DnsDelay { questions, of, latency, jitter, percent } = delay;
         let jitter = (jitter > Wait::NONE).then_some(jitter);
         let percent = (percent != Percent::ALL).then_some(percent);
-        Self::new(questions, latency, jitter, Some(of), percent)
+        Self::new(questions, (latency, jitter, Some(of), percent))
     }
 }
 

@@ -67,7 +67,7 @@ impl TryFrom<Raw> for DnsError {
 impl From<DnsError> for Raw {
     fn from(error: DnsError) -> Self {
         let DnsError { questions, code, percent } = error;
-        Self::new(questions, Some(code), (percent != Percent::ALL).then_some(percent))
+        Self::new(questions, (Some(code), (percent != Percent::ALL).then_some(percent)))
     }
 }
 

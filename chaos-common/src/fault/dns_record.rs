@@ -234,7 +234,7 @@ impl From<DnsRecord> for Raw {
         let RecordParts { addresses, cname, empty, truncated, .. } = parts(answer);
         let ttl = (ttl > Wait::NONE).then_some(ttl);
         let percent = (percent != Percent::ALL).then_some(percent);
-        Self::new(questions, addresses, cname, empty, truncated, ttl, percent)
+        Self::new(questions, (addresses, cname, empty, truncated, ttl, percent))
     }
 }
 

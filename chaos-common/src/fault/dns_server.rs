@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use super::dns::{at, texts};
+use super::dns::{at, name_servers, texts};
 use crate::{
     abi::Redirect,
     fault::{Direction, NetworkFilter, Protocol},
@@ -167,10 +167,7 @@ impl TryFrom<v1::DnsServer> for DnsServer {
 
     fn try_from(wire: v1::DnsServer) -> Result<Self, Invalid> {
         let to = list(wire.upstream, |text| text.parse()).at("upstream")?;
-        let servers =
-            list(wire.servers, |text| text.parse()).and_then(Remotes::try_from).at("servers")?;
-        let ports =
-            list(wire.ports, TryInto::try_into).and_then(PortRanges::try_from).at("ports")?;
+        let (servers, ports) = name_servers(wire.servers, wire.ports)?;
         Self::new(to, wire.none, servers, ports, percent(wire.percent).at("percent")?)
     }
 }

@@ -9,6 +9,6 @@ mod written;
 pub use addresses::Addresses;
 pub use code::DnsCode;
 pub use questions::Questions;
-pub(super) use questions::{at, texts};
+pub(super) use questions::{at, name_servers, texts};
 pub use tcp::DnsTcp;
 pub(super) use written::written;

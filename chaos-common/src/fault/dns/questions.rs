@@ -128,20 +128,27 @@ pub(in crate::fault) fn at(servers: &Remotes, ports: &PortRanges) -> NetworkFilt
     NetworkFilter { remote: servers.clone(), remote_ports, ..NetworkFilter::default() }
 }
 
+/// Name servers and where they listen, from the wire.
+pub(in crate::fault) fn name_servers(
+    servers: Vec<String>,
+    ports: Vec<v1::PortRange>,
+) -> Result<(Remotes, PortRanges), Invalid> {
+    let servers = list(servers, |text| text.parse()).and_then(Remotes::try_from).at("servers")?;
+    let ports = list(ports, TryInto::try_into).and_then(PortRanges::try_from).at("ports")?;
+    Ok((servers, ports))
+}
+
 impl TryFrom<v1::DnsQuestions> for Questions {
     type Error = Invalid;
 
     fn try_from(wire: v1::DnsQuestions) -> Result<Self, Invalid> {
+        let (servers, ports) = name_servers(wire.servers, wire.ports)?;
         Ok(Self {
             names: list(wire.names, |name| name.parse()).at("names")?,
             except: list(wire.except, |name| name.parse()).at("except")?,
             types: list(wire.types, |kind| kind.parse()).at("types")?,
-            servers: list(wire.servers, |text| text.parse())
-                .and_then(Remotes::try_from)
-                .at("servers")?,
-            ports: list(wire.ports, TryInto::try_into)
-                .and_then(PortRanges::try_from)
-                .at("ports")?,
+            servers,
+            ports,
             tcp: match wire.tcp.as_str() {
                 "" => DnsTcp::default(),
                 text => text.parse().at("tcp")?,

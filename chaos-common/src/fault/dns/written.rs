@@ -22,9 +22,7 @@ macro_rules! written {
         }
 
         impl Raw {
-            #[expect(clippy::allow_attributes, reason = "depends on how many fields there are")]
-            #[allow(clippy::too_many_arguments, reason = "one for each field")]
-            fn new(questions: Questions, $($field: $kind),*) -> Self {
+            fn new(questions: Questions, ($($field,)*): ($($kind,)*)) -> Self {
                 let Questions { names, except, types, servers, ports, tcp } = questions;
                 let tcp = (tcp != crate::fault::DnsTcp::default()).then_some(tcp);
                 Self { names, except, types, servers, ports, tcp, $($field),* }
