@@ -1,7 +1,7 @@
 //! `dns delay`: names take longer to be found, by their questions or by the answers.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -10,8 +10,8 @@ use chaos_common::proto::v1;
 use hickory_proto::rr::RecordType;
 
 use crate::harness::{
-    Agent, Family, NameServer, Network, Stage, balanced, needs, net, poll,
-    questions::{KNOWN, WITHIN, answers, looked_up, name_server, question, questions},
+    Agent, Family, Network, Stage, balanced, needs, net, poll,
+    questions::{KNOWN, WITHIN, answers, looked_up, name_server, question, questions, stub},
     tests, wire,
 };
 
@@ -213,10 +213,7 @@ fn a_resolver_on_the_loopback_is_met() -> Result<()> {
     let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
     needs(&client, "dns delay")?;
-    let stub = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
-    let server = NameServer::start(&stage.net.near, stub)?;
-    server.set("a.example", &[KNOWN]);
-    let to = SocketAddr::new(stub, 53);
+    let (server, to) = stub(&stage, KNOWN)?;
     for of in ["queries", "answers"] {
         is_soon(&stage.victim, to, "a.example")?;
         client.inject(on(&stage, delay(&["a.example"], of)))?;

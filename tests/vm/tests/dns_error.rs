@@ -14,10 +14,10 @@ use hickory_proto::{
 use nix::errno::Errno;
 
 use crate::harness::{
-    Family, NameServer, Network, Settings, Stage, active, balanced, net, poll,
+    Family, Network, Settings, Stage, active, balanced, net, poll,
     questions::{
         self, KNOWN, SILENCE, answers, answers_with, asked, code, looked_up, name_server,
-        name_server_at, question,
+        name_server_at, question, stub,
     },
     tests,
 };
@@ -284,10 +284,7 @@ fn what_is_no_plain_question_goes_on() -> Result<()> {
 fn a_resolver_on_the_loopback_is_met() -> Result<()> {
     let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
-    let stub = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
-    let server = NameServer::start(&stage.net.near, stub)?;
-    server.set("a.example", &[KNOWN]);
-    let to = SocketAddr::new(stub, 53);
+    let (server, to) = stub(&stage, KNOWN)?;
     answers(&stage.victim, to, "a.example")?;
     client.inject(on(&stage, error(&["a.example"], "NXDOMAIN")))?;
     server.take_heard();

@@ -1,10 +1,6 @@
 //! `dns record`: names seem to have other addresses, or none.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::HashSet, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chaos_common::proto::v1::{self, State};
@@ -14,8 +10,10 @@ use hickory_proto::{
 };
 
 use crate::harness::{
-    Family, NameServer, Network, Stage, active, balanced, net, poll,
-    questions::{KNOWN, addresses, answers, asked, looked_up, name_server, question, questions},
+    Family, Network, Stage, active, balanced, net, poll,
+    questions::{
+        KNOWN, addresses, answers, asked, looked_up, name_server, question, questions, stub,
+    },
     tests, wire,
 };
 
@@ -269,10 +267,7 @@ fn what_is_too_long_is_cut_short() -> Result<()> {
 fn a_resolver_on_the_loopback_is_met() -> Result<()> {
     let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
-    let stub = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
-    let server = NameServer::start(&stage.net.near, stub)?;
-    server.set("a.example", &[KNOWN]);
-    let to = SocketAddr::new(stub, 53);
+    let (server, to) = stub(&stage, KNOWN)?;
     answers(&stage.victim, to, "a.example")?;
     let given = ["198.51.100.1", "2001:db8::1"];
     client.inject(on(&stage, record(&["a.example"], &given)))?;

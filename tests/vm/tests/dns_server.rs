@@ -11,10 +11,10 @@ use hickory_proto::rr::RecordType;
 use nix::errno::Errno;
 
 use crate::harness::{
-    Agent, Family, NameServer, Network, Socket, Stage, active, balanced, net, poll,
+    Agent, Family, Network, Socket, Stage, active, balanced, net, poll,
     questions::{
         KNOWN, SILENCE, WITHIN, addresses, answers, looked_up, name_server, name_server_at,
-        question, read,
+        question, read, stub,
     },
     reason_against, skip,
     skip::needs_ipv6,
@@ -330,9 +330,7 @@ fn it_ends_with_the_lease_whoever_is_dead() -> Result<()> {
 fn a_resolver_on_the_loopback_is_left_out() -> Result<()> {
     let (stage, daemon) = Stage::served_with_loopback()?;
     let client = daemon.client()?;
-    let stub = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 53).into(), 53);
-    let local = NameServer::start(&stage.net.near, stub.ip())?;
-    local.set("a.example", &[ELSEWHERE]);
+    let (local, stub) = stub(&stage, ELSEWHERE)?;
     let (_asked, far) = name_server(&stage, Family::V4)?;
     for (at, elsewhere, before, during) in
         [(stub, far, ELSEWHERE, KNOWN), (far, stub, KNOWN, ELSEWHERE)]

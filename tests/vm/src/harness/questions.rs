@@ -24,6 +24,7 @@ pub(crate) const KNOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 pub(crate) const NAMES: [&str; 6] =
     ["a.example", "b.a.example", "c.b.a.example", "example", "ba.example", "other"];
 const ID: u16 = 0x5aa5;
+const PORT: u16 = 53;
 
 /// The far end's name server, and where it listens.
 pub(crate) fn name_server(stage: &Stage, family: Family) -> Result<(NameServer, SocketAddr)> {
@@ -40,7 +41,15 @@ pub(crate) fn name_server_at(
     for name in NAMES {
         server.set(name, &[says]);
     }
-    Ok((server, SocketAddr::new(address, 53)))
+    Ok((server, SocketAddr::new(address, PORT)))
+}
+
+/// One on the loopback of the near end, as `systemd-resolved` has one.
+pub(crate) fn stub(stage: &Stage, says: Ipv4Addr) -> Result<(NameServer, SocketAddr)> {
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+    let server = NameServer::start(&stage.net.near, address)?;
+    server.set("a.example", &[says]);
+    Ok((server, SocketAddr::new(address, PORT)))
 }
 
 /// Which questions: those for names.
